@@ -1,0 +1,118 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package rootfs
+
+import (
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// What is in the folder is what is embedded: go:embed silently leaves out files
+// that its pattern does not name.
+func TestTreeHoldsEveryFile(t *testing.T) {
+	entries, err := Tree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	embedded := map[string]Entry{}
+	for _, e := range entries {
+		embedded[e.Path] = e
+	}
+	found := 0
+	err = filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(name, "/") {
+			return err
+		}
+		found++
+		e, ok := embedded["/"+name]
+		if !ok {
+			t.Errorf("%s is in the folder and not embedded", name)
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if wantExec, isExec := e.Mode&0o111 != 0, info.Mode()&0o111 != 0; wantExec != isExec {
+			t.Errorf("%s: mode %v here, %v in manifest.yaml", name, info.Mode(), e.Mode)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 10 {
+		t.Errorf("only %d files were found: the walk looked in the wrong place", found)
+	}
+}
+
+func TestTreeRefuses(t *testing.T) {
+	files := fstest.MapFS{"etc/a": {Data: []byte("a")}}
+	for name, tc := range map[string]struct{ manifest, want string }{
+		"a mode for no file":    {"files: {/etc/b: {mode: 0o600}}", "no such files in the tree: /etc/b"},
+		"an unknown key":        {"file: {/etc/a: {mode: 0o600}}", "field file not found"},
+		"a second document":     {"files: {}\n---\nfiles: {}", "a second document"},
+		"a link without target": {"links: {/etc/l: {why: x}}", `link "/etc/l" has no target`},
+		"a link over a file":    {"links: {/etc/a: {target: /b}}", `"/etc/a": it is there twice`},
+		"a relative folder":     {"folders: {etc/x: {mode: 0o755}}", "not a clean absolute path"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := tree(files, []byte(tc.manifest))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want an error with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestTreeTakesModes(t *testing.T) {
+	files := fstest.MapFS{"etc/a": {Data: []byte("a")}, "etc/b": {Data: []byte("b")}}
+	got, err := tree(files, []byte("files: {/etc/a: {mode: 0o600}}\nfolders: {/var/x: {mode: 0o750}}\nlinks: {/etc/l: {target: /etc/a}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range got {
+		lines = append(lines, strings.TrimSpace(strings.Join([]string{e.Mode.String(), e.Owner, e.Group, e.Path, e.Target}, " ")))
+	}
+	want := strings.Join([]string{
+		"-rw------- root root /etc/a",
+		"-rw-r--r-- root root /etc/b",
+		"Lrwxrwxrwx root root /etc/l /etc/a",
+		"drwxr-x--- root root /var/x",
+	}, "\n")
+	if s := strings.Join(lines, "\n"); s != want {
+		t.Errorf("got\n%s\nwant\n%s", s, want)
+	}
+}
+
+// The hook is the one thing that keeps the probe's certificate from being used
+// from elsewhere, so it is run here with what OpenVPN gives it.
+func TestAdmitProbe(t *testing.T) {
+	for name, tc := range map[string]struct {
+		env     []string
+		refused bool
+	}{
+		"a person from anywhere":      {[]string{"common_name=client1", "trusted_ip=198.51.100.11"}, false},
+		"a person with a like name":   {[]string{"common_name=vpnami-probe2", "trusted_ip=198.51.100.11"}, false},
+		"the probe from the machine":  {[]string{"common_name=vpnami-probe", "trusted_ip=127.0.0.1"}, false},
+		"the probe from the internet": {[]string{"common_name=vpnami-probe", "trusted_ip=198.51.100.11"}, true},
+		"the probe from the VPC":      {[]string{"common_name=vpnami-probe", "trusted_ip=10.0.2.2"}, true},
+		"the probe over IPv6 only":    {[]string{"common_name=vpnami-probe", "trusted_ip6=2001:db8::1"}, true},
+		"nobody":                      {[]string{"trusted_ip=127.0.0.1"}, true},
+		"an empty name":               {[]string{"common_name=", "trusted_ip=127.0.0.1"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hook := exec.Command("usr/lib/vpnami/admit-probe", "/tmp/file-that-openvpn-appends")
+			hook.Env = tc.env
+			if err := hook.Run(); (err != nil) != tc.refused {
+				t.Errorf("got %v, want refused: %v", err, tc.refused)
+			}
+		})
+	}
+}
