@@ -1,0 +1,183 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package bundle
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Sealed is the values of the secrets, as they are put. The shards are under
+// [ShardID] of 0, 1, ...
+type Sealed struct {
+	Server []byte
+	Head   []byte
+	Shards [][]byte
+}
+
+type serverDocument struct {
+	Schema      int           `json:"schema"`
+	Generation  uint64        `json:"generation"`
+	Authority   string        `json:"authority"`
+	CA          string        `json:"ca"`
+	Certificate string        `json:"certificate"`
+	Key         string        `json:"key"`
+	TLSCryptV2  string        `json:"tls_crypt_v2"`
+	Probe       probeDocument `json:"probe"`
+}
+
+type probeDocument struct {
+	Certificate string `json:"certificate"`
+	Key         string `json:"key"`
+	TLSCryptV2  string `json:"tls_crypt_v2"`
+}
+
+type headDocument struct {
+	Schema       int             `json:"schema"`
+	Generation   uint64          `json:"generation"`
+	ServerSHA256 string          `json:"server_sha256"`
+	Shards       []shardDocument `json:"shards"`
+}
+
+type shardDocument struct {
+	ID     string `json:"id"`
+	SHA256 string `json:"sha256"`
+	Bytes  int    `json:"bytes"`
+}
+
+type accessDocument struct {
+	CRL    string           `json:"crl"`
+	Roster []personDocument `json:"roster"`
+}
+
+type personDocument struct {
+	Name    string   `json:"name"`
+	Serials []string `json:"serials,omitempty"`
+	Address string   `json:"address,omitempty"`
+	Groups  []string `json:"groups,omitempty"`
+	Note    string   `json:"note,omitempty"`
+}
+
+// Seal makes the values of the secrets under prefix. The same arguments give
+// the same bytes, so that what has not changed need not be put again: the
+// server secret carries the generation in which it last changed, the head the
+// one of this publish.
+//
+// Seal refuses what the alphabets and limits forbid; whether a gateway would
+// take it is for [Open] to say of the result.
+func Seal(server Server, access Access, prefix string, generation uint64) (Sealed, error) {
+	sealed, err := seal(server, access, prefix, generation)
+	if err != nil {
+		return Sealed{}, fmt.Errorf("sealing the secret %q: %w", prefix, err)
+	}
+	return sealed, nil
+}
+
+func seal(server Server, access Access, prefix string, generation uint64) (Sealed, error) {
+	if err := CheckPrefix(prefix); err != nil {
+		return Sealed{}, err
+	}
+	if server.Generation < 1 || server.Generation > generation {
+		return Sealed{}, fmt.Errorf("the server secret is of generation %d, the publish of %d: the first must be 1 or more and not above the second", server.Generation, generation)
+	}
+	if server.Certificate == nil || server.Probe.Certificate == nil || len(server.CA) == 0 || access.CRL == nil {
+		return Sealed{}, errors.New("a CA, both certificates and a CRL are needed")
+	}
+	if err := checkRoster(access.Roster); err != nil {
+		return Sealed{}, err
+	}
+	var out Sealed
+	var err error
+	if out.Server, err = encode(serverDocument{
+		Schema:      Schema,
+		Generation:  server.Generation,
+		Authority:   server.Authority,
+		CA:          string(CertificatesPEM(server.CA...)),
+		Certificate: string(CertificatesPEM(server.Certificate)),
+		Key:         string(server.Key.Reveal()),
+		TLSCryptV2:  string(server.TLSCryptV2.Reveal()),
+		Probe: probeDocument{
+			Certificate: string(CertificatesPEM(server.Probe.Certificate)),
+			Key:         string(server.Probe.Key.Reveal()),
+			TLSCryptV2:  string(server.Probe.TLSCryptV2.Reveal()),
+		},
+	}); err != nil {
+		return Sealed{}, fmt.Errorf("writing the server secret: %w", err)
+	}
+	if err := checkSize(out.Server); err != nil {
+		return Sealed{}, fmt.Errorf("the server secret is too big: %w", err)
+	}
+	packed, err := packAccess(access)
+	if err != nil {
+		return Sealed{}, err
+	}
+	head := headDocument{Schema: Schema, Generation: generation, ServerSHA256: hash(out.Server)}
+	for chunk := range slices.Chunk(packed, MaxSecretBytes) {
+		head.Shards = append(head.Shards, shardDocument{ID: ShardID(prefix, len(out.Shards)), SHA256: hash(chunk), Bytes: len(chunk)})
+		out.Shards = append(out.Shards, chunk)
+	}
+	if len(out.Shards) > MaxShards {
+		return Sealed{}, fmt.Errorf("the CRL and roster need %d secrets; %d is the limit", len(out.Shards), MaxShards)
+	}
+	if out.Head, err = encode(head); err != nil {
+		return Sealed{}, fmt.Errorf("writing the access head: %w", err)
+	}
+	if err := checkSize(out.Head); err != nil {
+		return Sealed{}, fmt.Errorf("the access head is too big, choose a shorter prefix: %w", err)
+	}
+	return out, nil
+}
+
+func packAccess(access Access) ([]byte, error) {
+	people := slices.Clone(access.Roster)
+	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(a.Name, b.Name) })
+	doc := accessDocument{CRL: base64.StdEncoding.EncodeToString(access.CRL.Raw), Roster: []personDocument{}}
+	for _, p := range people {
+		person := personDocument{Name: p.Name, Groups: p.Groups, Note: p.Note}
+		for _, serial := range p.Serials {
+			person.Serials = append(person.Serials, serial.String())
+		}
+		if p.Address.IsValid() {
+			person.Address = p.Address.String()
+		}
+		doc.Roster = append(doc.Roster, person)
+	}
+	plain, err := encode(doc)
+	if err != nil {
+		return nil, fmt.Errorf("writing the access document: %w", err)
+	}
+	if len(plain) > MaxAccessBytes {
+		return nil, fmt.Errorf("the CRL and roster have %d bytes; %d is the limit", len(plain), MaxAccessBytes)
+	}
+	var packed bytes.Buffer
+	writer, err := gzip.NewWriterLevel(&packed, gzip.BestCompression) // no name, no time: deterministic
+	if err != nil {
+		return nil, fmt.Errorf("compressing the access document: %w", err)
+	}
+	if _, err := writer.Write(plain); err != nil {
+		return nil, fmt.Errorf("compressing the access document: %w", err)
+	}
+	if err := writer.Close(); err != nil {
+		return nil, fmt.Errorf("compressing the access document: %w", err)
+	}
+	return packed.Bytes(), nil
+}
+
+// encode writes JSON without HTML's escapes, which would be noise in a secret
+// that an operator looks at.
+func encode(document any) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(document); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(out.Bytes(), "\n"), nil
+}
