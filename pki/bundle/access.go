@@ -45,7 +45,7 @@ func openHead(raw []byte) (Head, error) {
 	if h.ServerSHA256, err = doc.hash("server_sha256"); err != nil {
 		return Head{}, err
 	}
-	allowed := fmt.Sprintf("a list of 1 to %d objects with the fields %s", MaxShards, quoteAll(shardFields))
+	allowed := fmt.Sprintf("a list of 1 to %d shards", MaxShards)
 	items, err := doc.list("shards", allowed)
 	if err != nil {
 		return Head{}, err
@@ -68,10 +68,8 @@ func openHead(raw []byte) (Head, error) {
 	return h, nil
 }
 
-var shardFields = []string{"id", "sha256", "bytes"}
-
 func openShard(path string, raw json.RawMessage) (Shard, error) {
-	doc, err := readObject(path, raw, shardFields...)
+	doc, err := readObject(path, raw, "id", "sha256", "bytes")
 	if err != nil {
 		return Shard{}, err
 	}

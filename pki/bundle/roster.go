@@ -18,10 +18,8 @@ import (
 // listing readable.
 const MaxNoteLength = 256
 
-var personFields = []string{"name", "serials", "address", "groups", "note"}
-
 func openPerson(path string, raw json.RawMessage) (Person, error) {
-	doc, err := readObject(path, raw, personFields...)
+	doc, err := readObject(path, raw, "name", "serials", "address", "groups", "note")
 	if err != nil {
 		return Person{}, err
 	}

@@ -71,7 +71,7 @@ func openServer(raw []byte) (Server, error) {
 	}
 	s.TLSCryptV2 = serverCrypt
 
-	rawProbe, err := doc.value("probe", "an object", "an object with the fields "+quoteAll(probeFields))
+	rawProbe, err := doc.value("probe", "an object", "an object with the probe's certificate, key and tls_crypt_v2")
 	if err != nil {
 		return Server{}, err
 	}
@@ -79,10 +79,8 @@ func openServer(raw []byte) (Server, error) {
 	return s, err
 }
 
-var probeFields = []string{"certificate", "key", "tls_crypt_v2"}
-
 func openProbe(raw json.RawMessage, wrapper tlscrypt.ServerKey) (Probe, error) {
-	doc, err := readObject("probe", raw, probeFields...)
+	doc, err := readObject("probe", raw, "certificate", "key", "tls_crypt_v2")
 	if err != nil {
 		return Probe{}, err
 	}
