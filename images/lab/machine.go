@@ -1,0 +1,262 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// machineOrder is what a machine can be asked for.
+type machineOrder string
+
+const (
+	orderStart    machineOrder = "start"
+	orderReboot   machineOrder = "reboot"
+	orderPowerOff machineOrder = "poweroff"
+	orderKill     machineOrder = "kill"
+)
+
+// shutdownTime bounds a clean shutdown. systemd itself gives a unit 90 s; an
+// instance of ours needs a second, an emulated one ten.
+const shutdownTime = 60 * time.Second
+
+// station is where a machine stands: its names, folders and addresses.
+type station struct {
+	lab      string
+	name     string
+	mac      string
+	hostname string
+	ns       namespace
+	disk     string // folder of its disk
+	console  string // file
+	endpoint string // AWS_ENDPOINT_URL for its systemd
+}
+
+// engine runs machines: containers or whole machines.
+type engine interface {
+	// plug makes the machine's network anew.
+	plug(s station) error
+	// command is one boot of the machine: the process ends with the machine.
+	command(ctx context.Context, s station) (*exec.Cmd, error)
+	// rebooted tells whether the machine ended in order to start again.
+	rebooted(end *os.ProcessState) bool
+	// shutdown asks the running machine to shut down.
+	shutdown(s station, order machineOrder) error
+	// kill ends it at once.
+	kill(s station, cmd *exec.Cmd) error
+	// release frees what the machine's disk holds beside its folder.
+	release(s station) error
+}
+
+// machine supervises one instance's machine: it boots it, boots it again
+// after a reboot, and takes orders.
+type machine struct {
+	station
+	engine  engine
+	plugged func(ctx context.Context) error // brings the fabric up to date
+	log     *slog.Logger
+
+	mu       sync.Mutex
+	orders   sync.Mutex // one order at a time
+	state    MachineState
+	cmd      *exec.Cmd
+	ended    chan struct{} // closed at the end of the supervision
+	boots    int
+	restart  bool // start again after this end, although the machine does not ask for it
+	stopping bool
+}
+
+func (m *machine) snapshot() MachineState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state
+}
+
+func (m *machine) bootCount() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.boots
+}
+
+// start boots the machine and supervises it from then on.
+func (m *machine) start(ctx context.Context) error {
+	m.mu.Lock()
+	running := m.state.Running
+	m.mu.Unlock()
+	if running {
+		return nil
+	}
+	if err := m.boot(ctx); err != nil {
+		m.mu.Lock()
+		m.state.Error = err.Error()
+		m.mu.Unlock()
+		return err
+	}
+	go m.supervise(ctx)
+	return nil
+}
+
+func (m *machine) boot(ctx context.Context) error {
+	if err := os.MkdirAll(m.disk, 0o700); err != nil {
+		return fmt.Errorf("booting %q: %w", m.name, err)
+	}
+	if err := m.engine.plug(m.station); err != nil {
+		return fmt.Errorf("booting %q: %w", m.name, err)
+	}
+	if err := m.plugged(ctx); err != nil {
+		return fmt.Errorf("booting %q: %w", m.name, err)
+	}
+	cmd, err := m.engine.command(ctx, m.station)
+	if err != nil {
+		return fmt.Errorf("booting %q: %w", m.name, err)
+	}
+	console, err := os.OpenFile(m.console, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("booting %q: %w", m.name, err)
+	}
+	defer console.Close()
+	offset, err := console.Seek(0, 2)
+	if err != nil {
+		return fmt.Errorf("booting %q: %w", m.name, err)
+	}
+	if cmd.Stdout == nil {
+		cmd.Stdout = console
+	}
+	cmd.Stderr = console
+	started := time.Now()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("booting %q: %w", m.name, err)
+	}
+	m.mu.Lock()
+	m.cmd, m.ended, m.restart = cmd, make(chan struct{}), false
+	m.boots++
+	m.state.Running, m.state.Started, m.state.ConsoleOffset, m.state.Error = true, started, offset, ""
+	m.mu.Unlock()
+	m.log.Info("machine started", "instance", m.name, "pid", cmd.Process.Pid)
+	return nil
+}
+
+// supervise waits for the end of each boot. When the agent is ended first,
+// what is left is found by Down.
+func (m *machine) supervise(ctx context.Context) {
+	for {
+		m.mu.Lock()
+		cmd, ended := m.cmd, m.ended
+		m.mu.Unlock()
+		err := cmd.Wait()
+		m.mu.Lock()
+		again := (m.engine.rebooted(cmd.ProcessState) || m.restart) && !m.stopping
+		m.state.Running = false
+		m.mu.Unlock()
+		m.log.Info("machine ended", "instance", m.name, "how", cmd.ProcessState.String(), "again", again, "err", err)
+		if again {
+			if err = m.boot(ctx); err == nil {
+				close(ended)
+				continue
+			}
+			m.log.Error("machine does not start again", "instance", m.name, "err", err)
+			m.mu.Lock()
+			m.state.Error = err.Error()
+			m.mu.Unlock()
+		}
+		close(ended)
+		return
+	}
+}
+
+func (m *machine) obey(ctx context.Context, order machineOrder) error {
+	m.orders.Lock()
+	defer m.orders.Unlock()
+	m.log.Info("machine ordered", "instance", m.name, "order", order)
+	switch order {
+	case orderStart:
+		m.mu.Lock()
+		m.stopping = false
+		m.mu.Unlock()
+		return m.start(ctx)
+	case orderKill:
+		return m.stop(func(cmd *exec.Cmd) error { return m.engine.kill(m.station, cmd) })
+	case orderPowerOff:
+		return m.stop(func(*exec.Cmd) error { return m.engine.shutdown(m.station, orderPowerOff) })
+	case orderReboot:
+		return m.reboot()
+	}
+	return fmt.Errorf("order %q: want start, reboot, poweroff or kill", order)
+}
+
+func (m *machine) stop(by func(*exec.Cmd) error) error {
+	m.mu.Lock()
+	running, cmd, ended := m.state.Running, m.cmd, m.ended
+	m.stopping = true
+	m.mu.Unlock()
+	if !running {
+		return nil
+	}
+	if err := by(cmd); err != nil {
+		return fmt.Errorf("stopping %q: %w", m.name, err)
+	}
+	if waitClosed(ended, shutdownTime) {
+		return nil
+	}
+	if err := m.engine.kill(m.station, cmd); err != nil {
+		return fmt.Errorf("stopping %q: it did not shut down within %s: %w", m.name, shutdownTime, err)
+	}
+	if !waitClosed(ended, shutdownTime) {
+		return fmt.Errorf("stopping %q: it did not end within %s of being killed", m.name, shutdownTime)
+	}
+	return fmt.Errorf("stopping %q: it did not shut down within %s, and was killed", m.name, shutdownTime)
+}
+
+func (m *machine) reboot() error {
+	m.mu.Lock()
+	running, ended, boots := m.state.Running, m.ended, m.boots
+	m.restart = true
+	m.mu.Unlock()
+	if !running {
+		return fmt.Errorf("rebooting %q: it is not running", m.name)
+	}
+	if err := m.engine.shutdown(m.station, orderReboot); err != nil {
+		return fmt.Errorf("rebooting %q: %w", m.name, err)
+	}
+	if !waitClosed(ended, shutdownTime) {
+		return fmt.Errorf("rebooting %q: it did not shut down within %s", m.name, shutdownTime)
+	}
+	if m.bootCount() == boots {
+		return fmt.Errorf("rebooting %q: %s", m.name, m.snapshot().Error)
+	}
+	return nil
+}
+
+// remove ends the machine and removes its disk, its namespace and its port.
+func (m *machine) remove(t topology) error {
+	err := m.obey(context.Background(), orderKill)
+	return errors.Join(err, m.engine.release(m.station), t.unplug(m.ns, m.name), os.RemoveAll(m.disk))
+}
+
+func waitClosed(c <-chan struct{}, wait time.Duration) bool {
+	select {
+	case <-c:
+		return true
+	case <-time.After(wait):
+		return false
+	}
+}
+
+func newStation(lab, name, mac, hostname string) station {
+	return station{
+		lab: lab, name: name, mac: mac, hostname: hostname,
+		ns:       openNamespace(namespaceName(lab, name)),
+		disk:     filepath.Join(diskDir(lab), name),
+		console:  consolePath(lab, name),
+		endpoint: endpointURL,
+	}
+}
