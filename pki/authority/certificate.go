@@ -1,0 +1,183 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"strings"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+const (
+	// CALife is ten years, as easy-rsa's: a CA is replaced by a roll-over that
+	// touches every client, so not often.
+	CALife = 10 * 365 * 24 * time.Hour
+	// ServerLife is easy-rsa 3's default (EASYRSA_CERT_EXPIRE), 825 days.
+	ServerLife = 825 * 24 * time.Hour
+	// ClientLife is a year: long enough that people are not asked often, short
+	// enough that one who was forgotten falls out.
+	ClientLife = 365 * 24 * time.Hour
+	// CRLLife is a year, and [Issuer.RenewCRL] renews from half of it on. The
+	// gateway keeps what a CRL revokes beyond it; this is for other readers,
+	// that of OpenVPN among them, which lets nobody in with a CRL that is past
+	// its date.
+	CRLLife = 365 * 24 * time.Hour
+	// backdate lets a machine with a slow clock connect with a fresh profile.
+	backdate = time.Hour
+)
+
+// Issuer signs for an authority: its key, unlocked.
+type Issuer struct {
+	certificate *x509.Certificate
+	key         crypto.Signer
+	random      io.Reader
+	now         time.Time
+}
+
+// Pair is a certificate and its private key.
+type Pair struct {
+	Certificate *x509.Certificate
+	Key         bundle.Secret // PEM, PKCS#8
+}
+
+// newIssuer makes a CA that may sign end certificates only.
+func newIssuer(name string, now time.Time, random io.Reader) (Issuer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
+	if err != nil {
+		return Issuer{}, fmt.Errorf("making the CA's key: %w", err)
+	}
+	serial, err := newSerial(random)
+	if err != nil {
+		return Issuer{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber:          serial,
+		// The space is outside the alphabet of every other name: no certificate
+		// has its own issuer's name, which verifiers would take for self-signed.
+		Subject:               pkix.Name{CommonName: name + " CA"},
+		NotBefore:             now.Add(-backdate).UTC().Truncate(time.Second),
+		NotAfter:              now.Add(CALife).UTC().Truncate(time.Second),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	certificate, err := sign(random, template, template, key.Public(), key)
+	if err != nil {
+		return Issuer{}, fmt.Errorf("signing the CA certificate %q: %w", name, err)
+	}
+	return Issuer{certificate: certificate, key: key, random: random, now: now}, nil
+}
+
+// server makes the daemon's certificate. Its name is in the subject, which
+// OpenVPN's verify-x509-name looks at, and as a DNS name where it can be one.
+func (i Issuer) server(name string) (Pair, error) {
+	return i.pair(name, x509.ExtKeyUsageServerAuth, i.until(ServerLife))
+}
+
+// probe makes the certificate with which the gateway connects to itself. It
+// ends with the server's, so that both are renewed together.
+func (i Issuer) probe() (Pair, error) {
+	return i.pair(bundle.ProbeName, x509.ExtKeyUsageClientAuth, i.until(ServerLife))
+}
+
+// until caps a life at the CA's end.
+func (i Issuer) until(life time.Duration) time.Time {
+	end := i.now.Add(life)
+	if end.After(i.certificate.NotAfter) {
+		return i.certificate.NotAfter
+	}
+	return end
+}
+
+func (i Issuer) pair(name string, usage x509.ExtKeyUsage, notAfter time.Time) (Pair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), i.random)
+	if err != nil {
+		return Pair{}, fmt.Errorf("making a key for %q: %w", name, err)
+	}
+	serial, err := newSerial(i.random)
+	if err != nil {
+		return Pair{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             i.now.Add(-backdate).UTC().Truncate(time.Second),
+		NotAfter:              notAfter.UTC().Truncate(time.Second),
+		BasicConstraintsValid: true,
+		// TLS 1.3 and the ECDHE suites of 1.2 sign; nothing is encrypted to
+		// the key.
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{usage},
+	}
+	if template.NotBefore.Before(i.certificate.NotBefore) {
+		template.NotBefore = i.certificate.NotBefore
+	}
+	if usage == x509.ExtKeyUsageServerAuth && isHostName(name) {
+		template.DNSNames = []string{name}
+	}
+	certificate, err := sign(i.random, template, i.certificate, key.Public(), i.key)
+	if err != nil {
+		return Pair{}, fmt.Errorf("signing a certificate for %q: %w", name, err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return Pair{}, fmt.Errorf("encoding the key of %q: %w", name, err)
+	}
+	return Pair{Certificate: certificate, Key: bundle.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))}, nil
+}
+
+func sign(random io.Reader, template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(random, template, parent, public, key)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}
+
+func (i Issuer) crl(number *big.Int, revoked []x509.RevocationListEntry) (*x509.RevocationList, error) {
+	der, err := x509.CreateRevocationList(i.random, &x509.RevocationList{
+		Number:                    number,
+		ThisUpdate:                i.now.Add(-backdate).UTC().Truncate(time.Second),
+		NextUpdate:                i.until(CRLLife).UTC().Truncate(time.Second),
+		RevokedCertificateEntries: revoked,
+	}, i.certificate, i.key)
+	if err != nil {
+		return nil, fmt.Errorf("signing the CRL %s: %w", number, err)
+	}
+	return x509.ParseRevocationList(der)
+}
+
+// newSerial makes a positive number of 127 bits, 126 of them random: CAs are
+// asked for at least 64 (CA/Browser Forum, baseline requirements 7.1), and
+// RFC 5280 allows 20 octets.
+func newSerial(random io.Reader) (*big.Int, error) {
+	b := make([]byte, 16)
+	if _, err := io.ReadFull(random, b); err != nil {
+		return nil, fmt.Errorf("making a serial number: %w", err)
+	}
+	b[0] = b[0]&0x7f | 0x40
+	return new(big.Int).SetBytes(b), nil
+}
+
+// isHostName tells whether a safe name is a DNS name too; verifiers reject
+// certificates with DNS names that are none.
+func isHostName(name string) bool {
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") || strings.Contains(label, "_") {
+			return false
+		}
+	}
+	return true
+}

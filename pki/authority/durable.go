@@ -1,0 +1,89 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+const (
+	privateFile fs.FileMode = 0o600
+	publicFile  fs.FileMode = 0o644
+	folderMode  fs.FileMode = 0o700
+)
+
+// Replace writes a file so that a reader, or the next start after a crash,
+// sees the old content or the new one, whole.
+func Replace(path string, mode fs.FileMode, data []byte) error {
+	temporary, err := writeTemporary(path, mode, data)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return errors.Join(fmt.Errorf("writing %q: %w", path, err), os.Remove(temporary))
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// Create is [Replace] of a file that must not be there; if it is, the error is
+// [fs.ErrExist].
+func Create(path string, mode fs.FileMode, data []byte) error {
+	temporary, err := writeTemporary(path, mode, data)
+	if err != nil {
+		return err
+	}
+	// A link, unlike a rename, never replaces.
+	err = os.Link(temporary, path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		err = createPlainly(path, mode, data)
+	}
+	if gone := os.Remove(temporary); err == nil {
+		err = gone
+	}
+	if err != nil {
+		return fmt.Errorf("writing %q: %w", path, err)
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// createPlainly is for file systems without hard links, such as that of a USB
+// stick.
+func createPlainly(path string, mode fs.FileMode, data []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+func writeTemporary(path string, mode fs.FileMode, data []byte) (string, error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return "", fmt.Errorf("writing %q: %w", path, err)
+	}
+	_, err = file.Write(data)
+	if err := errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
+		return "", errors.Join(fmt.Errorf("writing %q: %w", path, err), os.Remove(file.Name()))
+	}
+	return file.Name(), nil
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("making the writes in %q durable: %w", path, err)
+	}
+	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+		return fmt.Errorf("making the writes in %q durable: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"time"
+)
+
+// Entry is one line of the log.
+type Entry struct {
+	Action      string
+	Name        string
+	Certificate *x509.Certificate // nil: none is concerned
+	Detail      string
+}
+
+type logLine struct {
+	Time     time.Time  `json:"time"`
+	By       string     `json:"by"`
+	Action   string     `json:"action"`
+	Name     string     `json:"name"`
+	Serial   string     `json:"serial,omitempty"`
+	SHA256   string     `json:"sha256,omitempty"`
+	NotAfter *time.Time `json:"not_after,omitempty"`
+	Detail   string     `json:"detail,omitempty"`
+}
+
+// Log adds lines. It is called before what it tells takes effect: what was
+// signed and then lost in a crash is known all the same.
+func (f Folder) Log(now time.Time, entries ...Entry) error {
+	var lines bytes.Buffer
+	for _, e := range entries {
+		line := logLine{Time: now.UTC(), By: operator(), Action: e.Action, Name: e.Name, Detail: e.Detail}
+		if e.Certificate != nil {
+			sum := sha256.Sum256(e.Certificate.Raw)
+			line.Serial, line.SHA256, line.NotAfter = e.Certificate.SerialNumber.String(), hex.EncodeToString(sum[:]), &e.Certificate.NotAfter
+		}
+		raw, err := json.Marshal(line)
+		if err != nil {
+			return fmt.Errorf("writing the log: %w", err)
+		}
+		lines.Write(append(raw, '\n'))
+	}
+	if err := appendLines(f.at("log.jsonl"), lines.Bytes()); err != nil {
+		return fmt.Errorf("writing the log: %w", err)
+	}
+	return syncFolder(f.path)
+}
+
+func appendLines(path string, lines []byte) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, privateFile)
+	if err != nil {
+		return err
+	}
+	// A line that a crash cut off must not swallow the next.
+	last := make([]byte, 1)
+	if size, err := file.Seek(0, io.SeekEnd); err == nil && size > 0 {
+		if _, err := file.ReadAt(last, size-1); err == nil && last[0] != '\n' {
+			lines = append([]byte{'\n'}, lines...)
+		}
+	}
+	_, err = file.Write(lines)
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// operator says who ran the command, as far as the machine knows.
+func operator() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}

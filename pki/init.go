@@ -1,0 +1,85 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+)
+
+func (d *desk) initCommand() *cobra.Command {
+	var serverName string
+	cmd := &cobra.Command{
+		Use:   "init NAME",
+		Short: "Make an authority",
+		Long: `Makes an authority: a CA whose key is encrypted under a passphrase, the
+gateway's certificate and keys, and those of the probe with which the gateway
+proves itself. They are in a folder that must not be there yet.
+
+The server name is what every profile demands of the gateway's certificate, and
+the remote of profiles when it is a DNS name. It cannot be changed later.`,
+		Example: `  vpnami-pki init office
+  vpnami-pki init office --server-name vpn.example.com --folder ~/vpn/office`,
+		Args: exactly(1, "one NAME for the authority, such as \"office\""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plan := authority.Plan{Path: d.folder, Name: args[0], ServerName: serverName}
+			if plan.Path == "" {
+				plan.Path = args[0]
+			}
+			if cmd.Flags().Changed("server-name") && serverName == "" {
+				return usage(cmd, "--server-name is empty")
+			}
+			return d.init(plan)
+		},
+	}
+	cmd.Flags().StringVar(&d.folder, "folder", "", "folder to make (default: ./NAME)")
+	cmd.Flags().StringVar(&serverName, "server-name", "", "name in the gateway's certificate (default: NAME-vpn)")
+	d.passphraseFlag(cmd)
+	return cmd
+}
+
+func (d *desk) init(plan authority.Plan) error {
+	plan, err := plan.Check()
+	if err != nil {
+		return err
+	}
+	passphrase, err := d.newPassphrase()
+	if err != nil {
+		return err
+	}
+	folder, err := authority.Make(plan, passphrase, d.now())
+	if err != nil {
+		return err
+	}
+	server, err := folder.Server()
+	if err != nil {
+		return err
+	}
+	d.say("made the authority %q in %q", folder.Name(), folder.Path())
+	d.say("  CA      until %s  sha256 %x", day(folder.CA().NotAfter), sha256.Sum256(folder.CA().Raw))
+	d.say("  server  until %s  %s", day(server.Certificate.NotAfter), folder.ServerName())
+	d.say("keep a copy of the folder, and the passphrase apart from it: without either nobody can be added")
+	return nil
+}
+
+// exactly is a usage error unless there are n arguments.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usage(cmd, "%d arguments are given, %s is needed", len(args), what)
+		}
+		return nil
+	}
+}
+
+func plural(n int, one, more string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, one)
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}

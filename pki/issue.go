@@ -1,0 +1,196 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
+)
+
+const profileMode fs.FileMode = 0o600
+
+// request is what is to be issued.
+type request struct {
+	names    []string
+	out      string
+	protocol string
+	remotes  []profile.Remote
+	life     time.Duration
+}
+
+func (r request) file(name string) string { return filepath.Join(r.out, name+".ovpn") }
+
+func (d *desk) issueCommand() *cobra.Command {
+	var req request
+	var remotes []string
+	var days int
+	cmd := &cobra.Command{
+		Use:   "issue NAME...",
+		Short: "Make a person's certificate and profile",
+		Long: `Makes for each NAME a key, a certificate and a profile NAME.ovpn, which a person
+imports into Tunnelblick or any other OpenVPN client, and adds the person to the
+roster. The gateway lets them in after the next publish.
+
+The profile holds the only copy of the person's key. It is written with mode
+0600, and an existing file is never overwritten.
+
+Names are of A-Z a-z 0-9 . _ - , begin with a letter or a digit, have 64
+characters at most, and are what the gateway's log shows.`,
+		Example: `  vpnami-pki issue client1 --remote vpn.example.com
+  vpnami-pki issue suzuki sato --remote 203.0.113.10:1194 --out profiles --days 90`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(cmd, "no NAME is given: give one or more, such as \"client1\"")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			folder, err := d.open(cmd)
+			if err != nil {
+				return err
+			}
+			req.names = args
+			if !slices.Contains(profile.Protocols(), req.protocol) {
+				return usage(cmd, "--proto is %q, it must be one of %s", req.protocol, strings.Join(profile.Protocols(), ", "))
+			}
+			if len(remotes) == 0 && strings.Contains(folder.ServerName(), ".") {
+				remotes = []string{folder.ServerName()}
+			}
+			if len(remotes) == 0 {
+				return usage(cmd, "--remote is needed: the gateway's address as people reach it, HOST or HOST:PORT (the server name %q is no DNS name to take instead)", folder.ServerName())
+			}
+			for _, s := range remotes {
+				remote, err := profile.ParseRemote(s)
+				if err != nil {
+					return usage(cmd, "--remote: %w", err)
+				}
+				req.remotes = append(req.remotes, remote)
+			}
+			now := d.now()
+			req.life = authority.ClientLife
+			if cmd.Flags().Changed("days") {
+				const most = 100 * 365 // a Duration holds 292 years
+				if days < 1 || days > most {
+					return usage(cmd, "--days is %d, it must be 1 to %d", days, most)
+				}
+				req.life = time.Duration(days) * 24 * time.Hour
+				if err := folder.CheckLife(req.life, now); err != nil {
+					return fmt.Errorf("issuing for %d days: %w", days, err)
+				}
+			}
+			return d.issue(cmd.Context(), folder, req, now)
+		},
+	}
+	cmd.Flags().StringArrayVar(&remotes, "remote", nil, "address of the gateway, HOST or HOST:PORT; may be repeated (default: the server name, if it is a DNS name)")
+	cmd.Flags().StringVar(&req.protocol, "proto", "udp", "protocol of the gateway: udp or tcp")
+	cmd.Flags().StringVar(&req.out, "out", ".", "folder for the profiles")
+	cmd.Flags().IntVar(&days, "days", int(authority.ClientLife/(24*time.Hour)), "how long the certificate is good")
+	d.folderFlag(cmd)
+	d.passphraseFlag(cmd)
+	return cmd
+}
+
+func (d *desk) issue(ctx context.Context, folder authority.Folder, req request, now time.Time) error {
+	if err := checkRequest(folder, req); err != nil {
+		return err
+	}
+	passphrase, err := d.passphrase()
+	if err != nil {
+		return err
+	}
+	release, err := folder.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.issueAll(ctx, folder, passphrase, req, now), release())
+}
+
+// checkRequest finds what would fail, before anything is asked or written.
+func checkRequest(folder authority.Folder, req request) error {
+	seen := map[string]bool{}
+	for _, name := range req.names {
+		if err := folder.CheckNew(name); err != nil {
+			return fmt.Errorf("issuing for %q: %w", name, err)
+		}
+		if seen[strings.ToLower(name)] {
+			return fmt.Errorf("issuing for %q: the name is given twice (capitals do not count)", name)
+		}
+		seen[strings.ToLower(name)] = true
+		if _, err := os.Lstat(req.file(name)); err == nil {
+			return fmt.Errorf("issuing for %q: the file %q is there: it is not overwritten, move it away or choose another folder with --out", name, req.file(name))
+		}
+	}
+	if info, err := os.Stat(req.out); err == nil && !info.IsDir() {
+		return fmt.Errorf("writing profiles into %q: it is not a folder", req.out)
+	}
+	return nil
+}
+
+func (d *desk) issueAll(ctx context.Context, folder authority.Folder, passphrase []byte, req request, now time.Time) error {
+	issuer, err := folder.Unlock(passphrase, now)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(req.out, 0o700); err != nil {
+		return fmt.Errorf("making the folder for profiles: %w", err)
+	}
+	if err := folder.RenewCRL(issuer); err != nil {
+		return err
+	}
+	for done, name := range req.names {
+		err := ctx.Err() // between two people is where to stop
+		var client authority.Client
+		if err == nil {
+			client, err = d.issueOne(folder, issuer, req, name, now)
+		}
+		if err != nil {
+			return fmt.Errorf("issuing for %q, after %d of %s: %w", name, done, plural(len(req.names), "profile", "profiles"), err)
+		}
+		certificate := client.Pair.Certificate
+		d.say("%s  until %s  serial %s", req.file(name), day(certificate.NotAfter), certificate.SerialNumber)
+	}
+	d.say("added to the roster: %s; \"vpnami-pki publish\" lets them in", strings.Join(req.names, ", "))
+	return nil
+}
+
+// issueOne records the certificate, writes the profile, and last adds the
+// person: whoever is in the roster has a profile.
+func (d *desk) issueOne(folder authority.Folder, issuer authority.Issuer, req request, name string, now time.Time) (authority.Client, error) {
+	client, err := folder.Issue(issuer, name, req.life)
+	if err != nil {
+		return authority.Client{}, err
+	}
+	text, err := profile.Profile{
+		Name: name, Authority: folder.Name(), ServerName: folder.ServerName(),
+		Protocol: req.protocol, Remotes: req.remotes,
+		CA:          []*x509.Certificate{folder.CA()},
+		Certificate: client.Pair.Certificate, Key: client.Pair.Key, TLSCryptV2: client.TLSCryptV2,
+	}.Render()
+	if err != nil {
+		return authority.Client{}, err
+	}
+	if err := folder.Record(now, client); err != nil {
+		return authority.Client{}, err
+	}
+	if err := authority.Create(req.file(name), profileMode, text); err != nil {
+		return authority.Client{}, err
+	}
+	if err := folder.Add(client); err != nil {
+		return authority.Client{}, errors.Join(err, os.Remove(req.file(name)))
+	}
+	return client, nil
+}

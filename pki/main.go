@@ -1,0 +1,146 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Command vpnami-pki is the operator's desk: it keeps the certificate
+// authority of a VPN on the operator's own machine, writes people's profiles,
+// and publishes to AWS Secrets Manager what a gateway needs. It never runs on
+// the gateway.
+//
+// What a person is to read goes to standard output, and with --json what a
+// program is to read; prompts, warnings and errors go to standard error, with
+// "vpnami-pki:" before an error.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+)
+
+// version is set by the linker.
+var version = "0.1.0-dev" //nolint:gochecknoglobals // -ldflags -X needs a variable
+
+// The exit codes, documented in --help.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now}
+	err := d.command().ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(os.Stderr, "vpnami-pki: %v\n", err)
+	if wrong, ok := errors.AsType[usageError](err); ok {
+		fmt.Fprintf(os.Stderr, "see %q\n", wrong.command+" --help")
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// desk is what the commands work with.
+type desk struct {
+	in  *os.File
+	out io.Writer
+	err io.Writer
+	env func(string) (string, bool)
+	now func() time.Time
+
+	folder         string
+	passphraseFile string
+}
+
+// usageError is a command line that cannot be meant.
+type usageError struct {
+	command string
+	error
+}
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(cmd *cobra.Command, format string, args ...any) error {
+	return usageError{cmd.CommandPath(), fmt.Errorf(format, args...)}
+}
+
+func (d *desk) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "vpnami-pki",
+		Short: "Keep the certificate authority of a VPN and publish it to its gateway",
+		Long: `vpnami-pki keeps the certificate authority of an OpenVPN gateway on your own
+machine. The CA's key never leaves it.
+
+A folder holds one authority. It is given by --folder, or VPNAMI_AUTHORITY, or
+is the current folder when that is an authority.
+
+The passphrase of the CA's key is asked for at the terminal, or read from the
+file of --passphrase-file or VPNAMI_PASSPHRASE_FILE, or is VPNAMI_PASSPHRASE.
+
+Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
+2 the command line is wrong.`,
+		Example: `  vpnami-pki init office --server-name vpn.example.com
+  vpnami-pki issue client1 --folder office
+  vpnami-pki publish --folder office --secret vpn/office
+  vpnami-pki reach client1.ovpn`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(cmd, "unknown command %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(d.out)
+	root.SetErr(d.err)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
+	root.AddCommand(d.initCommand(), d.issueCommand(), d.listCommand(), d.publishCommand(), d.reachCommand())
+	return root
+}
+
+func (d *desk) folderFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&d.folder, "folder", "", "folder of the authority (default: VPNAMI_AUTHORITY, or the current folder)")
+}
+
+func (d *desk) passphraseFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&d.passphraseFile, "passphrase-file", "", "file with the passphrase of the CA's key on its only line (default: VPNAMI_PASSPHRASE_FILE)")
+}
+
+// open finds and opens the authority.
+func (d *desk) open(cmd *cobra.Command) (authority.Folder, error) {
+	path := d.folder
+	if path == "" {
+		path, _ = d.env("VPNAMI_AUTHORITY")
+	}
+	if path == "" {
+		if !authority.IsFolder(".") {
+			return authority.Folder{}, usage(cmd, "no authority is given: use --folder FOLDER or VPNAMI_AUTHORITY, or run in the authority's folder")
+		}
+		path = "."
+	}
+	return authority.Open(filepath.Clean(path))
+}
+
+func (d *desk) say(format string, args ...any)  { fmt.Fprintf(d.out, format+"\n", args...) }
+func (d *desk) warn(format string, args ...any) { fmt.Fprintf(d.err, "warning: "+format+"\n", args...) }
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -1,0 +1,108 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// shortest is what NIST SP 800-63B asks at least of a password that a person
+// chooses.
+const shortest = 8
+
+// newPassphrase asks for the passphrase of a CA that is being made.
+func (d *desk) newPassphrase() ([]byte, error) {
+	passphrase, given, err := d.givenPassphrase()
+	if err != nil {
+		return nil, err
+	}
+	if !given {
+		if passphrase, err = d.prompt("Passphrase for the CA's key: "); err != nil {
+			return nil, err
+		}
+		again, err := d.prompt("The same again: ")
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(passphrase, again) {
+			return nil, errors.New("reading the passphrase: the two differ")
+		}
+	}
+	if utf8.RuneCount(passphrase) < shortest {
+		return nil, fmt.Errorf("choosing the passphrase: it has %d characters, it must have %d or more", utf8.RuneCount(passphrase), shortest)
+	}
+	return passphrase, nil
+}
+
+// passphrase asks for the passphrase of a CA that is there.
+func (d *desk) passphrase() ([]byte, error) {
+	passphrase, given, err := d.givenPassphrase()
+	if err != nil || given {
+		return passphrase, err
+	}
+	return d.prompt("Passphrase of the CA's key: ")
+}
+
+func (d *desk) givenPassphrase() (passphrase []byte, given bool, err error) {
+	path := d.passphraseFile
+	if path == "" {
+		path, _ = d.env("VPNAMI_PASSPHRASE_FILE")
+	}
+	if path != "" {
+		passphrase, err = d.passphraseOf(path)
+		return passphrase, true, err
+	}
+	if value, ok := d.env("VPNAMI_PASSPHRASE"); ok {
+		if value == "" {
+			return nil, false, errors.New("reading the passphrase: VPNAMI_PASSPHRASE is set and empty")
+		}
+		return []byte(value), true, nil
+	}
+	return nil, false, nil
+}
+
+func (d *desk) passphraseOf(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		d.warn("the passphrase file %q can be read by others (mode %04o): chmod 600 it", path, info.Mode().Perm())
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
+	}
+	line := bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r"))
+	if len(line) == 0 {
+		return nil, fmt.Errorf("reading the passphrase: the file %q is empty", path)
+	}
+	if bytes.ContainsAny(line, "\n\x00") {
+		return nil, fmt.Errorf("reading the passphrase: the file %q has more than one line", path)
+	}
+	return line, nil
+}
+
+func (d *desk) prompt(question string) ([]byte, error) {
+	descriptor := int(d.in.Fd()) //nolint:gosec // a file descriptor fits an int
+	if !term.IsTerminal(descriptor) {
+		return nil, errors.New("reading the passphrase: there is no terminal to ask at: use --passphrase-file FILE, VPNAMI_PASSPHRASE_FILE or VPNAMI_PASSPHRASE")
+	}
+	fmt.Fprint(d.err, question)
+	passphrase, err := term.ReadPassword(descriptor)
+	fmt.Fprintln(d.err)
+	if err != nil {
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
+	}
+	if len(passphrase) == 0 {
+		return nil, errors.New("reading the passphrase: nothing was typed")
+	}
+	return passphrase, nil
+}

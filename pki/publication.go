@@ -1,0 +1,288 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// isMarkedDeleted looks at the words: AWS has no error of its own for it.
+func isMarkedDeleted(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "marked for deletion") || strings.Contains(text, "marked deleted") || strings.Contains(text, "scheduled for deletion")
+}
+
+// change is one secret to be written.
+type change struct {
+	id     string
+	what   string
+	data   []byte
+	binary bool
+	exists bool
+}
+
+// remote is what is in Secrets Manager now.
+type remote struct {
+	server stored
+	head   stored
+	shards []stored // at least those that the head names
+
+	// What could be understood of it; the errors say why the rest could not.
+	opened    bundle.Server
+	openedErr error
+	headed    bundle.Head
+	headedErr error
+	access    bundle.Access
+	accessErr error
+}
+
+// empty tells that nothing was ever published there.
+func (r remote) empty() bool { return len(r.server.value) == 0 && len(r.head.value) == 0 }
+
+// generation is the highest one seen.
+func (r remote) generation() uint64 { return max(r.opened.Generation, r.headed.Generation) }
+
+// readRemote reads the secrets under a prefix.
+func readRemote(ctx context.Context, v vault, prefix string) (remote, error) {
+	var r remote
+	var err error
+	if r.server, err = v.get(ctx, bundle.ServerID(prefix)); err != nil {
+		return remote{}, err
+	}
+	if r.head, err = v.get(ctx, bundle.AccessID(prefix)); err != nil {
+		return remote{}, err
+	}
+	r.opened, r.openedErr = bundle.OpenServer(r.server.value)
+	r.headed, r.headedErr = bundle.OpenHead(r.head.value)
+	var values [][]byte
+	for i := range r.headed.Shards {
+		shard, err := v.get(ctx, bundle.ShardID(prefix, i))
+		if err != nil {
+			return remote{}, err
+		}
+		r.shards = append(r.shards, shard)
+		values = append(values, shard.value)
+	}
+	if r.accessErr = r.headedErr; r.accessErr == nil {
+		r.access, r.accessErr = bundle.OpenAccess(r.headed, values)
+	}
+	return r, nil
+}
+
+// publication is a publish that is ready to be written.
+type publication struct {
+	prefix     string
+	generation uint64
+	sealed     bundle.Sealed
+	changes    []change // in the order of writing, the head last
+	warnings   []bundle.Warning
+	lines      []string // what changes, in words
+}
+
+// plan makes the publish. It is pure: everything is read before, everything is
+// written after.
+func plan(server bundle.Server, access bundle.Access, prefix string, there remote, lastGeneration uint64, now time.Time) (publication, error) {
+	base := max(lastGeneration, there.generation())
+	p := publication{prefix: prefix, generation: base + 1}
+
+	// The server secret keeps its generation when nothing else in it changes.
+	server.Generation = p.generation
+	if there.openedErr == nil && there.opened.Generation <= base {
+		kept := server
+		kept.Generation = there.opened.Generation
+		if sealed, err := bundle.Seal(kept, access, prefix, max(base, 1)); err == nil && bytes.Equal(sealed.Server, there.server.value) {
+			server = kept
+		}
+	}
+	// The whole may be what is there already.
+	if there.headedErr == nil && there.headed.Generation >= server.Generation {
+		sealed, err := bundle.Seal(server, access, prefix, there.headed.Generation)
+		if err != nil {
+			return publication{}, err
+		}
+		if bytes.Equal(sealed.Server, there.server.value) && bytes.Equal(sealed.Head, there.head.value) && there.accessErr == nil {
+			p.generation = there.headed.Generation
+		}
+	}
+	var err error
+	if p.sealed, err = bundle.Seal(server, access, prefix, p.generation); err != nil {
+		return publication{}, err
+	}
+	// The very same validation as the gateway's.
+	if _, p.warnings, err = bundle.Open(p.sealed.Server, p.sealed.Head, p.sealed.Shards, now); err != nil {
+		return publication{}, fmt.Errorf("the gateway would refuse this: %w", err)
+	}
+	p.lines = describe(server, access, there)
+	return p, nil
+}
+
+// compare finds what is to be written. It also looks at the secrets of shards
+// that the head of now does not name: whatever would fail is found before the
+// first write.
+func (p *publication) compare(ctx context.Context, v vault, there remote) error {
+	for i := len(there.shards); i < len(p.sealed.Shards); i++ {
+		shard, err := v.get(ctx, bundle.ShardID(p.prefix, i))
+		if err != nil {
+			return err
+		}
+		there.shards = append(there.shards, shard)
+	}
+	p.changes = differing(p.sealed, p.prefix, there)
+	return nil
+}
+
+func differing(sealed bundle.Sealed, prefix string, there remote) []change {
+	var changes []change
+	add := func(c change, now stored) {
+		if c.exists = now.exists; !bytes.Equal(c.data, now.value) {
+			changes = append(changes, c)
+		}
+	}
+	add(change{id: bundle.ServerID(prefix), what: "the gateway's certificate and keys", data: sealed.Server}, there.server)
+	for i, data := range sealed.Shards {
+		var now stored
+		if i < len(there.shards) {
+			now = there.shards[i]
+		}
+		add(change{id: bundle.ShardID(prefix, i), what: "revocations and roster", data: data, binary: true}, now)
+	}
+	add(change{id: bundle.AccessID(prefix), what: "what belongs together", data: sealed.Head}, there.head)
+	return changes
+}
+
+// checkReplace refuses a publish that would take away what is there: another
+// authority's values, or those of a newer copy of the folder.
+func checkReplace(server bundle.Server, access bundle.Access, prefix string, there remote) error {
+	const replace = "; if that is meant, say --replace"
+	if there.empty() {
+		return nil
+	}
+	if there.openedErr != nil {
+		if len(there.server.value) == 0 {
+			return nil // a publish broke off before its first secret
+		}
+		return fmt.Errorf("publishing under %q: what is there now is none of vpnami's (%w)"+replace, prefix, there.openedErr)
+	}
+	shared := slices.ContainsFunc(there.opened.CA, func(ca *x509.Certificate) bool { return ca.Equal(server.CA[0]) })
+	if !shared {
+		return fmt.Errorf("publishing under %q: the authority %q is there now, with another CA: everybody who connects today would be locked out"+replace, prefix, there.opened.Authority)
+	}
+	if there.accessErr != nil {
+		return nil // a publish broke off, or is being repaired by this one
+	}
+	if there.access.CRL.CheckSignatureFrom(server.CA[0]) != nil {
+		return nil // a list of an older CA says nothing of this one's
+	}
+	if there.access.CRL.Number.Cmp(access.CRL.Number) > 0 {
+		return fmt.Errorf("publishing under %q: the CRL there has number %s, this folder's has %s: this folder is an old copy, and would let in who was revoked since"+replace, prefix, there.access.CRL.Number, access.CRL.Number)
+	}
+	return nil
+}
+
+// describe says in words what the publish changes.
+func describe(server bundle.Server, access bundle.Access, there remote) []string {
+	var lines []string
+	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	switch {
+	case there.openedErr != nil:
+		say("server   %s, until %s", server.Certificate.Subject.CommonName, day(server.Certificate.NotAfter))
+	case !there.opened.Certificate.Equal(server.Certificate):
+		say("server   a new certificate: %s, until %s", server.Certificate.Subject.CommonName, day(server.Certificate.NotAfter))
+	case server.Generation != there.opened.Generation:
+		say("server   other keys or another CA")
+	}
+	if there.accessErr != nil && !there.empty() {
+		say("repair   what is there is not whole (%v): it is written anew", there.accessErr)
+		return lines
+	}
+	before := map[string]bundle.Person{}
+	for _, p := range there.access.Roster {
+		before[p.Name] = p
+	}
+	var added, changed, removed []string
+	for _, p := range access.Roster {
+		old, known := before[p.Name]
+		switch {
+		case !known:
+			added = append(added, p.Name)
+		case !samePerson(old, p):
+			changed = append(changed, p.Name)
+		}
+		delete(before, p.Name)
+	}
+	for name := range before {
+		removed = append(removed, name)
+	}
+	slices.Sort(removed)
+	for _, group := range []struct {
+		what  string
+		names []string
+	}{{"added  ", added}, {"changed", changed}, {"removed", removed}} {
+		if len(group.names) > 0 {
+			say("%s  %s", group.what, some(group.names))
+		}
+	}
+	old, list := bundle.Bundle{Access: there.access}.Revoked(), access.CRL
+	if now := len(list.RevokedCertificateEntries); now != len(old) {
+		say("revoked  %s, %d before", plural(now, "certificate", "certificates"), len(old))
+	}
+	if there.access.CRL != nil && there.access.CRL.Number.Cmp(list.Number) != 0 {
+		say("CRL      number %s, until %s", list.Number, day(list.NextUpdate))
+	}
+	return lines
+}
+
+func samePerson(a, b bundle.Person) bool {
+	return a.Address == b.Address && a.Note == b.Note && slices.Equal(a.Groups, b.Groups) &&
+		slices.EqualFunc(a.Serials, b.Serials, func(x, y *big.Int) bool { return x.Cmp(y) == 0 })
+}
+
+// some names the first few of many.
+func some(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// write puts the changes in order: server, shards, and the head last, which
+// alone makes the rest count.
+func (p publication) write(ctx context.Context, v vault, progress func(change)) error {
+	for i, c := range p.changes {
+		if err := v.put(ctx, c); err != nil {
+			if i > 0 {
+				return fmt.Errorf("%w; %d of %s were written: running gateways keep what they have, publish again", err, i, plural(len(p.changes), "secret", "secrets"))
+			}
+			return err
+		}
+		progress(c)
+	}
+	return nil
+}
+
+// verify reads everything back and opens it as the gateway will.
+func (p publication) verify(ctx context.Context, v vault, now time.Time) error {
+	there, err := readRemote(ctx, v, p.prefix)
+	if err != nil {
+		return fmt.Errorf("reading back: %w", err)
+	}
+	if other := differing(p.sealed, p.prefix, there); len(other) > 0 {
+		return fmt.Errorf("reading back secret %q: it is not what was written: is somebody else publishing? publish again", other[0].id)
+	}
+	if _, _, err := bundle.Open(there.server.value, there.head.value, p.sealed.Shards, now); err != nil {
+		return fmt.Errorf("reading back: %w", err)
+	}
+	return errors.Join(there.openedErr, there.headedErr, there.accessErr)
+}

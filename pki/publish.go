@@ -1,0 +1,160 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+func (d *desk) publishCommand() *cobra.Command {
+	var order publishOrder
+	cmd := &cobra.Command{
+		Use:   "publish --secret PREFIX",
+		Short: "Put what the gateway needs into AWS Secrets Manager",
+		Long: `Writes the secrets that a gateway reads: PREFIX/server (certificates and keys),
+PREFIX/access/000 and so on (revocations and roster), PREFIX/access (what of
+these belongs together, written last). Secrets that are not there are made. What
+has not changed is not written. First it is checked as the gateway checks it,
+and at the end it is read back.
+
+The CA's key is not published, and no passphrase is needed. AWS credentials and
+region are found where the AWS command line finds them. They need, on PREFIX/*:
+secretsmanager:GetSecretValue, DescribeSecret, CreateSecret, PutSecretValue.`,
+		Example: `  vpnami-pki publish --folder office --secret vpn/office
+  vpnami-pki publish --folder office --secret vpn/office --dry-run`,
+		Args: exactly(0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if order.prefix == "" {
+				return usage(cmd, "--secret is needed: the beginning of the secrets' names, such as \"vpn/office\"")
+			}
+			if err := bundle.CheckPrefix(order.prefix); err != nil {
+				return usage(cmd, "--secret: %w", err)
+			}
+			folder, err := d.open(cmd)
+			if err != nil {
+				return err
+			}
+			return d.publish(cmd.Context(), folder, order)
+		},
+	}
+	cmd.Flags().StringVar(&order.prefix, "secret", "", "beginning of the secrets' names, such as vpn/office")
+	cmd.Flags().StringVar(&order.region, "region", "", "AWS region (default: as the AWS command line)")
+	cmd.Flags().BoolVar(&order.dryRun, "dry-run", false, "show what would change and write nothing")
+	cmd.Flags().BoolVar(&order.replace, "replace", false, "take the place of another authority's secrets, or of a newer copy's")
+	d.folderFlag(cmd)
+	return cmd
+}
+
+type publishOrder struct {
+	prefix  string
+	region  string
+	dryRun  bool
+	replace bool
+}
+
+// publishWait bounds a publish: ten shards take seconds, the rest is for the
+// SDK's retries.
+const publishWait = 2 * time.Minute
+
+func (d *desk) publish(ctx context.Context, folder authority.Folder, order publishOrder) error {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	release, err := folder.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.publishLocked(ctx, folder, order), release())
+}
+
+func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order publishOrder) error {
+	server, access, err := contents(folder)
+	if err != nil {
+		return err
+	}
+	published, err := folder.Published()
+	if err != nil {
+		return err
+	}
+	v, region, err := openVault(ctx, order.region)
+	if err != nil {
+		return err
+	}
+	there, err := readRemote(ctx, v, order.prefix)
+	if err != nil {
+		return err
+	}
+	if !order.replace {
+		if err := checkReplace(server, access, order.prefix, there); err != nil {
+			return err
+		}
+	}
+	now := d.now()
+	p, err := plan(server, access, order.prefix, there, published[order.prefix].Generation, now)
+	if err != nil {
+		return err
+	}
+	if err := p.compare(ctx, v, there); err != nil {
+		return err
+	}
+	for _, w := range p.warnings {
+		d.warn("%s", w)
+	}
+	if len(p.changes) == 0 {
+		d.say("%q in %s has it all already: generation %d, %s", order.prefix, region, p.generation, plural(len(access.Roster), "person", "people"))
+		return nil
+	}
+	d.say("%q in %s, generation %d, %s:", order.prefix, region, p.generation, plural(len(access.Roster), "person", "people"))
+	for _, line := range p.lines {
+		d.say("  %s", line)
+	}
+	if order.dryRun {
+		for _, c := range p.changes {
+			d.say("would write %s (%d bytes)", c.id, len(c.data))
+		}
+		return nil
+	}
+	if err := folder.RecordPublish(now, order.prefix, p.generation); err != nil {
+		return err
+	}
+	if err := p.write(ctx, v, func(c change) { d.say("wrote %s (%d bytes)", c.id, len(c.data)) }); err != nil {
+		return err
+	}
+	if err := p.verify(ctx, v, now); err != nil {
+		return err
+	}
+	d.say("read back and checked: a gateway launched with secret %q takes it", order.prefix)
+	return nil
+}
+
+// contents is what there is to publish.
+func contents(folder authority.Folder) (bundle.Server, bundle.Access, error) {
+	server, err := folder.Server()
+	if err != nil {
+		return bundle.Server{}, bundle.Access{}, err
+	}
+	list, err := folder.CRL()
+	if err != nil {
+		return bundle.Server{}, bundle.Access{}, err
+	}
+	people, err := folder.People()
+	if err != nil {
+		return bundle.Server{}, bundle.Access{}, err
+	}
+	access := bundle.Access{CRL: list}
+	for _, p := range people {
+		person, err := p.Access()
+		if err != nil {
+			return bundle.Server{}, bundle.Access{}, err
+		}
+		access.Roster = append(access.Roster, person)
+	}
+	return server, access, nil
+}

@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// currentStage is asked for by name: what a plain GetSecretValue answers is
+// not everywhere the version that was put last.
+const currentStage = "AWSCURRENT"
+
+// secretsAPI is what is used of AWS Secrets Manager.
+type secretsAPI interface {
+	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
+	DescribeSecret(context.Context, *secretsmanager.DescribeSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error)
+	CreateSecret(context.Context, *secretsmanager.CreateSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.CreateSecretOutput, error)
+	PutSecretValue(context.Context, *secretsmanager.PutSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error)
+}
+
+// vault is AWS Secrets Manager as a publish sees it.
+type vault struct{ api secretsAPI }
+
+// credentialsWait bounds the look for credentials; the SDK's last resort, the
+// metadata service of an EC2 instance, is slow to be absent.
+const credentialsWait = 10 * time.Second
+
+// openVault finds region and credentials where AWS's own tools do. Both are
+// asked for here, so that what is missing is told before anything is read.
+func openVault(ctx context.Context, region string) (vault, string, error) {
+	var options []func(*config.LoadOptions) error
+	if region != "" {
+		options = append(options, config.WithRegion(region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return vault{}, "", fmt.Errorf("reading the AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		return vault{}, "", errors.New("reading the AWS configuration: no region is set: use --region, AWS_REGION, or a profile with a region (AWS_PROFILE)")
+	}
+	ctx, cancel := context.WithTimeout(ctx, credentialsWait)
+	defer cancel()
+	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
+		return vault{}, "", fmt.Errorf("looking for AWS credentials: %w: log in (\"aws sso login\"), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", err)
+	}
+	return vault{api: secretsmanager.NewFromConfig(cfg)}, cfg.Region, nil
+}
+
+// stored is a secret as it is there.
+type stored struct {
+	exists bool // there is a secret of that name, with or without a value
+	value  []byte
+}
+
+// get reads a secret; one that is not there is no error.
+func (v vault) get(ctx context.Context, id string) (stored, error) {
+	out, err := v.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(id), VersionStage: aws.String(currentStage)})
+	if err == nil {
+		if out.SecretString != nil {
+			return stored{exists: true, value: []byte(*out.SecretString)}, nil
+		}
+		return stored{exists: true, value: out.SecretBinary}, nil
+	}
+	if _, none := errors.AsType[*types.ResourceNotFoundException](err); !none {
+		return stored{}, explainAWS("reading", id, "secretsmanager:GetSecretValue", err)
+	}
+	// Either there is no secret, or one without a value, as Terraform makes it.
+	described, err := v.api.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: aws.String(id)})
+	if _, none := errors.AsType[*types.ResourceNotFoundException](err); none {
+		return stored{}, nil
+	}
+	if err != nil {
+		return stored{}, explainAWS("looking at", id, "secretsmanager:DescribeSecret", err)
+	}
+	if described.DeletedDate != nil {
+		return stored{}, markedDeleted(id)
+	}
+	return stored{exists: true}, nil
+}
+
+// put writes a secret and makes it when there is none.
+func (v vault) put(ctx context.Context, c change) error {
+	if len(c.data) > bundle.MaxSecretBytes {
+		return fmt.Errorf("writing secret %q: it has %d bytes; a secret holds at most %d", c.id, len(c.data), bundle.MaxSecretBytes)
+	}
+	var text *string
+	var binary []byte
+	if c.binary {
+		binary = c.data
+	} else {
+		text = aws.String(string(c.data))
+	}
+	if c.exists {
+		_, err := v.api.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{SecretId: aws.String(c.id), SecretString: text, SecretBinary: binary})
+		return explainAWS("writing", c.id, "secretsmanager:PutSecretValue", err)
+	}
+	_, err := v.api.CreateSecret(ctx, &secretsmanager.CreateSecretInput{
+		Name: aws.String(c.id), SecretString: text, SecretBinary: binary,
+		Description: aws.String("vpnami: " + c.what + ", written by vpnami-pki publish"),
+	})
+	return explainAWS("making", c.id, "secretsmanager:CreateSecret", err)
+}
+
+// explainAWS says what to do about what AWS refuses.
+func explainAWS(doing, id, action string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, is := errors.AsType[*types.InvalidRequestException](err); is && isMarkedDeleted(err) {
+		return markedDeleted(id)
+	}
+	if refused, is := errors.AsType[smithy.APIError](err); is {
+		switch refused.ErrorCode() {
+		case "AccessDeniedException", "AccessDenied", "UnauthorizedException":
+			return fmt.Errorf("%s secret %q: AWS denies it to these credentials: they need %s on it: %w", doing, id, action, err)
+		case "UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException", "InvalidSignatureException", "IncompleteSignature":
+			return fmt.Errorf("%s secret %q: AWS does not take these credentials: log in again, and check AWS_PROFILE and the clock: %w", doing, id, err)
+		}
+	}
+	return fmt.Errorf("%s secret %q: %w", doing, id, err)
+}
+
+func markedDeleted(id string) error {
+	return fmt.Errorf("reading secret %q: it is marked deleted, and its name is taken until AWS removes it: restore it with \"aws secretsmanager restore-secret --secret-id %s\", or remove it now with \"aws secretsmanager delete-secret --force-delete-without-recovery --secret-id %s\"", id, id, id)
+}
