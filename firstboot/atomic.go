@@ -1,0 +1,99 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// tempPrefix begins the name of everything that is not finished. What bears
+// it when the program starts was left by a crash, and may hold a key.
+const tempPrefix = ".vpnami-"
+
+// keepOwner leaves the owner or group that the process gives.
+const keepOwner = -1
+
+// replaceFile writes a whole file or nothing: a reader, or a machine that lost
+// its power, sees the old content or the new one.
+func replaceFile(path string, data []byte, mode fs.FileMode, group int) error {
+	folder := filepath.Dir(path)
+	temp, err := os.CreateTemp(folder, tempPrefix)
+	if err != nil {
+		return fmt.Errorf("writing %q: %w", path, err)
+	}
+	defer os.Remove(temp.Name()) //nolint:errcheck // gone already when all went well
+	if err := fill(temp, data, mode, group); err != nil {
+		return fmt.Errorf("writing %q: %w", path, err)
+	}
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return fmt.Errorf("writing %q: %w", path, err)
+	}
+	return syncFolder(folder)
+}
+
+// fill writes, makes durable and closes a file.
+func fill(file *os.File, data []byte, mode fs.FileMode, group int) error {
+	err := errors.Join(file.Chown(keepOwner, group), file.Chmod(mode))
+	if err == nil {
+		_, err = file.Write(data)
+	}
+	if err == nil && len(data) > 0 {
+		// An empty file has nothing to lose but its name, which is the
+		// folder's; a revoked set of thousands stays quick.
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+// replaceLink lets a symbolic link point elsewhere in one step.
+func replaceLink(path, target string) error {
+	folder := filepath.Dir(path)
+	temp := filepath.Join(folder, tempPrefix+filepath.Base(path))
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("pointing %q to %q: %w", path, target, err)
+	}
+	if err := os.Symlink(target, temp); err != nil {
+		return fmt.Errorf("pointing %q to %q: %w", path, target, err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return fmt.Errorf("pointing %q to %q: %w", path, target, err)
+	}
+	return syncFolder(folder)
+}
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("syncing the folder %q: %w", path, err)
+	}
+	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+		return fmt.Errorf("syncing the folder %q: %w", path, err)
+	}
+	return nil
+}
+
+// sweepTemps removes what a crash left unfinished in a folder.
+func sweepTemps(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sweeping %q: %w", folder, err)
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), tempPrefix) {
+			if err := os.RemoveAll(filepath.Join(folder, entry.Name())); err != nil {
+				return fmt.Errorf("sweeping %q: %w", folder, err)
+			}
+		}
+	}
+	return nil
+}

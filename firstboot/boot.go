@@ -1,0 +1,333 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+const (
+	// bootWithin is the one deadline of a run. On a slow machine without
+	// hardware virtualisation starting the units takes some 20 seconds.
+	bootWithin = 90 * time.Second
+	// askWithin bounds each of the two steps that wait for the network, so
+	// that the first cause stands on the console within 5 seconds.
+	askWithin = 4 * time.Second
+	// ec2Within: two descriptions, a revocation, the reading back.
+	ec2Within = 15 * time.Second
+	// startWithin: openvpn's unit waits for network-online.target.
+	startWithin = 60 * time.Second
+	// restoreWithin is for going back to the last good state, or stopping.
+	restoreWithin = 60 * time.Second
+)
+
+// boot is one run, with everything that it touches. main makes it.
+type boot struct {
+	log       *slog.Logger
+	console   console
+	layout    layout
+	placement placement
+	metadata  metadata
+	services  func(region string) services
+	systemd   func(context.Context) (units, func(), error)
+	prove     func(ctx context.Context, folder string, as account) error
+	lastWords func(ctx context.Context, unit string) string
+	now       func() time.Time
+	version   string
+}
+
+// intent is what an instance is to become, before anything is written.
+type intent struct {
+	instance Instance
+	config   Config
+	bundle   bundle.Bundle
+	files    []File
+}
+
+// run is the whole of a boot, and always has a result.
+func (b boot) run(ctx context.Context) Result {
+	ctx, cancel := context.WithTimeout(ctx, bootWithin)
+	defer cancel()
+	r := &Result{Schema: resultSchema, Version: b.version, Started: b.now().UTC(), Steps: []Step{}}
+	before, _ := readResult(b.layout.result()) // none on a first boot
+	bootID, _ := os.ReadFile(b.layout.bootID())
+	r.BootID = strings.TrimSpace(string(bootID))
+
+	in, cause := b.become(ctx, r)
+	switch {
+	case cause == nil:
+		r.State = Ready
+	default:
+		r.State, r.Advice = verdict(cause)
+		r.Cause = oneLine(cause)
+		// What was once ready and still runs is not waiting for its start.
+		once := before.Instance == r.Instance && (before.State == Ready || before.State == Degraded)
+		var kept *keptRunning
+		if errors.As(cause, &kept) || once && r.State == Waiting && r.ran("prove") {
+			r.State = Degraded
+		}
+	}
+	b.report(ctx, r, in)
+	return *r
+}
+
+// become makes the instance what it was launched as: first everything that
+// needs the network, then what is pure, then what writes.
+func (b boot) become(ctx context.Context, r *Result) (intent, error) {
+	daemon, err := findAccount(b.layout.passwd(), daemonAccount)
+	if err != nil {
+		return intent{}, err
+	}
+	disk := store{layout: b.layout, group: daemon.gid, bootID: r.BootID}
+	if err := os.MkdirAll(b.layout.state(), 0o755); err != nil { //nolint:gosec // everybody may read the result
+		return intent{}, fmt.Errorf("making the folder of the state: %w", err)
+	}
+	if err := disk.sweep(); err != nil {
+		return intent{}, err
+	}
+	in, cause := b.learn(ctx, r)
+	if err := b.disown(disk, in.instance.ID); err != nil {
+		return in, errors.Join(cause, err)
+	}
+	systemd, hangUp, err := b.systemd(ctx)
+	if err != nil {
+		return in, errors.Join(cause, fmt.Errorf("connecting to systemd: %w", err))
+	}
+	defer hangUp()
+	up := starter{units: systemd, store: disk, daemon: daemon, lastWords: b.lastWords}
+
+	if cause != nil {
+		return in, b.resume(ctx, r, up, in, cause)
+	}
+	var placed generation
+	err = b.step(ctx, r, "place", bootWithin, func(context.Context) error {
+		placed, err = disk.place(in.files, record{Instance: in.instance.ID, Role: in.config.Role, Version: b.version})
+		return err
+	})
+	if err != nil {
+		return in, b.resume(ctx, r, up, in, err)
+	}
+	if err := b.operate(ctx, r, up, placed); err != nil {
+		return in, b.resume(ctx, r, up, in, err)
+	}
+	if in.config.Role == RoleStep {
+		return in, nil
+	}
+	return in, b.close(ctx, r, in)
+}
+
+// learn asks for everything, and works out everything, that the rest needs.
+func (b boot) learn(ctx context.Context, r *Result) (in intent, err error) {
+	err = b.step(ctx, r, "identify", askWithin, func(ctx context.Context) error {
+		in.instance, err = identify(ctx, b.metadata)
+		r.Instance = in.instance.ID
+		return err
+	})
+	if err != nil {
+		return in, err
+	}
+	err = b.step(ctx, r, "configure", askWithin, func(context.Context) error {
+		in.config, err = configure(in.instance)
+		r.Role = in.config.Role
+		return err
+	})
+	if err != nil {
+		return in, err
+	}
+	if in.config.Role == RoleVPN {
+		r.Network, r.Port = in.config.Network.String(), fmt.Sprintf("%s/%d", in.config.Proto, in.config.Port)
+		err = b.step(ctx, r, "unseal", askWithin, func(ctx context.Context) error {
+			var warnings []bundle.Warning
+			in.bundle, warnings, err = unseal(ctx, b.services(in.instance.Region).secrets, in.config.Secret, b.now())
+			for _, warning := range warnings {
+				b.warn(r, warning.Text)
+			}
+			r.describe(in.bundle)
+			return err
+		})
+		if err != nil {
+			return in, err
+		}
+	}
+	err = b.step(ctx, r, "render", askWithin, func(context.Context) error {
+		in.files, err = render(in.config, in.bundle, b.placement, in.instance)
+		return err
+	})
+	return in, err
+}
+
+// operate starts what was laid down, and proves it.
+func (b boot) operate(ctx context.Context, r *Result, up starter, g generation) error {
+	err := b.step(ctx, r, "start", startWithin, func(ctx context.Context) error {
+		if err := up.filter(ctx); err != nil {
+			return err
+		}
+		if g.Role == RoleStep {
+			return stopOpenVPN(ctx, up.units)
+		}
+		return up.openvpn(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	if g.Role == RoleVPN {
+		err := b.step(ctx, r, "prove", bootWithin, func(ctx context.Context) error {
+			return b.prove(ctx, b.layout.current(), up.daemon)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return up.store.keep(g)
+}
+
+// close closes SSH behind the proven tunnel.
+func (b boot) close(ctx context.Context, r *Result, in intent) error {
+	return b.step(ctx, r, "seal", ec2Within, func(ctx context.Context) error {
+		service := b.services(in.instance.Region).ingress
+		gate, err := readGate(ctx, service, in.instance.Groups)
+		if err != nil {
+			return err
+		}
+		if err := gate.admits(in.config); err != nil {
+			return err
+		}
+		plan, err := seal(ctx, service, in.instance, gate)
+		r.SSH = &SSHEnd{Revoked: []string{}, Left: []Left{}}
+		for _, left := range plan.Left {
+			b.warn(r, fmt.Sprintf("SSH stays open from outside the VPC by %s: %s", left.What, left.Why))
+			r.SSH.Left = append(r.SSH.Left, left)
+		}
+		if err != nil {
+			return err
+		}
+		for _, rule := range plan.Revoke {
+			b.log.InfoContext(ctx, "revoked", "rule", rule.String())
+			r.SSH.Revoked = append(r.SSH.Revoked, rule.ID)
+		}
+		return nil
+	})
+}
+
+// resume goes back to the last generation that was proven, so that a gateway
+// whose SSH is closed does not lose its tunnel too. Without one, nothing is
+// left running.
+func (b boot) resume(ctx context.Context, r *Result, up starter, in intent, cause error) error {
+	// The run's deadline may be what failed; the way back has one of its own.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreWithin)
+	defer cancel()
+	good, ok := up.store.read(up.store.layout.proven())
+	if !ok {
+		if err := stopOpenVPN(ctx, up.units); err != nil {
+			return errors.Join(cause, err)
+		}
+		return cause
+	}
+	if r.Role == "" {
+		r.Role = good.Role
+	}
+	r.Instance = good.Instance
+	b.console.say("going on with the last good state (generation %s): %s", good.Name, oneLine(cause))
+	err := b.step(ctx, r, "restore", bootWithin, func(context.Context) error { return up.store.enforce(good) })
+	if err == nil {
+		err = b.operate(ctx, r, up, good)
+	}
+	if err != nil {
+		return errors.Join(cause, fmt.Errorf("going on with the last good state: %w", err))
+	}
+	if good.Role == RoleVPN && in.config.Role == RoleVPN {
+		// What was proven may not have been sealed yet, or opened again.
+		if err := b.close(ctx, r, in); err != nil {
+			b.warn(r, oneLine(err))
+		}
+	}
+	return &keptRunning{cause: cause}
+}
+
+// keptRunning is a cause for which the last good state was kept, and runs.
+type keptRunning struct{ cause error }
+
+func (k *keptRunning) Error() string { return k.cause.Error() }
+func (k *keptRunning) Unwrap() error { return k.cause }
+
+// disown wipes the state of another instance: this one was launched from an
+// image that was made of it.
+func (b boot) disown(disk store, id string) error {
+	if id == "" {
+		// On Nitro the firmware says it too, which cannot be away.
+		tag, _ := os.ReadFile(b.layout.assetTag())
+		if id = strings.TrimSpace(string(tag)); !instanceID.MatchString(id) {
+			return nil
+		}
+	}
+	for _, link := range []string{b.layout.current(), b.layout.proven()} {
+		if g, ok := disk.read(link); ok && g.Instance != id {
+			b.console.say("the state is of instance %s and this is %s: starting over", g.Instance, id)
+			return disk.wipe()
+		}
+	}
+	return nil
+}
+
+// step runs one step, and is the only place that times and logs them.
+func (b boot) step(ctx context.Context, r *Result, name string, within time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	began := time.Now()
+	err := do(ctx)
+	took := time.Since(began)
+	r.Steps = append(r.Steps, Step{Name: name, TookMS: took.Milliseconds(), Failed: err != nil})
+	if err != nil {
+		b.log.ErrorContext(ctx, "step failed", "step", name, "took", took, "error", err.Error())
+		// At once: what follows, going back and the tags, may take its time.
+		b.console.say("%s failed: %s", name, oneLine(err))
+		return err
+	}
+	b.log.InfoContext(ctx, "step", "step", name, "took", took)
+	b.console.say("%s (%s)", name, took.Round(time.Millisecond))
+	return nil
+}
+
+func (r *Result) ran(step string) bool {
+	for _, s := range r.Steps {
+		if s.Name == step && !s.Failed {
+			return true
+		}
+	}
+	return false
+}
+
+func (b boot) warn(r *Result, text string) {
+	r.Warnings = append(r.Warnings, text)
+	b.console.say("warning: %s", text)
+	b.log.Warn(text)
+}
+
+// report tells how it ended: by the tags, by the file that says that it is
+// over, in the journal and on the console. A cause stood there already.
+func (b boot) report(ctx context.Context, r *Result, in intent) {
+	r.Finished = b.now().UTC()
+	if in.instance.Region != "" && r.Role == RoleVPN {
+		if err := tagInstance(ctx, b.services(in.instance.Region).tags, *r); err != nil {
+			b.warn(r, err.Error())
+		}
+	}
+	if err := writeResult(b.layout.result(), *r); err != nil {
+		// Whoever waits for the marker waits on: it was not the end.
+		r.State, r.Cause = Refused, strings.TrimPrefix(r.Cause+"; "+oneLine(err), "; ")
+		_, r.Advice = verdict(err)
+	}
+	b.log.InfoContext(ctx, "finished", "state", r.State, "cause", r.Cause, "took", r.took())
+	b.console.say("%s", r.Line())
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -1,0 +1,145 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// The policies below replace the SDK's: with its defaults and no metadata
+// service, the first error came after 18 seconds. Here the first cause must
+// stand on the console within 5 seconds; the unit's own restarts, with growing
+// pauses, do the patient part.
+const (
+	// metadataAttempts with pauses that grow to pauseCap last about 3 seconds
+	// when the address is refused or not routed yet, which is how long DHCP may
+	// take after systemd-networkd has started.
+	metadataAttempts = 12
+	// serviceAttempts: a throttled or broken answer is worth two more requests.
+	serviceAttempts = 3
+
+	pauseFirst = 50 * time.Millisecond
+	pauseCap   = 400 * time.Millisecond
+
+	// dialTimeout: an endpoint in the region answers a SYN within a few
+	// milliseconds, and Linux repeats a lost one after 1 s.
+	dialTimeout = 1500 * time.Millisecond
+	// answerTimeout: Secrets Manager and EC2 answer in well under a second.
+	answerTimeout = 3 * time.Second
+)
+
+// pause grows from pauseFirst to pauseCap; a random half of it keeps a fleet
+// that boots at once from asking at once.
+func pause(attempt int, _ error) (time.Duration, error) {
+	full := pauseCap
+	if attempt < 4 {
+		full = min(pauseFirst<<max(attempt-1, 0), pauseCap)
+	}
+	return full/2 + rand.N(full/2+1), nil //nolint:gosec // jitter, not a secret
+}
+
+func retryer(attempts int) aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = attempts
+		o.Backoff = retry.BackoffDelayerFunc(pause)
+		// The bucket would stop retries across calls; the deadline does that.
+		o.RateLimiter = ratelimit.None
+	})
+}
+
+func httpClient() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) {
+			// Neither metadata nor credentials may go through a proxy that
+			// somebody has set in the environment.
+			t.Proxy = nil
+			t.TLSHandshakeTimeout = dialTimeout
+			t.ResponseHeaderTimeout = answerTimeout
+		})
+}
+
+// newMetadata speaks IMDSv2 only. An empty endpoint means the instance's own
+// (or AWS_EC2_METADATA_SERVICE_ENDPOINT, which the SDK reads by itself).
+func newMetadata(endpoint string) *imds.Client {
+	return imds.New(imds.Options{
+		Endpoint:          endpoint,
+		ClientEnableState: imds.ClientEnabled,
+		EnableFallback:    aws.FalseTernary,
+		HTTPClient:        httpClient(),
+		Retryer:           retryer(metadataAttempts),
+	})
+}
+
+// services are the regional clients; they exist once the region is known.
+type services struct {
+	secrets secrets
+	ingress ingress
+	tags    tags
+}
+
+// newServices makes clients with the credentials of the instance's role. An
+// empty endpoint means AWS's own.
+func newServices(metadata *imds.Client, region, endpoint string) services {
+	config := aws.Config{
+		Region:      region,
+		HTTPClient:  httpClient(),
+		Retryer:     func() aws.Retryer { return retryer(serviceAttempts) },
+		Credentials: aws.NewCredentialsCache(ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = metadata })),
+	}
+	if endpoint != "" {
+		config.BaseEndpoint = aws.String(endpoint)
+	}
+	compute := ec2.NewFromConfig(config)
+	return services{secrets: secretsmanager.NewFromConfig(config), ingress: compute, tags: compute}
+}
+
+// explain turns an error of the SDK into what a person needs of it: the
+// service's own code and words, or why it was not reached.
+func explain(err error) error {
+	var api smithy.APIError
+	var operation *net.OpError
+	var status *smithyhttp.ResponseError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &api) && api.ErrorCode() != "":
+		return fmt.Errorf("%s: %s", api.ErrorCode(), strings.TrimSpace(api.ErrorMessage()))
+	case errors.As(err, &operation):
+		return operation
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("no answer within the time given")
+	case errors.As(err, &status) && status.HTTPStatusCode() >= 300:
+		return fmt.Errorf("answered with HTTP status %d", status.HTTPStatusCode())
+	default:
+		return err
+	}
+}
+
+// httpStatus is the status of the answer that became err, or 0.
+func httpStatus(err error) int {
+	var status *smithyhttp.ResponseError
+	if errors.As(err, &status) {
+		return status.HTTPStatusCode()
+	}
+	return 0
+}

@@ -1,0 +1,235 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Role is what an instance is launched as.
+type Role string
+
+// The two roles of the one image.
+const (
+	RoleVPN  Role = "vpn"
+	RoleStep Role = "step"
+)
+
+// Config is what the launch decided, over the defaults of the image.
+type Config struct {
+	Role    Role
+	Secret  SecretNames
+	Network netip.Prefix   // tunnel addresses; zero for a step without
+	Routes  []netip.Prefix // what the clients reach through the tunnel
+	Port    uint16
+	Proto   string // "udp" or "tcp"
+	DNS     []netip.Addr
+	NAT     string // "masquerade" or "routed"
+	SSH     string // "vpc" or "tunnel": may tunnel clients reach the gateway's sshd
+}
+
+// SecretNames are the two secrets, by name or ARN.
+type SecretNames struct {
+	Server, Access string
+}
+
+// Defaults of the image; the article's values.
+const (
+	defaultNetwork = "10.0.255.0/24"
+	// defaultPort is IANA's for OpenVPN.
+	defaultPort = 1194
+	// lowestPort: the daemon has CAP_NET_ADMIN and nothing else, so that the
+	// kernel gives it no port below.
+	lowestPort = 1024
+
+	natMasquerade = "masquerade"
+	natRouted     = "routed"
+	natPerClient  = "per-client"
+	sshVPC        = "vpc"
+	sshTunnel     = "tunnel"
+)
+
+var errNoDocument = errors.New("the user-data has no document of vpnami")
+
+const documentAdvice = "launch the instance with user-data that begins with the lines \"#vpnami\" and \"role: vpn\" (or step); user-data can be changed while the instance is stopped"
+
+// configure reads what the launch decided from the user-data. Everything that
+// is wrong with it is told at once.
+func configure(instance Instance) (Config, error) {
+	document, err := findDocument(instance.UserData)
+	if err != nil {
+		return Config{}, refusing(fmt.Errorf("reading the user-data: %w", err), documentAdvice)
+	}
+	if document == nil {
+		return Config{}, waitingFor(fmt.Errorf("reading the user-data: %w", errNoDocument), documentAdvice)
+	}
+	d, err := parseDocument(document)
+	if err != nil {
+		return Config{}, refusing(fmt.Errorf("reading the user-data: %w", err), documentAdvice)
+	}
+	c := d.config(instance)
+	c.judge(d, instance)
+	if err := errors.Join(d.problems...); err != nil {
+		return Config{}, refusing(fmt.Errorf("reading the user-data: %w", err), "correct the user-data (it can be changed while the instance is stopped) or launch a new instance")
+	}
+	return c, nil
+}
+
+// config takes the keys one by one; the document keeps the problems.
+func (d *document) config(instance Instance) Config {
+	c := Config{Role: Role(d.word("role", "", string(RoleVPN), string(RoleStep)))}
+	if c.Role == RoleStep {
+		// A bastion whose gateway routes (nat: routed) sees the clients' own
+		// addresses, so it must know the network; it has no use for the rest.
+		c.Network = d.prefix("network", "")
+		d.refuseRest("is for the role vpn only: allowed with the role step are \"role\" and \"network\"")
+		return c
+	}
+	c.Secret = d.secret(instance.Region)
+	c.Network = d.prefix("network", defaultNetwork)
+	c.Routes = d.prefixes("routes", instance.VPC)
+	c.Port = d.port("port", defaultPort)
+	c.Proto = d.word("proto", "udp", "udp", "tcp")
+	c.DNS = d.addresses("dns")
+	c.NAT = d.word("nat", natMasquerade, natMasquerade, natPerClient, natRouted)
+	c.SSH = d.word("ssh", sshVPC, sshVPC, sshTunnel)
+	if c.NAT == natPerClient {
+		d.problem("nat", fmt.Sprintf("%q is not built yet: allowed are %q and %q", natPerClient, natMasquerade, natRouted))
+	}
+	return c
+}
+
+// judge refuses what each key alone does not show: networks that overlap where
+// they may not.
+func (c Config) judge(d *document, instance Instance) {
+	if c.Network.IsValid() {
+		c.judgeNetwork(d, instance)
+	}
+	for i, route := range c.Routes {
+		key := fmt.Sprintf("routes[%d]", i)
+		if special, what := specialPurpose(route); special {
+			d.problem(key, fmt.Sprintf("%q covers %s: allowed are networks that hosts are in", route, what))
+		}
+		if route.Bits() == 0 {
+			d.problem(key, fmt.Sprintf("%q is every address: allowed are the networks behind the gateway (the tunnel is not for the rest of the internet)", route))
+			continue
+		}
+		if slices.Contains(c.Routes[:i], route) {
+			d.problem(key, fmt.Sprintf("%q is there twice", route))
+		}
+		if c.Network.IsValid() && c.Network.Overlaps(route) && route.Bits() >= c.Network.Bits() {
+			d.problem(key, fmt.Sprintf("%q lies in the tunnel network %q: allowed are networks outside it", route, c.Network))
+		}
+		if instance.Public.IsValid() && route.Contains(instance.Public) {
+			d.problem(key, fmt.Sprintf("%q has the gateway's own public address %s in it: the tunnel would be sent into itself", route, instance.Public))
+		}
+	}
+	for i, address := range c.DNS {
+		key := fmt.Sprintf("dns[%d]", i)
+		if special, what := specialPurpose(netip.PrefixFrom(address, 32)); special {
+			d.problem(key, fmt.Sprintf("%q is of %s, which no client can ask: allowed is a DNS server's address, such as the VPC's %s", address, what, resolver(instance)))
+		}
+		if c.Network.IsValid() && c.Network.Contains(address) {
+			d.problem(key, fmt.Sprintf("%q lies in the tunnel network %q, where no DNS server is", address, c.Network))
+		}
+	}
+}
+
+func (c Config) judgeNetwork(d *document, instance Instance) {
+	network := c.Network
+	if special, what := specialPurpose(network); special {
+		d.problem("network", fmt.Sprintf("%q covers %s: allowed are private networks, such as %q", network, what, defaultNetwork))
+		return
+	}
+	// /16 is as much as OpenVPN's pool takes (65,536); a /29 has the gateway,
+	// the probe and 4 addresses for people.
+	if network.Bits() > 29 {
+		d.problem("network", fmt.Sprintf("%q is too small (the gateway and its probe take two addresses): allowed are /16 to /29", network))
+		return
+	}
+	if network.Bits() < 16 {
+		d.problem("network", fmt.Sprintf("%q is too large: allowed are /16 to /29", network))
+		return
+	}
+	if instance.Public.IsValid() && network.Contains(instance.Public) {
+		d.problem("network", fmt.Sprintf("%q has the instance's own public address %s in it", network, instance.Public))
+	}
+	for _, taken := range takenAddresses(instance) {
+		if network.Contains(taken.address) {
+			d.problem("network", fmt.Sprintf("%q has %s in it (%s): allowed are networks that are free in the VPC", network, taken.address, taken.what))
+			return
+		}
+	}
+	for _, block := range instance.VPC {
+		switch {
+		case !network.Overlaps(block):
+		case c.NAT == natRouted:
+			d.problem("network", fmt.Sprintf("%q lies in the VPC's block %q, which a VPC cannot route to the gateway: allowed with nat: routed are networks outside the VPC (or choose nat: masquerade)", network, block))
+			return
+		case network.Bits() <= block.Bits():
+			d.problem("network", fmt.Sprintf("%q covers the VPC's block %q: allowed is a part of it, or a network outside", network, block))
+			return
+		}
+	}
+}
+
+type takenAddress struct {
+	address netip.Addr
+	what    string
+}
+
+// takenAddresses are those in use near every instance: AWS keeps the first
+// four of each subnet, and the resolver is at +2 of each VPC block
+// (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html).
+func takenAddresses(instance Instance) []takenAddress {
+	base := instance.Subnet.Addr()
+	router := base.Next()
+	taken := []takenAddress{
+		{instance.Address, "the instance's own address"},
+		{base, "the subnet's network address"},
+		{router, "the subnet's router"},
+		{router.Next(), "the subnet's DNS address"},
+		{router.Next().Next(), "kept by AWS in each subnet"},
+	}
+	for _, block := range instance.VPC {
+		taken = append(taken, takenAddress{block.Addr().Next().Next(), "the VPC's DNS resolver"})
+	}
+	return taken
+}
+
+func resolver(instance Instance) netip.Addr {
+	if len(instance.VPC) == 0 {
+		return netip.Addr{}
+	}
+	return instance.VPC[0].Addr().Next().Next()
+}
+
+// specialPurpose tells of networks that no host of a VPC has an address in:
+// https://www.iana.org/assignments/iana-ipv4-special-registry
+func specialPurpose(network netip.Prefix) (bool, string) {
+	for _, special := range []struct{ network, what string }{
+		{"127.0.0.0/8", "the loopback addresses"},
+		{"169.254.0.0/16", "the link-local addresses (the instance metadata service)"},
+		{"224.0.0.0/4", "the multicast addresses"},
+		{"240.0.0.0/4", "the reserved addresses"},
+		{"0.0.0.0/8", "the addresses of \"this network\""},
+	} {
+		if network.Bits() > 0 && network.Overlaps(netip.MustParsePrefix(special.network)) {
+			return true, special.what
+		}
+	}
+	return false, ""
+}
+
+func quoted(words []string) string {
+	out := make([]string, 0, len(words))
+	for _, word := range words {
+		out = append(out, fmt.Sprintf("%q", word))
+	}
+	return strings.Join(out, ", ")
+}

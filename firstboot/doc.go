@@ -1,0 +1,38 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Command vpnami-firstboot makes an instance what it was launched as. It runs
+// on the EC2 instance, as root, at every boot (vpnami-firstboot.service), and
+// exits: nothing of it stays resident.
+//
+// One page reads downward, [boot.become]: identify, configure, unseal, render,
+// place, start, prove, seal, report, a file per step. Data flows once: first
+// everything that needs the network, then what is pure, then what writes. Each
+// step may run again after a crash at any point.
+//
+// # How it ends
+//
+//	ready     the tunnel is proven, or the bastion's rules stand    exit 0
+//	waiting   something it needs is not there (yet)                 exit 3
+//	refused   something it was given, or the machine, is wrong      exit 4
+//	degraded  the last good state runs; something keeps it old      exit 5
+//
+// Every state but ready makes the unit run it again, with growing pauses. What
+// the command line got wrong exits with 2, and with 1 what status or
+// check-image found.
+//
+// # What it takes from the image
+//
+//   - openvpn-server@vpn.service, enabled nowhere, which reads
+//     /etc/openvpn/server/vpn.conf, a link to /var/lib/vpnami/current/server.conf.
+//   - netfilter-persistent.service with ExecReload=/usr/sbin/netfilter-persistent
+//     reload: a restart would take openvpn down with it (Requires=), a reload
+//     swaps the rules and no session feels it. Without the line it is restarted.
+//   - /usr/lib/vpnami/admit-probe, OpenVPN's client-connect hook; the content
+//     that the tests here run is testdata/admit-probe.
+//   - user and group vpnami-openvpn.
+//   - for its own unit: write access to /var/lib/vpnami and /etc/iptables,
+//     /dev/console, and the capabilities CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER
+//     CAP_SETUID CAP_SETGID, and CAP_KILL to end the proving client, which
+//     runs as vpnami-openvpn.
+package main

@@ -1,0 +1,204 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+)
+
+// Instance is what the metadata service says of this machine.
+type Instance struct {
+	ID       string
+	Region   string
+	Address  netip.Addr // the primary private address
+	Public   netip.Addr // zero where there is none
+	MAC      string
+	VPC      []netip.Prefix // the IPv4 blocks of the VPC
+	VPC6     []netip.Prefix // its IPv6 blocks, mostly none
+	Subnet   netip.Prefix
+	Groups   []string // security groups of the primary interface
+	UserData []byte   // nil: launched without
+}
+
+// metadata is what identify needs of *imds.Client.
+type metadata interface {
+	GetInstanceIdentityDocument(context.Context, *imds.GetInstanceIdentityDocumentInput, ...func(*imds.Options)) (*imds.GetInstanceIdentityDocumentOutput, error)
+	GetMetadata(context.Context, *imds.GetMetadataInput, ...func(*imds.Options)) (*imds.GetMetadataOutput, error)
+	GetUserData(context.Context, *imds.GetUserDataInput, ...func(*imds.Options)) (*imds.GetUserDataOutput, error)
+}
+
+// answers are the raw texts of the metadata service.
+type answers struct {
+	id, region, address, public, mac, vpc, vpc6, subnet, groups string
+	userData                                                    []byte
+}
+
+// maxAnswer is above anything the metadata service says: user-data, the
+// largest, is limited to 16 KiB
+// (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html).
+const maxAnswer = 64 << 10
+
+var errAbsent = errors.New("not there")
+
+// identify asks the metadata service who this is.
+func identify(ctx context.Context, service metadata) (Instance, error) {
+	raw, err := ask(ctx, service)
+	if err != nil {
+		return Instance{}, waitingFor(fmt.Errorf("asking the instance metadata service: %w", err),
+			"the instance must be launched with its metadata service enabled (http-endpoint=enabled); it is tried again by itself")
+	}
+	instance, err := parseInstance(raw)
+	if err != nil {
+		return Instance{}, waitingFor(fmt.Errorf("reading what the instance metadata service says: %w", err),
+			"look at \"curl\" of that path on the instance; it is tried again by itself")
+	}
+	return instance, nil
+}
+
+func ask(ctx context.Context, service metadata) (answers, error) {
+	document, err := service.GetInstanceIdentityDocument(ctx, &imds.GetInstanceIdentityDocumentInput{})
+	if err != nil {
+		return answers{}, fmt.Errorf("reading the identity document: %w", explain(err))
+	}
+	a := answers{id: document.InstanceID, region: document.Region, address: document.PrivateIP}
+	if a.mac, err = get(ctx, service, "mac"); err != nil {
+		return answers{}, err
+	}
+	card := "network/interfaces/macs/" + strings.TrimSpace(a.mac) + "/"
+	for path, into := range map[string]*string{
+		card + "vpc-ipv4-cidr-blocks":   &a.vpc,
+		card + "subnet-ipv4-cidr-block": &a.subnet,
+		card + "security-group-ids":     &a.groups,
+	} {
+		if *into, err = get(ctx, service, path); err != nil {
+			return answers{}, err
+		}
+	}
+	for path, into := range map[string]*string{
+		"public-ipv4":                 &a.public,
+		card + "vpc-ipv6-cidr-blocks": &a.vpc6,
+	} {
+		if *into, err = get(ctx, service, path); err != nil && !errors.Is(err, errAbsent) {
+			return answers{}, err
+		}
+	}
+	output, err := service.GetUserData(ctx, &imds.GetUserDataInput{})
+	switch {
+	case httpStatus(err) == http.StatusNotFound:
+		return a, nil
+	case err != nil:
+		return answers{}, fmt.Errorf("reading the user-data: %w", explain(err))
+	}
+	a.userData, err = readAll(output.Content)
+	if err != nil {
+		return answers{}, fmt.Errorf("reading the user-data: %w", err)
+	}
+	return a, nil
+}
+
+func get(ctx context.Context, service metadata, path string) (string, error) {
+	output, err := service.GetMetadata(ctx, &imds.GetMetadataInput{Path: path})
+	if httpStatus(err) == http.StatusNotFound {
+		return "", fmt.Errorf("reading %q: %w", path, errAbsent)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading %q: %w", path, explain(err))
+	}
+	text, err := readAll(output.Content)
+	if err != nil {
+		return "", fmt.Errorf("reading %q: %w", path, err)
+	}
+	return string(text), nil
+}
+
+func readAll(body io.ReadCloser) ([]byte, error) {
+	defer body.Close() //nolint:errcheck // read to its end already, or given up
+	data, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	if len(data) > maxAnswer {
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	}
+	return data, nil
+}
+
+// The identifiers go into file names, tags and requests.
+var (
+	instanceID = regexp.MustCompile(`^i-[0-9a-f]{1,32}$`)
+	regionName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+	macAddress = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){5}$`)
+	groupID    = regexp.MustCompile(`^sg-[0-9a-zA-Z-]{1,40}$`)
+)
+
+func parseInstance(a answers) (Instance, error) {
+	i := Instance{ID: a.id, Region: a.region, MAC: strings.TrimSpace(a.mac), UserData: a.userData}
+	for _, field := range []struct {
+		name, value string
+		form        *regexp.Regexp
+	}{{"instance id", i.ID, instanceID}, {"region", i.Region, regionName}, {"mac", i.MAC, macAddress}} {
+		if !field.form.MatchString(field.value) {
+			return Instance{}, fmt.Errorf("the %s is %q, which is not of the form %s", field.name, field.value, field.form)
+		}
+	}
+	var err error
+	if i.Address, err = parseIPv4("private address", a.address); err != nil {
+		return Instance{}, err
+	}
+	if public := strings.TrimSpace(a.public); public != "" {
+		if i.Public, err = parseIPv4("public address", public); err != nil {
+			return Instance{}, err
+		}
+	}
+	if i.VPC, err = parsePrefixes("VPC's IPv4 blocks", a.vpc); err != nil {
+		return Instance{}, err
+	}
+	if i.VPC6, err = parsePrefixes("VPC's IPv6 blocks", a.vpc6); err != nil {
+		return Instance{}, err
+	}
+	subnet, err := parsePrefixes("subnet's IPv4 block", a.subnet)
+	if err != nil {
+		return Instance{}, err
+	}
+	if len(subnet) != 1 || len(i.VPC) == 0 {
+		return Instance{}, fmt.Errorf("it names %d subnet blocks (%q) and %d VPC blocks (%q): one and at least one are needed", len(subnet), a.subnet, len(i.VPC), a.vpc)
+	}
+	i.Subnet = subnet[0]
+	for _, group := range strings.Fields(a.groups) {
+		if !groupID.MatchString(group) {
+			return Instance{}, fmt.Errorf("a security group id is %q, which is not of the form %s", group, groupID)
+		}
+		i.Groups = append(i.Groups, group)
+	}
+	return i, nil
+}
+
+func parseIPv4(name, text string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(strings.TrimSpace(text))
+	if err != nil || !address.Is4() {
+		return netip.Addr{}, fmt.Errorf("the %s is %q, which is no IPv4 address", name, text)
+	}
+	return address, nil
+}
+
+func parsePrefixes(name, text string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, word := range strings.Fields(text) {
+		prefix, err := netip.ParsePrefix(word)
+		if err != nil {
+			return nil, fmt.Errorf("one of the %s is %q, which is no network", name, word)
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes, nil
+}

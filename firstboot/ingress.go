@@ -1,0 +1,186 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// ingress is what is needed of *ec2.Client to look at the security groups and
+// to close in them. There is no method here that opens anything.
+type ingress interface {
+	DescribeSecurityGroups(context.Context, *ec2.DescribeSecurityGroupsInput, ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupsOutput, error)
+	DescribeSecurityGroupRules(context.Context, *ec2.DescribeSecurityGroupRulesInput, ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupRulesOutput, error)
+	RevokeSecurityGroupIngress(context.Context, *ec2.RevokeSecurityGroupIngressInput, ...func(*ec2.Options)) (*ec2.RevokeSecurityGroupIngressOutput, error)
+}
+
+// The tag by which a launch allows that a group's SSH ingress is revoked.
+const (
+	consentKey   = "vpnami:consent"
+	consentValue = "seal-ssh"
+)
+
+// Rule is one ingress rule of a security group.
+type Rule struct {
+	ID       string
+	Group    string
+	Protocol string // "tcp", "udp", "all", or as EC2 calls it
+	From, To int32  // both 0 to 65535 where the protocol has ports
+	Source   Source
+}
+
+// Source is whom a rule lets in: exactly one of the fields is set.
+type Source struct {
+	Network    netip.Prefix
+	PrefixList string
+	Group      string
+}
+
+func (s Source) String() string {
+	switch {
+	case s.Network.IsValid():
+		return s.Network.String()
+	case s.PrefixList != "":
+		return "prefix list " + s.PrefixList
+	case s.Group != "":
+		return "group " + s.Group
+	default:
+		return "an unknown source"
+	}
+}
+
+// covers tells whether a rule lets traffic to a port in.
+func (r Rule) covers(protocol string, port uint16) bool {
+	return (r.Protocol == protocol || r.Protocol == "all") && r.From <= int32(port) && int32(port) <= r.To
+}
+
+func (r Rule) String() string {
+	ports := fmt.Sprintf("%d-%d", r.From, r.To)
+	switch {
+	case r.Protocol == "all":
+		ports = "all traffic"
+	case r.From == r.To:
+		ports = fmt.Sprintf("%s %d", r.Protocol, r.From)
+	default:
+		ports = r.Protocol + " " + ports
+	}
+	return fmt.Sprintf("%s of %s (%s from %s)", r.ID, r.Group, ports, r.Source)
+}
+
+// Gate is the ingress of all of the instance's groups as EC2 says it is.
+type Gate struct {
+	Consent map[string]bool // group id: may be sealed
+	Rules   []Rule
+}
+
+const ec2Advice = "allow the instance's role ec2:DescribeSecurityGroups and ec2:DescribeSecurityGroupRules, and give the instance a way to EC2; it is tried again by itself"
+
+// readGate asks EC2 for the groups and their ingress rules.
+func readGate(ctx context.Context, service ingress, groups []string) (Gate, error) {
+	described, err := service.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: groups})
+	if err != nil {
+		return Gate{}, waitingFor(fmt.Errorf("describing the security groups %s: %w", quoted(groups), explain(err)), ec2Advice)
+	}
+	gate := Gate{Consent: map[string]bool{}}
+	for _, group := range described.SecurityGroups {
+		gate.Consent[aws.ToString(group.GroupId)] = slices.ContainsFunc(group.Tags, func(t types.Tag) bool {
+			return aws.ToString(t.Key) == consentKey && aws.ToString(t.Value) == consentValue
+		})
+	}
+	for _, id := range groups {
+		if _, ok := gate.Consent[id]; !ok {
+			return Gate{}, waitingFor(fmt.Errorf("describing the security groups %s: EC2 does not tell of %q", quoted(groups), id), ec2Advice)
+		}
+	}
+	gate.Rules, err = readRules(ctx, service, groups)
+	return gate, err
+}
+
+func readRules(ctx context.Context, service ingress, groups []string) ([]Rule, error) {
+	pages := ec2.NewDescribeSecurityGroupRulesPaginator(service, &ec2.DescribeSecurityGroupRulesInput{
+		Filters: []types.Filter{{Name: aws.String("group-id"), Values: groups}},
+	})
+	var rules []Rule
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, waitingFor(fmt.Errorf("describing the rules of the security groups %s: %w", quoted(groups), explain(err)), ec2Advice)
+		}
+		for _, described := range page.SecurityGroupRules {
+			if aws.ToBool(described.IsEgress) {
+				continue
+			}
+			rule, err := parseRule(described)
+			if err != nil {
+				return nil, waitingFor(fmt.Errorf("describing the rules of the security groups %s: %w", quoted(groups), err), ec2Advice)
+			}
+			rules = append(rules, rule)
+		}
+	}
+	slices.SortFunc(rules, func(a, b Rule) int { return strings.Compare(a.ID, b.ID) })
+	return rules, nil
+}
+
+func parseRule(described types.SecurityGroupRule) (Rule, error) {
+	r := Rule{
+		ID:       aws.ToString(described.SecurityGroupRuleId),
+		Group:    aws.ToString(described.GroupId),
+		Protocol: aws.ToString(described.IpProtocol),
+		To:       65535,
+	}
+	if r.ID == "" || r.Group == "" {
+		return Rule{}, errors.New("EC2 tells of a rule without an id or a group")
+	}
+	switch r.Protocol {
+	case "-1":
+		r.Protocol = "all"
+	case "6":
+		r.Protocol = "tcp"
+	case "17":
+		r.Protocol = "udp"
+	}
+	// For "all", and for every port of one protocol, EC2 says -1 or nothing.
+	if from := aws.ToInt32(described.FromPort); described.FromPort != nil && from >= 0 && r.Protocol != "all" {
+		r.From = from
+	}
+	if to := aws.ToInt32(described.ToPort); described.ToPort != nil && to >= 0 && r.Protocol != "all" {
+		r.To = to
+	}
+	for _, text := range []*string{described.CidrIpv4, described.CidrIpv6} {
+		if text == nil || *text == "" {
+			continue
+		}
+		network, err := netip.ParsePrefix(*text)
+		if err != nil {
+			return Rule{}, fmt.Errorf("rule %q lets in %q, which is no network", r.ID, *text)
+		}
+		r.Source.Network = network
+	}
+	r.Source.PrefixList = aws.ToString(described.PrefixListId)
+	if described.ReferencedGroupInfo != nil {
+		r.Source.Group = aws.ToString(described.ReferencedGroupInfo.GroupId)
+	}
+	return r, nil
+}
+
+// admits refuses a gate through which nobody reaches the daemon: it is not
+// closed for SSH then, since SSH would be the only way in.
+func (g Gate) admits(c Config) error {
+	for _, rule := range g.Rules {
+		if rule.covers(c.Proto, c.Port) {
+			return nil
+		}
+	}
+	return waitingFor(fmt.Errorf("looking for ingress to %s/%d: none of the security groups lets anybody in", c.Proto, c.Port),
+		"admit %s/%d in a security group of the instance; until then SSH is left as it was launched", c.Proto, c.Port)
+}

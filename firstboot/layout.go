@@ -1,0 +1,50 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import "path/filepath"
+
+// The names that the image and the units know. They are part of the image's
+// contract: openvpn's drop-in and /etc/openvpn/server/vpn.conf name them too.
+const (
+	stateFolder   = "/var/lib/vpnami"
+	currentFolder = stateFolder + "/current"
+	admitHook     = "/usr/lib/vpnami/admit-probe"
+	openvpnPath   = "/usr/sbin/openvpn"
+
+	filterUnit  = "netfilter-persistent.service"
+	openvpnUnit = "openvpn-server@vpn.service"
+
+	// daemonAccount is both the user and the group of the OpenVPN daemon.
+	daemonAccount = "vpnami-openvpn"
+)
+
+// layout is where everything lies, under a root that is "/" on an instance and
+// a folder of its own in a test.
+type layout struct{ root string }
+
+func (l layout) at(path string) string { return filepath.Join(l.root, path) }
+
+func (l layout) state() string { return l.at(stateFolder) }
+
+// generations holds one folder for each complete set of files that was laid
+// down, named by a rising number.
+func (l layout) generations() string { return l.at(stateFolder + "/generations") }
+
+// current is a link to the generation in force.
+func (l layout) current() string { return l.at(currentFolder) }
+
+// proven is a link to the last generation through which a client has connected.
+func (l layout) proven() string { return l.at(stateFolder + "/proven") }
+
+// pending holds the id of the boot in which files were laid down that the
+// packet filter or the daemon has not taken up yet.
+func (l layout) pending() string { return l.at(stateFolder + "/pending") }
+
+func (l layout) result() string   { return l.at(stateFolder + "/result.json") }
+func (l layout) rules() string    { return l.at("/etc/iptables") }
+func (l layout) passwd() string   { return l.at("/etc/passwd") }
+func (l layout) console() string  { return l.at("/dev/console") }
+func (l layout) bootID() string   { return l.at("/proc/sys/kernel/random/boot_id") }
+func (l layout) assetTag() string { return l.at("/sys/class/dmi/id/board_asset_tag") }

@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/coreos/go-systemd/v22/dbus"
+	"golang.org/x/sys/unix"
+)
+
+// version is set at build time: -ldflags "-X main.version=1.2.3".
+var version = "0.0.0-dev"
+
+const usage = `vpnami-firstboot makes an instance what it was launched as.
+
+Usage:
+    vpnami-firstboot run                              as the unit does, at every boot
+    vpnami-firstboot status [--json]                  how the last run ended
+    vpnami-firstboot check-image [--root DIR] [--json]
+                                                      is there anything in an image that must not be
+    vpnami-firstboot version
+
+Exit codes of run: 0 ready, 3 waiting, 4 refused, 5 degraded.
+Exit codes of the others: 0, 1 for a finding or a missing result. 2: wrong usage.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	code := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// command runs one verb and returns the exit code.
+func command(ctx context.Context, args []string, out, errors io.Writer) int {
+	if len(args) == 0 {
+		_, _ = io.WriteString(errors, usage)
+		return exitUsage
+	}
+	verb, rest := args[0], args[1:]
+	switch verb {
+	case "run":
+		if len(rest) > 0 {
+			return misused(errors, fmt.Errorf("run takes no arguments, not %q", rest[0]))
+		}
+		return runBoot(ctx, errors)
+	case "status":
+		return runStatus(rest, out, errors)
+	case "check-image":
+		return runCheckImage(rest, out, errors)
+	case "version":
+		_, _ = fmt.Fprintln(out, version)
+		return exitReady
+	case "help", "-h", "--help":
+		_, _ = io.WriteString(out, usage)
+		return exitReady
+	default:
+		return misused(errors, fmt.Errorf("unknown verb %q", verb))
+	}
+}
+
+func misused(to io.Writer, err error) int {
+	if !errors.Is(err, flag.ErrHelp) {
+		_, _ = fmt.Fprintf(to, "vpnami-firstboot: %v\n\n", err)
+	}
+	_, _ = io.WriteString(to, usage)
+	return exitUsage
+}
+
+// runBoot makes the clients and owns the exit code.
+func runBoot(ctx context.Context, errors io.Writer) int {
+	log := slog.New(slog.NewTextHandler(errors, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	if os.Geteuid() != 0 {
+		log.Error("run needs root: it writes the state and starts units")
+		return exitUsage
+	}
+	where := layout{root: "/"}
+	service := newMetadata("")
+	b := boot{
+		log:       log,
+		console:   console{to: openConsole(where.console())},
+		layout:    where,
+		placement: placement{current: currentFolder, hook: admitHook},
+		metadata:  service,
+		services:  regional(service, os.Getenv("AWS_ENDPOINT_URL")),
+		systemd:   dialSystemd,
+		prove: func(ctx context.Context, folder string, as account) error {
+			return prove(ctx, openvpnPath, folder, as)
+		},
+		lastWords: journalWords,
+		now:       time.Now,
+		version:   version,
+	}
+	return b.run(ctx).State.exitCode()
+}
+
+// withoutTime leaves the time to the journal.
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// regional makes the clients once: they share the role's credentials and the
+// open connections.
+func regional(service *imds.Client, endpoint string) func(string) services {
+	made := map[string]services{}
+	return func(region string) services {
+		if _, ok := made[region]; !ok {
+			made[region] = newServices(service, region, endpoint)
+		}
+		return made[region]
+	}
+}
+
+// dialSystemd connects to systemd itself, not through the message bus, which
+// may not be up yet and could not be asked for more.
+func dialSystemd(ctx context.Context) (units, func(), error) {
+	connection, err := dbus.NewSystemdConnectionContext(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return connection, connection.Close, nil
+}

@@ -1,0 +1,301 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// recordFile stands in each generation and says what it is.
+const recordFile = "generation.json"
+
+// record is what a later boot needs to know of a generation.
+type record struct {
+	Schema   int    `json:"schema"`
+	Instance string `json:"instance"`
+	Role     Role   `json:"role"`
+	Version  string `json:"version"`
+	// Files, Daemon and Rules are digests: of all files, of those that the
+	// daemon reads at its start, and of the packet filter's.
+	Files  string `json:"files"`
+	Daemon string `json:"daemon"`
+	Rules  string `json:"rules"`
+}
+
+const recordSchema = 1
+
+// store lays generations down and knows which is in force.
+type store struct {
+	layout layout
+	group  int // of the daemon
+	bootID string
+}
+
+// generation is one complete set of files on the disk.
+type generation struct {
+	Name string // the folder's name, a number
+	record
+}
+
+// sweep removes what a crash left unfinished.
+func (s store) sweep() error {
+	for _, folder := range []string{s.layout.state(), s.layout.generations(), s.layout.rules()} {
+		if err := sweepTemps(folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read returns the generation that a link points to; ok is false when there is
+// none that is whole.
+func (s store) read(link string) (g generation, ok bool) {
+	target, err := os.Readlink(link)
+	if err != nil {
+		return generation{}, false
+	}
+	g.Name = filepath.Base(target)
+	data, err := os.ReadFile(filepath.Join(s.folder(g), recordFile))
+	if err != nil || json.Unmarshal(data, &g.record) != nil || g.Schema != recordSchema {
+		return generation{}, false
+	}
+	return g, true
+}
+
+func (s store) folder(g generation) string { return filepath.Join(s.layout.generations(), g.Name) }
+
+// place makes files the generation in force, all of them or none. When the one
+// in force has the same files already, nothing is written.
+func (s store) place(files []File, r record) (generation, error) {
+	r.Schema, r.Files = recordSchema, digest(files)
+	r.Daemon, r.Rules = digest(files, daemonFiles...), digest(files, rules4, rules6)
+	now, ok := s.read(s.layout.current())
+	if ok && now.record.same(r) && s.whole(now, files) {
+		// The rules files lie outside; somebody may have changed them.
+		return now, s.enforce(now)
+	}
+	g := generation{Name: strconv.Itoa(s.highest() + 1), record: r}
+	if err := s.write(g, files); err != nil {
+		return generation{}, err
+	}
+	return g, s.enforce(g)
+}
+
+// same leaves the version out: a new program that renders the same files has
+// nothing to write.
+func (r record) same(other record) bool {
+	return r.Instance == other.Instance && r.Role == other.Role && r.Files == other.Files
+}
+
+// whole tells whether a generation on the disk has exactly these files: an
+// interrupted disk, or a person, may have changed one.
+func (s store) whole(g generation, files []File) bool {
+	for _, f := range files {
+		path := filepath.Join(s.folder(g), f.Path)
+		info, err := os.Lstat(path)
+		if err != nil || info.Mode() != f.Mode {
+			return false
+		}
+		if f.Mode.IsDir() {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(data, f.Data) {
+			return false
+		}
+	}
+	return true
+}
+
+// highest is the highest number of a generation there is.
+func (s store) highest() int {
+	entries, err := os.ReadDir(s.layout.generations())
+	if err != nil {
+		return 0
+	}
+	highest := 0
+	for _, entry := range entries {
+		if n, err := strconv.Atoi(entry.Name()); err == nil {
+			highest = max(highest, n)
+		}
+	}
+	return highest
+}
+
+// write lays a generation down beside those in force.
+func (s store) write(g generation, files []File) error {
+	if err := os.MkdirAll(s.layout.generations(), 0o755); err != nil { //nolint:gosec // what is secret lies deeper, under 0750
+		return fmt.Errorf("making the folder of the generations: %w", err)
+	}
+	description, err := json.MarshalIndent(g.record, "", "  ")
+	if err != nil {
+		return fmt.Errorf("describing generation %s: %w", g.Name, err)
+	}
+	all := append(slices.Clone(files), File{recordFile, fileMode, append(description, '\n')})
+	temp := filepath.Join(s.layout.generations(), tempPrefix+g.Name)
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		return fmt.Errorf("making generation %s: %w", g.Name, err)
+	}
+	if err := s.fillFolder(temp, all); err != nil {
+		return errors.Join(fmt.Errorf("writing generation %s: %w", g.Name, err), os.RemoveAll(temp))
+	}
+	if err := os.Rename(temp, s.folder(g)); err != nil {
+		return fmt.Errorf("writing generation %s: %w", g.Name, err)
+	}
+	return syncFolder(s.layout.generations())
+}
+
+func (s store) fillFolder(folder string, files []File) error {
+	folders := []string{folder}
+	for _, f := range files {
+		path := filepath.Join(folder, f.Path)
+		if f.Mode.IsDir() {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				return err
+			}
+			folders = append(folders, path)
+			continue
+		}
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		if err := fill(file, f.Data, f.Mode, s.group); err != nil {
+			return fmt.Errorf("%q: %w", f.Path, err)
+		}
+	}
+	for _, path := range folders {
+		if err := errors.Join(os.Chown(path, keepOwner, s.group), os.Chmod(path, folderMode.Perm()), syncFolder(path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enforce makes a generation the one in force: rules first, then the link. What
+// is changed must be taken up by the packet filter and the daemon; that it is
+// pending is written down before, so that a crash in between is noticed.
+func (s store) enforce(g generation) error {
+	rules := map[string][]byte{}
+	changed := false
+	for _, name := range []string{rules4, rules6} {
+		data, err := os.ReadFile(filepath.Join(s.folder(g), name))
+		if err != nil {
+			return fmt.Errorf("reading the rules of generation %s: %w", g.Name, err)
+		}
+		there, err := os.ReadFile(filepath.Join(s.layout.rules(), name))
+		if err != nil || !bytes.Equal(there, data) {
+			rules[name] = data
+		}
+	}
+	now, ok := s.read(s.layout.current())
+	waiting := s.waiting()
+	if len(rules) > 0 && !slices.Contains(waiting, filterUnit) {
+		waiting, changed = append(waiting, filterUnit), true
+	}
+	if (!ok || now.Daemon != g.Daemon) && !slices.Contains(waiting, openvpnUnit) {
+		waiting, changed = append(waiting, openvpnUnit), true
+	}
+	if changed {
+		if err := s.setWaiting(waiting); err != nil {
+			return err
+		}
+	}
+	for name, data := range rules {
+		// The mode that netfilter-persistent itself gives.
+		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o640, keepOwner); err != nil {
+			return err
+		}
+	}
+	if ok && now.Name == g.Name {
+		return nil
+	}
+	return replaceLink(s.layout.current(), filepath.Join(filepath.Base(s.layout.generations()), g.Name))
+}
+
+// waiting names the units that have not taken up yet what lies on the disk. A
+// reboot makes them all do so: what another boot wrote means nothing.
+func (s store) waiting() []string {
+	data, err := os.ReadFile(s.layout.pending())
+	if err != nil {
+		return nil
+	}
+	boot, units, _ := strings.Cut(string(data), "\n")
+	if boot != s.bootID {
+		return nil
+	}
+	return strings.Fields(units)
+}
+
+func (s store) setWaiting(units []string) error {
+	if len(units) == 0 {
+		if err := os.Remove(s.layout.pending()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("noting what was taken up: %w", err)
+		}
+		return nil
+	}
+	return replaceFile(s.layout.pending(), []byte(s.bootID+"\n"+strings.Join(units, "\n")+"\n"), 0o644, keepOwner)
+}
+
+// taken notes that a unit has taken up what lies on the disk.
+func (s store) taken(unit string) error {
+	waiting := s.waiting()
+	if !slices.Contains(waiting, unit) {
+		return nil
+	}
+	return s.setWaiting(slices.DeleteFunc(waiting, func(u string) bool { return u == unit }))
+}
+
+// keep notes a generation as proven, and removes those that are neither proven
+// nor in force.
+func (s store) keep(g generation) error {
+	if now, ok := s.read(s.layout.proven()); !ok || now.Name != g.Name {
+		if err := replaceLink(s.layout.proven(), filepath.Join(filepath.Base(s.layout.generations()), g.Name)); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(s.layout.generations())
+	if err != nil {
+		return fmt.Errorf("sweeping old generations: %w", err)
+	}
+	for _, entry := range entries {
+		if entry.Name() != g.Name {
+			if err := os.RemoveAll(filepath.Join(s.layout.generations(), entry.Name())); err != nil {
+				return fmt.Errorf("sweeping old generations: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// wipe removes everything that was made for another instance, and puts the
+// image's own rules back.
+func (s store) wipe() error {
+	for _, path := range []string{s.layout.current(), s.layout.proven(), s.layout.generations(), s.layout.pending(), s.layout.result()} {
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("removing the state of another instance: %w", err)
+		}
+	}
+	if err := syncFolder(s.layout.state()); err != nil {
+		return err
+	}
+	if err := s.setWaiting([]string{filterUnit}); err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{rules4: baseRules(), rules6: closedRules6()} {
+		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o640, keepOwner); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// File is one file or folder of a generation. All are root's and of the
+// daemon's group, and nobody else's.
+type File struct {
+	Path string // within the generation
+	Mode fs.FileMode
+	Data []byte
+}
+
+const (
+	// fileMode: the daemon reads its files by group and can change none.
+	fileMode   fs.FileMode = 0o640
+	folderMode fs.FileMode = fs.ModeDir | 0o750
+
+	rules4 = "rules.v4"
+	rules6 = "rules.v6"
+
+	probeConfig = "probe/client.conf"
+)
+
+// placement is where a rendered file finds the others on the machine.
+type placement struct {
+	current string // the folder in force
+	hook    string // OpenVPN's client-connect hook
+}
+
+// render makes the files of an instance. It is pure: the same arguments give
+// the same files in the same order.
+func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]File, error) {
+	if c.Role == RoleStep {
+		return []File{
+			{rules4, fileMode, stepRules(instance.VPC, c.Network)},
+			{rules6, fileMode, closedRules6()},
+		}, nil
+	}
+	p := planAddresses(c.Network)
+	if err := p.judge(b.Access.Roster); err != nil {
+		return nil, refusing(fmt.Errorf("rendering the people of the roster: %w", err), "give the person another address, or the launch another \"network\", and publish again")
+	}
+	files := []File{
+		{"server.conf", fileMode, serverConf(c, p, where)},
+		{"ca.crt", fileMode, bundle.CertificatesPEM(b.Server.CA...)},
+		{"server.crt", fileMode, bundle.CertificatesPEM(b.Server.Certificate)},
+		{"server.key", fileMode, b.Server.Key.Reveal()},
+		{"tls-crypt-v2.key", fileMode, b.Server.TLSCryptV2.Reveal()},
+		{"ccd", folderMode, nil},
+		{"revoked", folderMode, nil},
+		{"serials", folderMode, nil},
+		{"probe", folderMode, nil},
+		{probeConfig, fileMode, probeConf(c, b.Server.Certificate.Subject.CommonName, where)},
+		{"probe/client.crt", fileMode, bundle.CertificatesPEM(b.Server.Probe.Certificate)},
+		{"probe/client.key", fileMode, b.Server.Probe.Key.Reveal()},
+		{"probe/tls-crypt-v2.key", fileMode, b.Server.Probe.TLSCryptV2.Reveal()},
+		{rules4, fileMode, vpnRules(c, p)},
+		{rules6, fileMode, closedRules6()},
+	}
+	files = append(files, people(b, p)...)
+	for _, serial := range b.Revoked() {
+		// OpenVPN looks for a file named by the decimal serial.
+		files = append(files, File{"revoked/" + serial.String(), fileMode, nil})
+	}
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	return files, nil
+}
+
+// people renders the allow-list: OpenVPN admits a name only if ccd/ has a file
+// of that name (ccd-exclusive), and the hook a serial only if serials/ has it.
+func people(b bundle.Bundle, p plan) []File {
+	files := []File{
+		{"ccd/" + bundle.ProbeName, fileMode, fmt.Appendf(nil, "ifconfig-push %s %s\n", p.probe, p.mask())},
+		{"serials/" + bundle.ProbeName, fileMode, fmt.Appendln(nil, b.Server.Probe.Certificate.SerialNumber)},
+	}
+	for _, person := range b.Access.Roster {
+		var own, serials []byte
+		if person.Address.IsValid() {
+			own = fmt.Appendf(nil, "ifconfig-push %s %s\n", person.Address, p.mask())
+		}
+		for _, serial := range person.Serials {
+			serials = fmt.Appendln(serials, serial)
+		}
+		if len(serials) == 0 {
+			serials = []byte("any\n")
+		}
+		files = append(files, File{"ccd/" + person.Name, fileMode, own}, File{"serials/" + person.Name, fileMode, serials})
+	}
+	return files
+}
+
+// serverConf is the article's server.conf in the form that OpenVPN 2.6 and 2.7
+// want today. It has no user and group: the unit starts the daemon as nobody
+// else but vpnami-openvpn.
+func serverConf(c Config, p plan, where placement) []byte {
+	at := func(name string) string { return where.current + "/" + name }
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+
+	line("# Written by vpnami-firstboot; it is written anew when the launch or the secret changes.")
+	line("port %d", c.Port)
+	line("proto %s", serverProto(c.Proto))
+	line("dev tun0")
+	line("dev-type tun")
+	// 2.7 would choose by itself; 2.6 loses disconnects with it (OpenVPN #883).
+	line("disable-dco")
+	line("topology subnet")
+	line("server %s %s nopool", p.network.Addr(), p.mask())
+	line("ifconfig-pool %s %s %s", p.poolFirst, p.poolLast, p.mask())
+	line("client-config-dir %s", at("ccd"))
+	line("ccd-exclusive")
+	// OpenVPN's own default of 1024 where the network has more room.
+	line("max-clients %d", min(p.clients(), 1024))
+	line("")
+	line("ca %s", at("ca.crt"))
+	line("cert %s", at("server.crt"))
+	line("key %s", at("server.key"))
+	line("dh none")
+	line("tls-version-min 1.2")
+	line("tls-cert-profile preferred")
+	line("remote-cert-tls client")
+	line("verify-client-cert require")
+	line("tls-crypt-v2 %s force-cookie", at("tls-crypt-v2.key"))
+	line("data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM")
+	line("crl-verify %s dir", at("revoked"))
+	line("script-security 2")
+	line("client-connect %s", where.hook)
+	line("")
+	line("keepalive 10 60")
+	if c.Proto == "udp" {
+		line("explicit-exit-notify 1")
+		line("connect-freq-initial 50 10")
+	}
+	for _, route := range c.Routes {
+		line("push \"route %s %s\"", route.Addr(), planAddresses(route).mask())
+	}
+	for _, address := range c.DNS {
+		line("push \"dhcp-option DNS %s\"", address)
+	}
+	// Below 2.6's default of 1492, with which sessions over PPPoE hang
+	// (OpenVPN #831, #571).
+	line("mssfix 1400")
+	line("persist-tun")
+	line("persist-key")
+	line("status-version 3")
+	line("verb 3")
+	return []byte(b.String())
+}
+
+func serverProto(proto string) string {
+	if proto == "tcp" {
+		return "tcp4-server"
+	}
+	return "udp4"
+}
+
+// probeConf is the client with which the gateway proves itself. It makes no
+// tunnel device and takes no routes: what it proves is the handshake, the
+// certificate's admission and the address that it is given.
+func probeConf(c Config, serverName string, where placement) []byte {
+	at := func(name string) string { return where.current + "/" + name }
+	proto := "udp4"
+	if c.Proto == "tcp" {
+		proto = "tcp4-client"
+	}
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("client")
+	line("dev null")
+	line("proto %s", proto)
+	line("remote 127.0.0.1 %d", c.Port)
+	line("nobind")
+	line("ifconfig-noexec")
+	line("route-noexec")
+	line("script-security 0")
+	line("connect-retry-max 1")
+	line("ca %s", at("ca.crt"))
+	line("cert %s", at("probe/client.crt"))
+	line("key %s", at("probe/client.key"))
+	line("tls-crypt-v2 %s", at("probe/tls-crypt-v2.key"))
+	line("remote-cert-tls server")
+	line("verify-x509-name %s name", serverName)
+	line("tls-version-min 1.2")
+	line("data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM")
+	if c.Proto == "udp" {
+		line("explicit-exit-notify 1")
+	}
+	line("verb 3")
+	return []byte(b.String())
+}
+
+// daemonFiles are those that the daemon reads at its start only; the rest it
+// reads anew for each client.
+var daemonFiles = []string{"server.conf", "ca.crt", "server.crt", "server.key", "tls-crypt-v2.key"}
+
+// digest tells two sets of files apart.
+func digest(files []File, names ...string) string {
+	sum := sha256.New()
+	for _, f := range files {
+		if len(names) == 0 || slices.Contains(names, f.Path) {
+			add(sum, f)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+func add(sum hash.Hash, f File) {
+	data := sha256.Sum256(f.Data)
+	_, _ = fmt.Fprintf(sum, "%q %o %x\n", f.Path, f.Mode, data)
+}

@@ -1,0 +1,120 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"golang.org/x/sys/unix"
+)
+
+// tags is what report needs of *ec2.Client.
+type tags interface {
+	CreateTags(context.Context, *ec2.CreateTagsInput, ...func(*ec2.Options)) (*ec2.CreateTagsOutput, error)
+}
+
+const (
+	statusTag = "vpnami:status"
+	detailTag = "vpnami:status-detail"
+	// maxTag is AWS's limit for a tag's value, in characters:
+	// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
+	maxTag = 256
+	// tagWithin: a tag that cannot be set must not hold up the result.
+	tagWithin = 5 * time.Second
+	// consoleWithin: a line at 9,600 baud takes a tenth of it.
+	consoleWithin = time.Second
+)
+
+// tagInstance puts the result where "aws ec2 describe-instances" shows it.
+func tagInstance(ctx context.Context, service tags, r Result) error {
+	ctx, cancel := context.WithTimeout(ctx, tagWithin)
+	defer cancel()
+	detail := strings.TrimPrefix(r.Line(), string(r.State)+": ")
+	_, err := service.CreateTags(ctx, &ec2.CreateTagsInput{
+		Resources: []string{r.Instance},
+		Tags: []types.Tag{
+			{Key: aws.String(statusTag), Value: aws.String(string(r.State))},
+			{Key: aws.String(detailTag), Value: aws.String(shorten(detail, maxTag))},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("tagging instance %q with %s=%s: %w", r.Instance, statusTag, r.State, explain(err))
+	}
+	return nil
+}
+
+func shorten(text string, most int) string {
+	runes := []rune(text)
+	if len(runes) <= most {
+		return text
+	}
+	return string(runes[:most-3]) + "..."
+}
+
+// console writes lines for people to the machine's console, which
+// "aws ec2 get-console-output" shows. That it cannot be written to changes
+// nothing of the boot: the journal has the same.
+type console struct{ to io.Writer }
+
+func (c console) say(format string, args ...any) {
+	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
+	_, _ = fmt.Fprintf(c.to, "vpnami: %s\n", text)
+}
+
+// openConsole opens the device anew for each line: a console that hangs up in
+// between comes back.
+type openConsole string
+
+func (path openConsole) Write(data []byte) (int, error) {
+	// O_NOCTTY, or it would become the controlling terminal; O_NONBLOCK, so that
+	// the deadline holds: a serial line with flow control could hold up the boot.
+	device, err := os.OpenFile(string(path), os.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0, err
+	}
+	// What is no terminal (a file, in a test) knows no deadline.
+	_ = device.SetWriteDeadline(time.Now().Add(consoleWithin))
+	n, err := device.Write(data)
+	if closeErr := device.Close(); err == nil {
+		err = closeErr
+	}
+	return n, err
+}
+
+// describe puts what the secret is into the result.
+func (r *Result) describe(b bundle.Bundle) {
+	if b.Server.Certificate == nil {
+		return
+	}
+	sum := sha256.Sum256(b.Server.Certificate.Raw)
+	r.Server = &ServerEnd{
+		Name:        b.Server.Certificate.Subject.CommonName,
+		Fingerprint: hex.EncodeToString(sum[:]),
+		NotAfter:    b.Server.Certificate.NotAfter,
+		Generation:  b.Head.Generation,
+		People:      len(b.Access.Roster),
+	}
+	for _, ca := range b.Server.CA {
+		if r.Server.CANotAfter.IsZero() || ca.NotAfter.Before(r.Server.CANotAfter) {
+			r.Server.CANotAfter = ca.NotAfter
+		}
+	}
+	if list := b.Access.CRL; list != nil {
+		r.CRL = &CRLEnd{NextUpdate: list.NextUpdate, Revoked: len(list.RevokedCertificateEntries)}
+		if list.Number != nil {
+			r.CRL.Number = list.Number.String()
+		}
+	}
+}

@@ -1,0 +1,100 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+)
+
+const sshPort = 22
+
+// Left is a rule through which SSH stays open from outside the VPC, and why it
+// was not revoked.
+type Left struct {
+	Rule  string `json:"rule"`
+	Group string `json:"group"`
+	What  string `json:"what"`
+	Why   string `json:"why"`
+}
+
+// sealPlan is what closing the gate for SSH takes.
+type sealPlan struct {
+	Revoke []Rule
+	Left   []Left
+}
+
+// planSeal decides rule by rule. It is pure, and the only place that decides
+// what is revoked: a rule for TCP port 22 and nothing else, that lets in
+// somebody outside the VPC, on a group that carries the launch's consent.
+func planSeal(g Gate, vpc []netip.Prefix) sealPlan {
+	var p sealPlan
+	leave := func(r Rule, why string) {
+		p.Left = append(p.Left, Left{Rule: r.ID, Group: r.Group, What: r.String(), Why: why})
+	}
+	for _, rule := range g.Rules {
+		switch {
+		case !rule.covers("tcp", sshPort):
+		case rule.Source.Group != "":
+			// Members of a group are interfaces of the VPC (or of a peer).
+		case insideVPC(rule.Source.Network, vpc):
+		case rule.Protocol != "tcp" || rule.From != sshPort || rule.To != sshPort:
+			leave(rule, "it lets in more than SSH, and narrowing it would take the right to open")
+		case !rule.Source.Network.IsValid() && rule.Source.PrefixList == "":
+			leave(rule, "it is not known whom it lets in")
+		case !g.Consent[rule.Group]:
+			leave(rule, fmt.Sprintf("its group does not carry the tag %s=%s", consentKey, consentValue))
+		default:
+			p.Revoke = append(p.Revoke, rule)
+		}
+	}
+	return p
+}
+
+func insideVPC(network netip.Prefix, vpc []netip.Prefix) bool {
+	return network.IsValid() && slices.ContainsFunc(vpc, func(block netip.Prefix) bool {
+		return block.Bits() <= network.Bits() && block.Contains(network.Addr())
+	})
+}
+
+// seal revokes what the plan says and reads back that it is gone.
+func seal(ctx context.Context, service ingress, instance Instance, gate Gate) (sealPlan, error) {
+	vpc := slices.Concat(instance.VPC, instance.VPC6)
+	plan := planSeal(gate, vpc)
+	if len(plan.Revoke) == 0 {
+		return plan, nil
+	}
+	byGroup := map[string][]string{}
+	for _, rule := range plan.Revoke {
+		byGroup[rule.Group] = append(byGroup[rule.Group], rule.ID)
+	}
+	for group, ids := range byGroup {
+		output, err := service.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{
+			GroupId:              aws.String(group),
+			SecurityGroupRuleIds: ids,
+		})
+		// Somebody else may have closed it in between; the reading back tells.
+		if err != nil && !strings.Contains(fmt.Sprint(explain(err)), ".NotFound") {
+			return plan, waitingFor(fmt.Errorf("revoking the SSH ingress %s of security group %q: %w", quoted(ids), group, explain(err)),
+				"allow the instance's role ec2:RevokeSecurityGroupIngress on groups with the tag %s=%s; it is tried again by itself", consentKey, consentValue)
+		}
+		if err == nil && len(output.UnknownIpPermissions) > 0 {
+			return plan, waitingFor(fmt.Errorf("revoking the SSH ingress %s of security group %q: EC2 does not know %d of them", quoted(ids), group, len(output.UnknownIpPermissions)), "it is tried again by itself")
+		}
+	}
+	after, err := readRules(ctx, service, instance.Groups)
+	if err != nil {
+		return plan, err
+	}
+	if again := planSeal(Gate{Consent: gate.Consent, Rules: after}, vpc); len(again.Revoke) > 0 {
+		return plan, waitingFor(fmt.Errorf("reading back the security groups: SSH is still let in by %s", again.Revoke[0]), "EC2 may need a moment; it is tried again by itself")
+	}
+	return plan, nil
+}

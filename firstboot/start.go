@@ -1,0 +1,156 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+)
+
+// units is what start needs of *dbus.Conn.
+type units interface {
+	StartUnitContext(ctx context.Context, name, mode string, result chan<- string) (int, error)
+	RestartUnitContext(ctx context.Context, name, mode string, result chan<- string) (int, error)
+	ReloadOrRestartUnitContext(ctx context.Context, name, mode string, result chan<- string) (int, error)
+	StopUnitContext(ctx context.Context, name, mode string, result chan<- string) (int, error)
+	GetUnitPropertyContext(ctx context.Context, unit, property string) (*dbus.Property, error)
+}
+
+// job is one of the methods of units.
+type job func(ctx context.Context, name, mode string, result chan<- string) (int, error)
+
+// runJob queues a job and waits for systemd's word on how it ended.
+func runJob(ctx context.Context, verb string, queue job, unit string) error {
+	// The connection's reader blocks on a channel that nobody empties.
+	result := make(chan string, 1)
+	if _, err := queue(ctx, unit, "replace", result); err != nil {
+		return fmt.Errorf("%s %q: %w", verb, unit, err)
+	}
+	select {
+	case how := <-result:
+		if how != "done" {
+			return fmt.Errorf("%s %q: systemd says %q", verb, unit, how)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s %q: systemd has not finished: %w", verb, unit, ctx.Err())
+	}
+}
+
+func isActive(ctx context.Context, systemd units, unit string) (bool, string, error) {
+	property, err := systemd.GetUnitPropertyContext(ctx, unit, "ActiveState")
+	if err != nil {
+		return false, "", fmt.Errorf("asking for the state of %q: %w", unit, err)
+	}
+	state := strings.Trim(property.Value.String(), "\"")
+	return state == "active", state, nil
+}
+
+// starter brings the packet filter and the daemon to what lies on the disk.
+type starter struct {
+	units  units
+	store  store
+	daemon account
+	// lastWords returns what a unit has logged last, for the cause.
+	lastWords func(ctx context.Context, unit string) string
+}
+
+// filter loads the rules where they are not loaded.
+func (s starter) filter(ctx context.Context) error {
+	active, _, err := isActive(ctx, s.units, filterUnit)
+	if err != nil {
+		return err
+	}
+	if active && !slices.Contains(s.store.waiting(), filterUnit) {
+		return nil
+	}
+	// A reload swaps the rules in one step. A restart would do so as well, and
+	// restart openvpn, which requires the unit.
+	if err := runJob(ctx, "reloading", s.units.ReloadOrRestartUnitContext, filterUnit); err != nil {
+		return fmt.Errorf("%w%s", err, s.lastWords(ctx, filterUnit))
+	}
+	if active, state, err := isActive(ctx, s.units, filterUnit); err != nil || !active {
+		return errors.Join(fmt.Errorf("loading the packet filter: %q is %s", filterUnit, state), err)
+	}
+	return s.store.taken(filterUnit)
+}
+
+// openvpn starts the daemon, or starts it again when it runs on other files.
+func (s starter) openvpn(ctx context.Context) error {
+	if err := checkReadable(s.store.layout.current(), s.daemon); err != nil {
+		return refusing(fmt.Errorf("checking the revoked set and the allow-list: %w", err), "the daemon's user must be able to read them: look at the modes under %s", currentFolder)
+	}
+	active, _, err := isActive(ctx, s.units, openvpnUnit)
+	if err != nil {
+		return err
+	}
+	if active && !slices.Contains(s.store.waiting(), openvpnUnit) {
+		return nil
+	}
+	if err := runJob(ctx, "starting", s.units.RestartUnitContext, openvpnUnit); err != nil {
+		return refusing(fmt.Errorf("%w%s", err, s.lastWords(ctx, openvpnUnit)), "look at \"journalctl -u %s\"", openvpnUnit)
+	}
+	if active, state, err := isActive(ctx, s.units, openvpnUnit); err != nil || !active {
+		return errors.Join(fmt.Errorf("starting the daemon: %q is %s%s", openvpnUnit, state, s.lastWords(ctx, openvpnUnit)), err)
+	}
+	return s.store.taken(openvpnUnit)
+}
+
+// stopOpenVPN makes sure that the daemon does not run, and that systemd does
+// not start it again.
+func stopOpenVPN(ctx context.Context, systemd units) error {
+	if _, state, err := isActive(ctx, systemd, openvpnUnit); err == nil && state == "inactive" {
+		return nil
+	}
+	return runJob(ctx, "stopping", systemd.StopUnitContext, openvpnUnit)
+}
+
+// maxWords keeps a cause to a line.
+const maxWords = 200
+
+// journalWords returns the telling line of a unit's last log, in parentheses.
+func journalWords(ctx context.Context, unit string) string {
+	// 30 lines hold one failed start of OpenVPN at verb 3.
+	output, err := exec.CommandContext(ctx, "journalctl", "--unit", unit, "--boot", "--lines", "30", "--output", "cat", "--no-pager").Output()
+	if err != nil {
+		return ""
+	}
+	return inParentheses(tellingLine(string(output)))
+}
+
+func inParentheses(words string) string {
+	if words == "" {
+		return ""
+	}
+	return " (" + words + ")"
+}
+
+// tellingLine finds the line that says why: the last that sounds like an error
+// and is not OpenVPN's or systemd's closing remark.
+func tellingLine(log string) string {
+	telling := ""
+	for line := range strings.Lines(log) {
+		line = strings.TrimSpace(line)
+		lower := strings.ToLower(line)
+		if strings.HasPrefix(lower, "exiting due to fatal error") || strings.Contains(lower, ".service: ") || strings.HasPrefix(lower, "failed to start") {
+			continue
+		}
+		for _, word := range []string{"error", "cannot", "failed", "refused", "denied", "not permitted", "no such", "in use", "auth_failed", "options error"} {
+			if strings.Contains(lower, word) {
+				telling = line
+				break
+			}
+		}
+	}
+	if len(telling) > maxWords {
+		telling = telling[:maxWords] + "..."
+	}
+	return telling
+}

@@ -1,0 +1,113 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// runStatus prints how the last run ended.
+func runStatus(args []string, out, errors io.Writer) int {
+	flags := flag.NewFlagSet("status", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	asJSON := flags.Bool("json", false, "")
+	root := flags.String("root", "/", "")
+	if err := flags.Parse(args); err != nil {
+		return misused(errors, err)
+	}
+	if flags.NArg() > 0 {
+		return misused(errors, fmt.Errorf("status takes no argument %q", flags.Arg(0)))
+	}
+	where := layout{root: *root}
+	result, err := readResult(where.result())
+	if err != nil {
+		_, _ = fmt.Fprintf(errors, "vpnami-firstboot: %v: it has not finished a run yet; look at \"journalctl -u vpnami-firstboot\"\n", err)
+		return exitFound
+	}
+	if *asJSON {
+		data, err := os.ReadFile(where.result())
+		if err != nil {
+			_, _ = fmt.Fprintf(errors, "vpnami-firstboot: reading the result: %v\n", err)
+			return exitFound
+		}
+		_, _ = out.Write(data)
+		return exitReady
+	}
+	bootID, _ := os.ReadFile(where.bootID())
+	_, _ = out.Write(inWords(result, string(bytes.TrimSpace(bootID)), time.Now()))
+	return exitReady
+}
+
+// inWords is the result for a person.
+func inWords(r Result, bootID string, now time.Time) []byte {
+	var b bytes.Buffer
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("state", "%s", r.State)
+	if r.BootID != bootID {
+		line("", "(of an earlier boot: the run of this one has not finished)")
+	}
+	if r.Cause != "" {
+		line("cause", "%s", r.Cause)
+	}
+	if r.Advice != "" {
+		line("advice", "%s", r.Advice)
+	}
+	if r.Role != "" {
+		line("role", "%s", r.Role)
+	}
+	if r.Instance != "" {
+		line("instance", "%s", r.Instance)
+	}
+	line("version", "%s", r.Version)
+	line("finished", "%s, after %s", r.Finished.Format(time.RFC3339), r.took())
+	steps := make([]string, 0, len(r.Steps))
+	for _, s := range r.Steps {
+		text := fmt.Sprintf("%s %d ms", s.Name, s.TookMS)
+		if s.Failed {
+			text += " (failed)"
+		}
+		steps = append(steps, text)
+	}
+	line("steps", "%s", strings.Join(steps, ", "))
+	if r.Port != "" {
+		line("tunnel", "%s on %s", r.Network, r.Port)
+	}
+	if s := r.Server; s != nil {
+		line("server", "%s, sha256 %s", s.Name, s.Fingerprint)
+		line("", "its certificate ends %s, the CA's %s", day(s.NotAfter, now), day(s.CANotAfter, now))
+		line("people", "%d, generation %d of the secret", s.People, s.Generation)
+	}
+	if c := r.CRL; c != nil {
+		line("crl", "number %s, %d revoked, to be renewed by %s", c.Number, c.Revoked, day(c.NextUpdate, now))
+	}
+	if s := r.SSH; s != nil {
+		switch {
+		case len(s.Left) > 0:
+			for _, left := range s.Left {
+				line("ssh", "STAYS OPEN by %s: %s", left.What, left.Why)
+			}
+		case len(s.Revoked) > 0:
+			line("ssh", "closed from outside the VPC: revoked %s", strings.Join(s.Revoked, ", "))
+		default:
+			line("ssh", "closed from outside the VPC")
+		}
+	}
+	for _, warning := range r.Warnings {
+		line("warning", "%s", warning)
+	}
+	return b.Bytes()
+}
+
+func day(t, now time.Time) string {
+	days := int(t.Sub(now).Hours() / 24)
+	return fmt.Sprintf("%s (%d days)", t.UTC().Format(time.DateOnly), days)
+}

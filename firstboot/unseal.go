@@ -1,0 +1,103 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/smithy-go"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// secrets is what unseal needs of *secretsmanager.Client.
+type secrets interface {
+	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
+}
+
+// unseal reads the secrets and opens them. The server secret comes first: it
+// is the one that is missing when nothing has been published.
+func unseal(ctx context.Context, service secrets, names SecretNames, now time.Time) (bundle.Bundle, []bundle.Warning, error) {
+	server, err := readSecret(ctx, service, names.Server)
+	if err != nil {
+		return bundle.Bundle{}, nil, err
+	}
+	rawHead, err := readSecret(ctx, service, names.Access)
+	if err != nil {
+		return bundle.Bundle{}, nil, err
+	}
+	head, err := bundle.OpenHead(rawHead)
+	if err != nil {
+		return bundle.Bundle{}, nil, refusing(fmt.Errorf("opening secret %q: %w", names.Access, err), publishAdvice)
+	}
+	shards := make([][]byte, 0, len(head.Shards))
+	for _, shard := range head.Shards {
+		data, err := readSecret(ctx, service, shard.ID)
+		if err != nil {
+			return bundle.Bundle{}, nil, err
+		}
+		shards = append(shards, data)
+	}
+	opened, warnings, err := bundle.Open(server, rawHead, shards, now)
+	if err != nil {
+		return bundle.Bundle{}, nil, refusing(fmt.Errorf("opening secrets %q and %q: %w", names.Server, names.Access, err), publishAdvice)
+	}
+	return opened, warnings, nil
+}
+
+const publishAdvice = "publish again with \"vpnami-pki publish\"; it is read again by itself"
+
+func readSecret(ctx context.Context, service secrets, id string) ([]byte, error) {
+	output, err := service.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{
+		SecretId: aws.String(id),
+		// Asked for by name: the role's policy may be limited to this stage.
+		VersionStage: aws.String("AWSCURRENT"),
+	})
+	if err != nil {
+		return nil, waitingFor(fmt.Errorf("reading secret %q: %w", id, explain(err)), "%s", secretAdvice(id, err))
+	}
+	switch {
+	case output.SecretString != nil:
+		return []byte(*output.SecretString), nil
+	case len(output.SecretBinary) > 0:
+		return output.SecretBinary, nil
+	default:
+		return nil, waitingFor(fmt.Errorf("reading secret %q: it has no value", id), publishAdvice)
+	}
+}
+
+// secretAdvice says what to do about each of the errors that are documented at
+// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
+func secretAdvice(id string, err error) string {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		if credentialsFailed(err) {
+			return "launch the instance with an instance profile whose role may read the secret"
+		}
+		return "the instance needs a way to Secrets Manager: a public address, a NAT gateway or a VPC endpoint; it is tried again by itself"
+	}
+	switch api.ErrorCode() {
+	case "ResourceNotFoundException":
+		return fmt.Sprintf("make and fill it with \"vpnami-pki publish\", or correct \"secret\" in the user-data; %q is read again by itself", id)
+	case "AccessDeniedException", "UnrecognizedClientException":
+		return fmt.Sprintf("allow the instance's role secretsmanager:GetSecretValue on %q", id)
+	case "InvalidRequestException":
+		return fmt.Sprintf("the secret may be marked as deleted: restore it with \"aws secretsmanager restore-secret --secret-id %s\" and publish", id)
+	case "DecryptionFailure":
+		return "allow the instance's role kms:Decrypt with the key of the secret"
+	default:
+		return "it is tried again by itself"
+	}
+}
+
+// credentialsFailed tells whether it was the role's credentials that were not
+// to be had; the SDK gives that error no type of its own.
+func credentialsFailed(err error) bool {
+	var canceled *aws.RequestCanceledError
+	return httpStatus(err) == 404 && !errors.As(err, &canceled)
+}
