@@ -36,7 +36,8 @@ func command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&f.name, "name", "demo", "the lab's name")
 	root.PersistentFlags().BoolVarP(&f.verbose, "verbose", "v", false, "tell every step")
-	root.AddCommand(upCommand(&f), downCommand(&f), agentCommand(&f))
+	root.AddCommand(upCommand(&f), demoCommand(&f), connectCommand(&f), sshCommand(&f), execCommand(&f),
+		logsCommand(&f), statusCommand(&f), downCommand(&f), agentCommand(&f))
 	return root
 }
 

@@ -1,0 +1,84 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// CollectLogs copies the log of every station into a folder, with what the
+// instances and the fabric can still say: journals, results, rules. It takes
+// what it can get, and tells what it could not. Keys and secrets are in none
+// of them.
+func (l *Lab) CollectLogs(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("collecting logs: %w", err)
+	}
+	errs := []error{copyLogs(l.LogDir(), dir)}
+	// A station that does not answer must not hold the others up.
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if instances, err := l.Instances(ctx); err == nil {
+		for _, i := range instances {
+			errs = append(errs, i.collect(ctx, dir))
+		}
+	} else {
+		errs = append(errs, err)
+	}
+	vpc := openNamespace(namespaceName(l.options.Name, "vpc"))
+	for file, args := range map[string][]string{
+		"vpc-rules.txt":  {"nft", "list", "ruleset"},
+		"vpc-routes.txt": {"ip", "route", "show", "table", "all"},
+	} {
+		out, err := vpc.command(ctx, args[0], args[1:]...).CombinedOutput()
+		errs = append(errs, err, os.WriteFile(filepath.Join(dir, file), out, 0o644))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("collecting logs: %w", err)
+	}
+	return nil
+}
+
+func copyLogs(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if err == nil {
+			// Readable by the user who ran sudo.
+			err = os.WriteFile(filepath.Join(to, e.Name()), data, 0o644)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (i *Instance) collect(ctx context.Context, dir string) error {
+	if !i.machine.Running {
+		return nil
+	}
+	var errs []error
+	for file, args := range map[string][]string{
+		"journal-" + i.machine.Name + ".txt": {"journalctl", "--no-pager", "--output=short-precise"},
+		"result-" + i.machine.Name + ".json": {"cat", resultPath},
+		"rules-" + i.machine.Name + ".txt":   {"nft", "list", "ruleset"},
+	} {
+		one, cancel := context.WithTimeout(ctx, 5*time.Second)
+		out, err := i.Exec(one, args...)
+		cancel()
+		if err != nil {
+			out += "\n" + err.Error() + "\n" // told in the file; the rest goes on
+		}
+		errs = append(errs, os.WriteFile(filepath.Join(dir, file), []byte(out), 0o644))
+	}
+	return errors.Join(errs...)
+}
