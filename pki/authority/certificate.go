@@ -62,7 +62,7 @@ func newIssuer(name string, now time.Time, random io.Reader) (Issuer, error) {
 		return Issuer{}, err
 	}
 	template := &x509.Certificate{
-		SerialNumber:          serial,
+		SerialNumber: serial,
 		// The space is outside the alphabet of every other name: no certificate
 		// has its own issuer's name, which verifiers would take for self-signed.
 		Subject:               pkix.Name{CommonName: name + " CA"},

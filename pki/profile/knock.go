@@ -94,16 +94,19 @@ func (r *reader) line(line string) error {
 		return nil
 	}
 	words := strings.Fields(line)
-	if len(words) == 0 || strings.HasPrefix(words[0], "#") || strings.HasPrefix(words[0], ";") {
-		return nil
+	for i, word := range words {
+		if strings.HasPrefix(word, "#") || strings.HasPrefix(word, ";") {
+			words = words[:i]
+			break
+		}
 	}
 	word := func(i int) string {
-		if i < len(words) && !strings.HasPrefix(words[i], "#") && !strings.HasPrefix(words[i], ";") {
+		if i < len(words) {
 			return strings.Trim(words[i], "\"'")
 		}
 		return ""
 	}
-	switch words[0] {
+	switch word(0) {
 	case "remote":
 		r.remotes = append(r.remotes, remoteLine{word(1), word(2), word(3)})
 	case "port", "rport":

@@ -1,0 +1,265 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+var (
+	now        = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	passphrase = []byte("correct horse")
+)
+
+func newFolder(t *testing.T) Folder {
+	t.Helper()
+	folder, err := Make(Plan{Path: filepath.Join(t.TempDir(), "office"), Name: "office"}, passphrase, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+func unlock(t *testing.T, folder Folder, at time.Time) Issuer {
+	t.Helper()
+	issuer, err := folder.Unlock(passphrase, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issuer
+}
+
+func TestMadeAuthorityIsPublishable(t *testing.T) {
+	folder := newFolder(t)
+	server, err := folder.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := folder.CRL()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Generation = 1
+	sealed, err := bundle.Seal(server, bundle.Access{CRL: list}, "vpn/office", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, warnings, err := bundle.Open(sealed.Server, sealed.Head, sealed.Shards, now); err != nil || len(warnings) > 0 {
+		t.Errorf("%v, warnings %v", err, warnings)
+	}
+	// A machine whose clock is half an hour slow takes it too.
+	if _, _, err := bundle.Open(sealed.Server, sealed.Head, sealed.Shards, now.Add(-30*time.Minute)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	folder := newFolder(t)
+	client, err := folder.Issue(unlock(t, folder, now), "first.last", ClientLife)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client.Pair.Certificate
+	if c.SerialNumber.Sign() != 1 || c.SerialNumber.BitLen() != 127 {
+		t.Errorf("serial of %d bits", c.SerialNumber.BitLen())
+	}
+	if !c.NotBefore.Equal(now.Add(-time.Hour)) || !c.NotAfter.Equal(now.Add(ClientLife)) {
+		t.Errorf("from %s to %s", c.NotBefore, c.NotAfter)
+	}
+	if c.IsCA || len(c.ExtKeyUsage) != 1 || c.ExtKeyUsage[0] != x509.ExtKeyUsageClientAuth || len(c.DNSNames) != 0 {
+		t.Errorf("CA %v, usage %v, names %v", c.IsCA, c.ExtKeyUsage, c.DNSNames)
+	}
+	if ca := folder.CA(); !ca.MaxPathLenZero || ca.MaxPathLen != 0 || !ca.IsCA {
+		t.Error("the CA's path length is not 0")
+	}
+	// Issued in the CA's last year, a certificate ends with the CA.
+	late, err := folder.Issue(unlock(t, folder, now.Add(CALife-30*24*time.Hour)), "late", ClientLife)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !late.Pair.Certificate.NotAfter.Equal(folder.CA().NotAfter) {
+		t.Errorf("ends %s, the CA %s", late.Pair.Certificate.NotAfter, folder.CA().NotAfter)
+	}
+}
+
+func TestRosterRemembers(t *testing.T) {
+	folder := newFolder(t)
+	client, err := folder.Issue(unlock(t, folder, now), "Ann", ClientLife)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.Record(now, client); err != nil {
+		t.Fatal(err)
+	}
+	if people, err := folder.People(); err != nil || len(people) != 0 {
+		t.Errorf("recorded is not added: %v, %v", people, err)
+	}
+	if err := folder.Add(client); err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.Add(client); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("added twice: %v", err)
+	}
+	for _, taken := range []string{"Ann", "ann", "office-vpn", "vpnami-probe", "default"} {
+		if err := folder.CheckNew(taken); err == nil {
+			t.Errorf("%q can be new", taken)
+		}
+	}
+	people, err := folder.People()
+	if err != nil || len(people) != 1 {
+		t.Fatal(people, err)
+	}
+	person, err := people[0].Access()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if person.Name != "Ann" || len(person.Serials) != 1 || person.Serials[0].Cmp(client.Pair.Certificate.SerialNumber) != 0 {
+		t.Errorf("published as %+v", person)
+	}
+}
+
+func TestCRLIsRenewedFromHalfItsLife(t *testing.T) {
+	folder := newFolder(t)
+	for _, c := range []struct {
+		at   time.Duration
+		want int64
+	}{{CRLLife/2 - time.Hour, 1}, {CRLLife/2 + time.Hour, 2}, {CRLLife/2 + 2*time.Hour, 2}} {
+		if err := folder.RenewCRL(unlock(t, folder, now.Add(c.at))); err != nil {
+			t.Fatal(err)
+		}
+		list, err := folder.CRL()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list.Number.Int64() != c.want {
+			t.Errorf("after %s: number %s, want %d", c.at, list.Number, c.want)
+		}
+		if err := list.CheckSignatureFrom(folder.CA()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestWrongPassphrase(t *testing.T) {
+	folder := newFolder(t)
+	if _, err := folder.Unlock([]byte("wrong horse"), now); !errors.Is(err, ErrPassphrase) {
+		t.Error(err)
+	}
+}
+
+// TestMakeLeavesNothing has the folder's place taken while it is filled.
+func TestMakeLeavesNothing(t *testing.T) {
+	parent := t.TempDir()
+	path := filepath.Join(parent, "office")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(path, "mine"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Make(Plan{Path: path, Name: "office"}, passphrase, now); err == nil {
+		t.Error("a folder in use is overwritten")
+	}
+	if entries, _ := os.ReadDir(parent); len(entries) != 1 {
+		t.Errorf("left over: %v", entries)
+	}
+}
+
+func TestLockIsForOne(t *testing.T) {
+	folder := newFolder(t)
+	release, err := folder.Lock(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := folder.Lock(ctx); err == nil {
+		t.Error("locked twice")
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := folder.Lock(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWritesAreWhole(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "file")
+	if err := Create(path, 0o600, []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Create(path, 0o600, []byte("two")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("created twice: %v", err)
+	}
+	if err := Replace(path, 0o644, []byte("three")); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil || string(raw) != "three" {
+		t.Errorf("%q, %v", raw, err)
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o644 {
+		t.Errorf("mode %s", info.Mode())
+	}
+	if err := Create(filepath.Join(folder, "missing", "file"), 0o600, nil); err == nil {
+		t.Error("a missing folder is no error")
+	}
+	if entries, _ := os.ReadDir(folder); len(entries) != 1 {
+		t.Errorf("temporary files are left: %v", entries)
+	}
+	if err := createPlainly(path, 0o600, []byte("four")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("without links, created twice: %v", err)
+	}
+}
+
+func TestGenerationsAreKept(t *testing.T) {
+	folder := newFolder(t)
+	for _, c := range []struct {
+		prefix     string
+		generation uint64
+	}{{"vpn/a", 1}, {"vpn/b", 5}, {"vpn/a", 2}} {
+		if err := folder.RecordPublish(now, c.prefix, c.generation); err != nil {
+			t.Fatal(err)
+		}
+	}
+	published, err := folder.Published()
+	if err != nil || published["vpn/a"].Generation != 2 || published["vpn/b"].Generation != 5 {
+		t.Errorf("%v, %v", published, err)
+	}
+	raw, err := os.ReadFile(filepath.Join(folder.Path(), "log.jsonl"))
+	if err != nil || bytes.Count(raw, []byte("\"publish\"")) != 3 {
+		t.Errorf("%s, %v", raw, err)
+	}
+}
+
+func FuzzDecodePerson(f *testing.F) {
+	f.Add([]byte("{\"schema\":1,\"name\":\"a\",\"certificates\":[{\"serial\":\"1\"}]}"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var p Person
+		if decode(raw, &p) != nil {
+			return
+		}
+		_, _ = p.Access()
+		if _, err := encode(p); err != nil && !strings.Contains(err.Error(), "year outside") {
+			t.Fatal(err)
+		}
+	})
+}

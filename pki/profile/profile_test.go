@@ -1,0 +1,186 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package profile
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"crypto/x509"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func example(tb testing.TB) Profile {
+	tb.Helper()
+	a := bundletest.New(tb, time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
+	certificate, key := a.Issue("client1", x509.ExtKeyUsageClientAuth)
+	return Profile{
+		Name: "client1", Authority: "office", ServerName: "vpn.example.com", Protocol: "udp",
+		Remotes: []Remote{{"vpn.example.com", 1194}, {"203.0.113.10", 443}},
+		CA:      []*x509.Certificate{a.CA}, Certificate: certificate,
+		Key: bundle.NewSecret(key), TLSCryptV2: bundle.NewSecret(a.ClientKey()),
+	}
+}
+
+func TestRender(t *testing.T) {
+	for _, protocol := range Protocols() {
+		p := example(t)
+		p.Protocol = protocol
+		text, err := p.Render()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, inline := range [][]byte{bundle.CertificatesPEM(p.CA...), bundle.CertificatesPEM(p.Certificate), p.Key.Reveal(), p.TLSCryptV2.Reveal()} {
+			if !bytes.Contains(text, inline) {
+				t.Errorf("%s: something is not inline", protocol)
+			}
+			// Keys differ from run to run; the golden file is of the rest.
+			text = bytes.Replace(text, inline, []byte("(PEM)\n"), 1)
+		}
+		golden := filepath.Join("testdata", protocol+".ovpn")
+		if *update {
+			if err := os.WriteFile(golden, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(text)); diff != "" {
+			t.Errorf("%s (-update writes it):\n%s", protocol, diff)
+		}
+	}
+}
+
+func TestRenderRefuses(t *testing.T) {
+	for name, edit := range map[string]func(*Profile){
+		"name":        func(p *Profile) { p.Name = "a\nscript-security 2" },
+		"authority":   func(p *Profile) { p.Authority = "a\nup /bin/sh" },
+		"server name": func(p *Profile) { p.ServerName = "a b" },
+		"no remote":   func(p *Profile) { p.Remotes = nil },
+		"protocol":    func(p *Profile) { p.Protocol = "udp4" },
+	} {
+		p := example(t)
+		edit(&p)
+		if _, err := p.Render(); err == nil {
+			t.Errorf("%s passes", name)
+		}
+	}
+}
+
+func TestParseRemote(t *testing.T) {
+	for text, want := range map[string]Remote{
+		"vpn.example.com":     {"vpn.example.com", 1194},
+		"vpn.example.com:443": {"vpn.example.com", 443},
+		"203.0.113.10":        {"203.0.113.10", 1194},
+		"gateway_1":           {"gateway_1", 1194},
+	} {
+		if got, err := ParseRemote(text); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", ":1194", "a:", "a:0", "a:65536", "a:-1", "a b", "a\n", "-a", "a-", "a..b", "1.2.3", "1.2.3.4.5", "256.1.1.1", "010.0.0.1", "2001:db8::1", "[::1]:1194", "a/b", strings.Repeat("a", 64)} {
+		if got, err := ParseRemote(text); err == nil {
+			t.Errorf("%q passes as %v", text, got)
+		}
+	}
+}
+
+func TestParseKnock(t *testing.T) {
+	p := example(t)
+	text, err := p.Render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	knock, err := ParseKnock(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Door{{p.Remotes[0], "udp"}, {p.Remotes[1], "udp"}}, knock.Doors); diff != "" {
+		t.Error(diff)
+	}
+	crypt := "<tls-crypt-v2>\n" + string(p.TLSCryptV2.Reveal()) + "</tls-crypt-v2>\n"
+	for name, c := range map[string]struct {
+		text string
+		want []Door
+	}{
+		"defaults":        {"remote a\n", []Door{{Remote{"a", 1194}, "udp"}}},
+		"port and proto":  {"port 443\nproto tcp-client\nremote a\n", []Door{{Remote{"a", 443}, "tcp"}}},
+		"on the line":     {"proto udp\nremote a 443 tcp4-client\n", []Door{{Remote{"a", 443}, "tcp"}}},
+		"in a connection": {"<connection>\nremote a 443 tcp\n</connection>\n<connection>\nremote b\n</connection>\n", []Door{{Remote{"a", 443}, "tcp"}, {Remote{"b", 1194}, "udp"}}},
+		"comments":        {"# remote x\n; remote y\nremote a # here\n<ca>\nremote z\n</ca>\n", []Door{{Remote{"a", 1194}, "udp"}}},
+		"quoted":          {"remote \"a\" '443'\r\n", []Door{{Remote{"a", 443}, "udp"}}},
+	} {
+		knock, err := ParseKnock([]byte(c.text + crypt))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(c.want, knock.Doors); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":       {"", "no <tls-crypt-v2> block"},
+		"no remote":   {crypt, "no \"remote\""},
+		"bad remote":  {"remote a b\n" + crypt, "has the port \"b\""},
+		"bad proto":   {"proto sctp\nremote a\n" + crypt, "the protocol \"sctp\""},
+		"key file":    {"remote a\ntls-crypt-v2 x.key\n", "in the file \"x.key\""},
+		"cut":         {"remote a\n" + crypt[:100], "is not closed"},
+		"broken key":  {"remote a\n<tls-crypt-v2>\nAAAA\n</tls-crypt-v2>\n", "reading <tls-crypt-v2>: there is no PEM"},
+		"far too big": {strings.Repeat("#\n", MaxBytes), "a profile has at most"},
+	} {
+		if _, err := ParseKnock([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzParseKnock(f *testing.F) {
+	text, err := example(f).Render()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte("<connection>\nremote a 1 tcp\n</connection>\nport 2\nproto udp6\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		knock, err := ParseKnock(text)
+		if err != nil {
+			return
+		}
+		if len(knock.Doors) == 0 {
+			t.Fatal("opened without a remote")
+		}
+		for _, door := range knock.Doors {
+			if door.Port == 0 || door.Host == "" || strings.ContainsAny(door.Host, " \n") {
+				t.Fatalf("a door of %+v", door)
+			}
+		}
+	})
+}
+
+func FuzzParseRemote(f *testing.F) {
+	f.Add("vpn.example.com:1194")
+	f.Fuzz(func(t *testing.T, s string) {
+		remote, err := ParseRemote(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseRemote(remote.String()); err != nil || again != remote {
+			t.Fatalf("%q is read as %v, and that as %v: %v", s, remote, again, err)
+		}
+	})
+}

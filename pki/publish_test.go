@@ -1,0 +1,122 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestPublish runs the transcripts that publish to a stand-in for AWS. Each
+// uses a prefix of its own, for they share it.
+func TestPublish(t *testing.T) {
+	need(t, "moto_server")
+	endpoint := startMoto(t)
+	client := secretsmanager.New(secretsmanager.Options{
+		Region: "ap-northeast-1", BaseEndpoint: aws.String(endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "publish"),
+		Setup: func(env *testscript.Env) error {
+			for name, value := range map[string]string{
+				"VPNAMI_PASSPHRASE": "correct horse", "AWS_ENDPOINT_URL": endpoint,
+				"AWS_REGION": "ap-northeast-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+				"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none",
+			} {
+				env.Setenv(name, value)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"secret": func(ts *testscript.TestScript, negated bool, args []string) { secretCommand(ts, client, negated, args) },
+		},
+	})
+}
+
+// secretCommand is "secret get ID FILE", "secret put ID FILE", "secret make ID"
+// (without a value, as Terraform does) and "secret delete ID".
+func secretCommand(ts *testscript.TestScript, client *secretsmanager.Client, negated bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var err error
+	switch {
+	case len(args) == 3 && args[0] == "get":
+		var out *secretsmanager.GetSecretValueOutput
+		out, err = client.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(args[1]), VersionStage: aws.String(currentStage)})
+		if err == nil {
+			value := out.SecretBinary
+			if out.SecretString != nil {
+				value = []byte(*out.SecretString)
+			}
+			err = os.WriteFile(ts.MkAbs(args[2]), value, 0o600)
+		}
+	case len(args) == 3 && args[0] == "put":
+		_, err = client.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{SecretId: aws.String(args[1]), SecretString: aws.String(ts.ReadFile(args[2]))})
+	case len(args) == 2 && args[0] == "make":
+		_, err = client.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String(args[1])})
+	case len(args) == 2 && args[0] == "delete":
+		_, err = client.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: aws.String(args[1])})
+	default:
+		ts.Fatalf("usage: secret get ID FILE | put ID FILE | make ID | delete ID")
+	}
+	if negated != (err != nil) {
+		ts.Fatalf("secret %v: error %v", args, err)
+	}
+}
+
+// startMoto starts moto_server on a free port and waits until it answers.
+func startMoto(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	output, err := os.Create(filepath.Join(t.TempDir(), "moto.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("moto_server", "-H", "127.0.0.1", "-p", fmt.Sprint(port))
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	endpoint := fmt.Sprintf("http://127.0.0.1:%d", port)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for ctx.Err() == nil {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"/moto-api/data.json", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := http.DefaultClient.Do(request); err == nil {
+			_ = answer.Body.Close()
+			return endpoint
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	raw, _ := os.ReadFile(output.Name())
+	t.Fatalf("moto_server did not start within a minute:\n%s", raw)
+	return ""
+}
