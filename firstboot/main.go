@@ -87,6 +87,7 @@ func runBoot(ctx context.Context, errors io.Writer) int {
 	}
 	where := layout{root: "/"}
 	service := newMetadata("")
+	probe := &prober{program: openvpnPath}
 	b := boot{
 		log:       log,
 		console:   console{to: openConsole(where.console())},
@@ -95,14 +96,14 @@ func runBoot(ctx context.Context, errors io.Writer) int {
 		metadata:  service,
 		services:  regional(service, os.Getenv("AWS_ENDPOINT_URL")),
 		systemd:   dialSystemd,
-		prove: func(ctx context.Context, folder string, as account) error {
-			return prove(ctx, openvpnPath, folder, as)
-		},
+		prove:     probe.prove,
 		lastWords: journalWords,
 		now:       time.Now,
 		version:   version,
 	}
-	return b.run(ctx).State.exitCode()
+	code := b.run(ctx).State.exitCode()
+	probe.wait()
+	return code
 }
 
 // withoutTime leaves the time to the journal.

@@ -19,22 +19,29 @@ const (
 	// proveWithin: a handshake on the machine itself takes some 40 ms, and
 	// OpenVPN repeats a lost packet after 2 s.
 	proveWithin = 10 * time.Second
-	// farewell is how long a client may take to say goodbye to the server
-	// before it is killed.
-	farewell = 2 * time.Second
+	// farewell is how long the client may take to leave before it is killed. It
+	// tells the server at once (2.6 and later, over the control channel) and
+	// then waits a second for nothing.
+	farewell = 200 * time.Millisecond
 
 	connected = "Initialization Sequence Completed"
 	// maxLog bounds what is kept of the client's log; a connect writes 5 KiB.
 	maxLog = 256 << 10
 )
 
+// prober connects to the daemon as a client.
+type prober struct {
+	program string
+	leaving []func()
+}
+
 // prove lets a real OpenVPN client connect to the daemon, as the probe of the
 // secret. That the unit is active says that a process runs; this says that
 // somebody with a certificate gets in.
-func prove(ctx context.Context, program, folder string, as account) error {
+func (p *prober) prove(ctx context.Context, folder string, as account) error {
 	ctx, cancel := context.WithTimeout(ctx, proveWithin)
 	defer cancel()
-	log, err := runProbe(ctx, program, filepath.Join(folder, probeConfig), as)
+	log, err := p.run(ctx, filepath.Join(folder, probeConfig), as)
 	if err != nil {
 		return refusing(fmt.Errorf("connecting to the daemon as a client: %w%s", err, inParentheses(tellingLine(log))),
 			"look at \"journalctl -u %s\"; the daemon does not stay up unproven", openvpnUnit)
@@ -42,10 +49,20 @@ func prove(ctx context.Context, program, folder string, as account) error {
 	return nil
 }
 
-// runProbe runs the client until it is connected, and lets it leave.
-func runProbe(ctx context.Context, program, config string, as account) (string, error) {
-	// Killing is the last resort; whoever is asked to leave tells the server.
-	command := exec.Command(program, "--config", config) //nolint:gosec,noctx // fixed program; the context is minded below
+// wait returns when no client is left. While they leave, the rest of the run
+// goes on.
+func (p *prober) wait() {
+	for _, leave := range p.leaving {
+		leave()
+	}
+	p.leaving = nil
+}
+
+// run starts the client, returns when it is connected or has failed, and asks
+// it to leave.
+func (p *prober) run(ctx context.Context, config string, as account) (string, error) {
+	// The context does not kill it: whoever is asked to leave tells the server.
+	command := exec.Command(p.program, "--config", config) //nolint:gosec,noctx // fixed program; the context is minded below
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if syscall.Geteuid() == 0 {
 		command.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.gid)} //nolint:gosec // from the passwd file
@@ -54,27 +71,30 @@ func runProbe(ctx context.Context, program, config string, as account) (string, 
 	command.Stdout, command.Stderr = watch, watch
 	command.WaitDelay = farewell
 	if err := command.Start(); err != nil {
-		return "", fmt.Errorf("starting %q: %w", program, err)
+		return "", fmt.Errorf("starting %q: %w", p.program, err)
 	}
 	gone := make(chan error, 1)
 	go func() { gone <- command.Wait() }()
 
-	var result error
 	select {
 	case err := <-gone:
-		return watch.text(gone), fmt.Errorf("the client gave up: %w", exitWords(err))
+		return watch.log.String(), fmt.Errorf("the client gave up: %w", exitWords(err))
 	case <-ctx.Done():
-		result = fmt.Errorf("it is not connected after %s", proveWithin)
+		_ = command.Process.Kill()
+		<-gone
+		return watch.log.String(), fmt.Errorf("it is not connected after %s", proveWithin)
 	case <-watch.seen:
 	}
 	_ = command.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-gone:
-	case <-time.After(farewell):
-		_ = command.Process.Kill()
-		<-gone
-	}
-	return watch.text(gone), result
+	p.leaving = append(p.leaving, func() {
+		select {
+		case <-gone:
+		case <-time.After(farewell):
+			_ = command.Process.Kill()
+			<-gone
+		}
+	})
+	return "", nil
 }
 
 // exitWords: OpenVPN exits with 0 when it was refused, too.
@@ -103,6 +123,3 @@ func (w *watcher) Write(data []byte) (int, error) {
 	}
 	return len(data), nil
 }
-
-// text may be called once the process is gone, which the channel stands for.
-func (w *watcher) text(<-chan error) string { return w.log.String() }

@@ -187,6 +187,8 @@ func probeConf(c Config, serverName string, where placement) []byte {
 	line("route-noexec")
 	line("script-security 0")
 	line("connect-retry-max 1")
+	// Below proveWithin, so that the client itself says what it waited for.
+	line("hand-window 8")
 	line("ca %s", at("ca.crt"))
 	line("cert %s", at("probe/client.crt"))
 	line("key %s", at("probe/client.key"))
@@ -198,6 +200,7 @@ func probeConf(c Config, serverName string, where placement) []byte {
 	if c.Proto == "udp" {
 		line("explicit-exit-notify 1")
 	}
+	line("suppress-timestamps")
 	line("verb 3")
 	return []byte(b.String())
 }

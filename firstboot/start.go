@@ -132,14 +132,17 @@ func inParentheses(words string) string {
 	return " (" + words + ")"
 }
 
+// closing are the remarks with which OpenVPN and systemd end, whatever it was.
+var closing = []string{"exiting due to fatal error", "failed to start", "tls error: tls handshake failed", "sig"}
+
 // tellingLine finds the line that says why: the last that sounds like an error
-// and is not OpenVPN's or systemd's closing remark.
+// and is not a closing remark.
 func tellingLine(log string) string {
 	telling := ""
 	for line := range strings.Lines(log) {
 		line = strings.TrimSpace(line)
 		lower := strings.ToLower(line)
-		if strings.HasPrefix(lower, "exiting due to fatal error") || strings.Contains(lower, ".service: ") || strings.HasPrefix(lower, "failed to start") {
+		if strings.Contains(lower, ".service: ") || slices.ContainsFunc(closing, func(end string) bool { return strings.HasPrefix(lower, end) }) {
 			continue
 		}
 		for _, word := range []string{"error", "cannot", "failed", "refused", "denied", "not permitted", "no such", "in use", "auth_failed", "options error"} {
