@@ -112,6 +112,9 @@ func kernelForm(r kernelRoute, devices map[string]int) (netlink.Route, bool) {
 		route.LinkIndex, route.Gw = devices["aws"], net.ParseIP(nth(linkVPCAWS, 2))
 	default:
 		route.LinkIndex, route.Scope = devices[string(r.Hop)], netlink.SCOPE_LINK
+		if r.Gateway.IsValid() {
+			route.Gw, route.Scope, route.Flags = r.Gateway.AsSlice(), netlink.SCOPE_UNIVERSE, int(netlink.FLAG_ONLINK)
+		}
 		// The router speaks to its ports as the router, whatever else it is.
 		route.Src = net.ParseIP(vpcRouter)
 	}

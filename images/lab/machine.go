@@ -69,7 +69,8 @@ type machine struct {
 	orders   sync.Mutex // one order at a time
 	state    MachineState
 	cmd      *exec.Cmd
-	ended    chan struct{} // closed at the end of the supervision
+	gone     chan struct{} // closed when this boot's process has ended
+	ended    chan struct{} // closed when it was started again after that, or will not be
 	boots    int
 	restart  bool // start again after this end, although the machine does not ask for it
 	stopping bool
@@ -137,7 +138,7 @@ func (m *machine) boot(ctx context.Context) error {
 		return fmt.Errorf("booting %q: %w", m.name, err)
 	}
 	m.mu.Lock()
-	m.cmd, m.ended, m.restart = cmd, make(chan struct{}), false
+	m.cmd, m.gone, m.ended, m.restart = cmd, make(chan struct{}), make(chan struct{}), false
 	m.boots++
 	m.state.Running, m.state.Started, m.state.ConsoleOffset, m.state.Error = true, started, offset, ""
 	m.mu.Unlock()
@@ -150,9 +151,10 @@ func (m *machine) boot(ctx context.Context) error {
 func (m *machine) supervise(ctx context.Context) {
 	for {
 		m.mu.Lock()
-		cmd, ended := m.cmd, m.ended
+		cmd, gone, ended := m.cmd, m.gone, m.ended
 		m.mu.Unlock()
 		err := cmd.Wait()
+		close(gone)
 		m.mu.Lock()
 		again := (m.engine.rebooted(cmd.ProcessState) || m.restart) && !m.stopping
 		m.state.Running = false
@@ -186,7 +188,7 @@ func (m *machine) obey(ctx context.Context, order machineOrder) error {
 	case orderKill:
 		return m.stop(func(cmd *exec.Cmd) error { return m.engine.kill(m.station, cmd) })
 	case orderPowerOff:
-		return m.stop(func(*exec.Cmd) error { return m.engine.shutdown(m.station, orderPowerOff) })
+		return m.stop(func(*exec.Cmd) error { return m.shutdown(orderPowerOff) })
 	case orderReboot:
 		return m.reboot()
 	}
@@ -204,16 +206,32 @@ func (m *machine) stop(by func(*exec.Cmd) error) error {
 	if err := by(cmd); err != nil {
 		return fmt.Errorf("stopping %q: %w", m.name, err)
 	}
-	if waitClosed(ended, shutdownTime) {
-		return nil
-	}
-	if err := m.engine.kill(m.station, cmd); err != nil {
-		return fmt.Errorf("stopping %q: it did not shut down within %s: %w", m.name, shutdownTime, err)
-	}
 	if !waitClosed(ended, shutdownTime) {
-		return fmt.Errorf("stopping %q: it did not end within %s of being killed", m.name, shutdownTime)
+		return fmt.Errorf("stopping %q: it did not end within %s", m.name, shutdownTime)
 	}
-	return fmt.Errorf("stopping %q: it did not shut down within %s, and was killed", m.name, shutdownTime)
+	return nil
+}
+
+// shutdown asks the machine to shut down until it has. A machine that has
+// only just begun to boot does not hear it: PID 1 has no ears yet.
+func (m *machine) shutdown(order machineOrder) error {
+	m.mu.Lock()
+	gone := m.gone
+	m.mu.Unlock()
+	var err error
+	for deadline := time.Now().Add(shutdownTime); time.Now().Before(deadline); {
+		select {
+		case <-gone:
+			return nil
+		default:
+		}
+		err = m.engine.shutdown(m.station, order)
+		// A container of ours is down after 1 s, so few need a second call.
+		if waitClosed(gone, 2*time.Second) {
+			return nil
+		}
+	}
+	return errors.Join(fmt.Errorf("it did not shut down within %s", shutdownTime), err)
 }
 
 func (m *machine) reboot() error {
@@ -224,11 +242,11 @@ func (m *machine) reboot() error {
 	if !running {
 		return fmt.Errorf("rebooting %q: it is not running", m.name)
 	}
-	if err := m.engine.shutdown(m.station, orderReboot); err != nil {
+	if err := m.shutdown(orderReboot); err != nil {
 		return fmt.Errorf("rebooting %q: %w", m.name, err)
 	}
 	if !waitClosed(ended, shutdownTime) {
-		return fmt.Errorf("rebooting %q: it did not shut down within %s", m.name, shutdownTime)
+		return fmt.Errorf("rebooting %q: it did not start again within %s", m.name, shutdownTime)
 	}
 	if m.bootCount() == boots {
 		return fmt.Errorf("rebooting %q: %s", m.name, m.snapshot().Error)

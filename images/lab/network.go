@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // network is what EC2 says, as far as packets are concerned. The ruleset and
@@ -88,7 +89,8 @@ const (
 type kernelRoute struct {
 	Table       int
 	Destination netip.Prefix
-	Hop         hop // one of the constants, or the port's device
+	Hop         hop        // one of the constants, or the port's device
+	Gateway     netip.Addr // the instance that forwards; zero: the port's own address is the destination
 }
 
 // kernelRule sends what comes from a port to its subnet's table.
@@ -122,17 +124,17 @@ func kernelRouting(n network) ([]kernelRoute, []kernelRule) {
 	var routes []kernelRoute
 	for table, own := range tables {
 		for _, cidr := range n.CIDRs {
-			routes = append(routes, kernelRoute{table, cidr, hopBlackhole})
+			routes = append(routes, kernelRoute{Table: table, Destination: cidr, Hop: hopBlackhole})
 		}
-		routes = append(routes, kernelRoute{table, netip.MustParsePrefix(serviceNetwork), hopService},
-			kernelRoute{table, netip.MustParsePrefix(metadataAddress + "/32"), hopService})
+		routes = append(routes, kernelRoute{Table: table, Destination: netip.MustParsePrefix(serviceNetwork), Hop: hopService},
+			kernelRoute{Table: table, Destination: netip.MustParsePrefix(metadataAddress + "/32"), Hop: hopService})
 		for _, p := range n.Ports {
 			for _, a := range p.Addresses {
-				routes = append(routes, kernelRoute{table, netip.PrefixFrom(a, 32), hop(p.device())})
+				routes = append(routes, kernelRoute{Table: table, Destination: netip.PrefixFrom(a, 32), Hop: hop(p.device())})
 			}
 		}
 		for _, r := range own {
-			routes = append(routes, kernelRoute{table, r.Destination, n.hopTo(r.Target)})
+			routes = append(routes, n.routeTo(table, r))
 		}
 	}
 	slices.SortFunc(routes, func(a, b kernelRoute) int {
@@ -142,12 +144,12 @@ func kernelRouting(n network) ([]kernelRoute, []kernelRule) {
 	return routes, rules
 }
 
-func (n network) hopTo(target string) hop {
-	if len(target) > 4 && target[:4] == "igw-" {
-		return hopInternet
+func (n network) routeTo(table int, r vpcRoute) kernelRoute {
+	route := kernelRoute{Table: table, Destination: r.Destination, Hop: hopBlackhole}
+	if strings.HasPrefix(r.Target, "igw-") {
+		route.Hop = hopInternet
+	} else if p, ok := n.portTo(r.Target); ok && len(p.Addresses) > 0 {
+		route.Hop, route.Gateway = hop(p.device()), p.Addresses[0]
 	}
-	if p, ok := n.portTo(target); ok {
-		return hop(p.device())
-	}
-	return hopBlackhole
+	return route
 }

@@ -79,9 +79,7 @@ func (c containers) shutdown(s station, order machineOrder) error {
 	if order == orderReboot {
 		signal = sigReboot
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
-	defer cancel()
-	leader, err := waitLeader(ctx, s.ns.name)
+	leader, err := findLeader(s.ns.name)
 	if err != nil {
 		return err
 	}

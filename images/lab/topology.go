@@ -199,6 +199,13 @@ func (t topology) plugIn(instance namespace, name, mac string) error {
 	if err := connect(t.vpc, "p-"+name, instance, instanceDevice, vpcMTU, hardware); err != nil {
 		return err
 	}
+	// A machine finds its cable plugged in. Were it the machine that sets the
+	// interface up, the kernel would take up to a second to open the port
+	// (link watch), and its first DHCP request would be lost.
+	err = inside(instance, func(h *netlink.Handle) error { return setUp(h, instanceDevice) })
+	if err != nil {
+		return fmt.Errorf("plugging in instance %q: %w", name, err)
+	}
 	return t.openPort(name)
 }
 
