@@ -27,8 +27,11 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
 
-// version is set by the linker.
-var version = "0.1.0-dev" //nolint:gochecknoglobals // -ldflags -X needs a variable
+// Set by the linker.
+var (
+	version = "0.1.0-dev" //nolint:gochecknoglobals // -ldflags -X needs a variable
+	commit  = "unknown"   //nolint:gochecknoglobals // -ldflags -X needs a variable
+)
 
 // The exit codes, documented in --help.
 const (
@@ -98,7 +101,7 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
   vpnami-pki issue client1 --folder office
   vpnami-pki publish --folder office --secret vpn/office
   vpnami-pki reach client1.ovpn`,
-		Version:       version,
+		Version:       version + " (" + commit + ")",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -1,0 +1,218 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/smithy-go"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
+)
+
+var testNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// shelf is Secrets Manager in memory, that can refuse one call.
+type shelf struct {
+	values map[string][]byte
+	writes []string
+	fail   string // "put vpn/access"
+	err    error
+}
+
+func (s *shelf) check(verb, id string) error {
+	if s.fail == verb+" "+id {
+		return s.err
+	}
+	return nil
+}
+
+func (s *shelf) GetSecretValue(_ context.Context, in *secretsmanager.GetSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error) {
+	id := aws.ToString(in.SecretId)
+	if err := s.check("get", id); err != nil {
+		return nil, err
+	}
+	if aws.ToString(in.VersionStage) != "AWSCURRENT" {
+		return nil, errors.New("the stage was not asked for by name")
+	}
+	if value, ok := s.values[id]; ok && value != nil {
+		return &secretsmanager.GetSecretValueOutput{SecretBinary: value}, nil
+	}
+	return nil, &types.ResourceNotFoundException{}
+}
+
+func (s *shelf) DescribeSecret(_ context.Context, in *secretsmanager.DescribeSecretInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error) {
+	if _, ok := s.values[aws.ToString(in.SecretId)]; ok {
+		return &secretsmanager.DescribeSecretOutput{}, nil
+	}
+	return nil, &types.ResourceNotFoundException{}
+}
+
+func (s *shelf) CreateSecret(_ context.Context, in *secretsmanager.CreateSecretInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.CreateSecretOutput, error) {
+	return &secretsmanager.CreateSecretOutput{}, s.store("create", aws.ToString(in.Name), in.SecretString, in.SecretBinary)
+}
+
+func (s *shelf) PutSecretValue(_ context.Context, in *secretsmanager.PutSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error) {
+	return &secretsmanager.PutSecretValueOutput{}, s.store("put", aws.ToString(in.SecretId), in.SecretString, in.SecretBinary)
+}
+
+func (s *shelf) store(verb, id string, text *string, binary []byte) error {
+	if err := s.check(verb, id); err != nil {
+		return err
+	}
+	if text != nil {
+		binary = []byte(*text)
+	}
+	s.values[id] = binary
+	s.writes = append(s.writes, verb+" "+id)
+	return nil
+}
+
+// publishTo is a whole publish without a folder.
+func publishTo(s *shelf, server bundle.Server, access bundle.Access, last uint64) (publication, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	v := vault{api: s}
+	there, err := readRemote(ctx, v, "vpn")
+	if err != nil {
+		return publication{}, err
+	}
+	if err := checkReplace(server, access, "vpn", there); err != nil {
+		return publication{}, err
+	}
+	p, err := plan(server, access, "vpn", there, last, testNow)
+	if err != nil {
+		return publication{}, err
+	}
+	if err := p.compare(ctx, v, there); err != nil {
+		return publication{}, err
+	}
+	if err := p.write(ctx, v, func(change) {}); err != nil {
+		return p, err
+	}
+	return p, p.verify(ctx, v, testNow)
+}
+
+func people(n int) []bundle.Person {
+	var out []bundle.Person
+	for i := range n {
+		out = append(out, bundle.Person{Name: fmt.Sprintf("person-%d", i)})
+	}
+	return out
+}
+
+func TestPublishInOrder(t *testing.T) {
+	a := bundletest.New(t, testNow)
+	server := a.Server()
+	s := &shelf{values: map[string][]byte{"vpn/server": nil}}
+	if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(1), Roster: people(1)}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"put vpn/server", "create vpn/access/000", "create vpn/access"}, s.writes); diff != "" {
+		t.Error(diff)
+	}
+	// It grows to several shards, and shrinks again.
+	s.writes = nil
+	serials := make([]*big.Int, 12_000)
+	for i := range serials {
+		serials[i] = new(big.Int).Exp(big.NewInt(int64(i)+3), big.NewInt(11), nil)
+	}
+	p, err := publishTo(s, server, bundle.Access{CRL: a.CRL(2, serials...), Roster: people(1)}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.generation != 2 || len(s.writes) < 3 || s.writes[0] != "put vpn/access/000" || s.writes[1] != "create vpn/access/001" || s.writes[len(s.writes)-1] != "put vpn/access" {
+		t.Errorf("generation %d: %v", p.generation, s.writes)
+	}
+	if !slices.Contains(p.lines, "revoked  12000 certificates, 0 before") {
+		t.Errorf("%q", p.lines)
+	}
+	s.writes = nil
+	if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(3), Roster: people(2)}, 7); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"put vpn/access/000", "put vpn/access"}, s.writes); diff != "" {
+		t.Error(diff)
+	}
+	if !bytes.Contains(s.values["vpn/access"], []byte("\"generation\":8,")) {
+		t.Errorf("the folder's own generation was not heeded: %s", s.values["vpn/access"])
+	}
+	// A new server certificate: the server secret gets the publish's generation.
+	s.writes = nil
+	if _, err := publishTo(s, a.Server(), bundle.Access{CRL: a.CRL(3), Roster: people(2)}, 8); err != nil {
+		t.Fatal(err)
+	}
+	if s.writes[0] != "put vpn/server" || !bytes.Contains(s.values["vpn/server"], []byte("\"generation\":9,")) {
+		t.Errorf("%v: %.60s", s.writes, s.values["vpn/server"])
+	}
+}
+
+func TestPublishRefuses(t *testing.T) {
+	a, other := bundletest.New(t, testNow), bundletest.New(t, testNow)
+	server := a.Server()
+	denied := &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}
+	expired := &smithy.GenericAPIError{Code: "ExpiredTokenException", Message: "old"}
+	for name, c := range map[string]struct {
+		fail   string
+		err    error
+		server bundle.Server
+		list   int64
+		want   string
+	}{
+		"reading denied":    {"get vpn/server", denied, server, 2, "reading secret \"vpn/server\": AWS denies it to these credentials: they need secretsmanager:GetSecretValue on it"},
+		"session ended":     {"get vpn/server", expired, server, 2, "AWS does not take these credentials: log in again"},
+		"writing denied":    {"put vpn/access/000", denied, server, 2, "they need secretsmanager:PutSecretValue on it"},
+		"broken off":        {"put vpn/access", errors.New("connection reset"), server, 2, "writing secret \"vpn/access\": connection reset; 1 of 2 secrets were written: running gateways keep what they have, publish again"},
+		"marked deleted":    {"put vpn/access/000", &types.InvalidRequestException{Message: aws.String("You can't perform this operation on the secret because it was marked for deletion.")}, server, 2, "it is marked deleted"},
+		"another authority": {"", nil, other.Server(), 2, "with another CA: everybody who connects today would be locked out; if that is meant, say --replace"},
+		"an old copy":       {"", nil, server, 0, "the CRL there has number 1, this folder's has 0: this folder is an old copy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &shelf{values: map[string][]byte{}}
+			if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(1)}, 0); err != nil {
+				t.Fatal(err)
+			}
+			s.fail, s.err = c.fail, c.err
+			_, err := publishTo(s, c.server, bundle.Access{CRL: a.CRL(c.list)}, 0)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v\nwant %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestPublishIsReadBack has somebody else write in between.
+func TestPublishIsReadBack(t *testing.T) {
+	a := bundletest.New(t, testNow)
+	s := &shelf{values: map[string][]byte{}}
+	p, err := publishTo(s, a.Server(), bundle.Access{CRL: a.CRL(1)}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.values["vpn/access/000"] = []byte("x")
+	if err := p.verify(context.Background(), vault{api: s}, testNow); err == nil || !strings.Contains(err.Error(), "reading back secret \"vpn/access/000\": it is not what was written") {
+		t.Error(err)
+	}
+}
+
+func TestVaultKeepsTheLimit(t *testing.T) {
+	s := &shelf{values: map[string][]byte{}}
+	err := vault{api: s}.put(context.Background(), change{id: "vpn/x", data: make([]byte, bundle.MaxSecretBytes+1), binary: true})
+	if err == nil || len(s.writes) != 0 {
+		t.Errorf("%v, writes %v", err, s.writes)
+	}
+}
