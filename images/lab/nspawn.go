@@ -58,10 +58,14 @@ func (c containers) mount(s station) error {
 }
 
 func (c containers) command(_ context.Context, s station) (*exec.Cmd, error) {
+	uuid, err := hypervisorFile(s)
+	if err != nil {
+		return nil, err
+	}
 	// The machine ends by order, not with a context.
 	cmd := s.ns.command(context.Background(), "systemd-nspawn",
 		"--quiet", "--directory="+mountPoint(s), "--machine="+machineName(s), "--hostname="+s.hostname,
-		"--boot", "--register=no", "--keep-unit", "--bind=/dev/net/tun", "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
+		"--boot", "--register=no", "--keep-unit", "--bind=/dev/net/tun", "--bind-ro="+uuid+":/sys/hypervisor/uuid", "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
 		"--console=read-only", "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
 		"systemd.setenv=AWS_ENDPOINT_URL="+s.endpoint)
 	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")

@@ -87,7 +87,7 @@ func (e machines) command(_ context.Context, s station) (*exec.Cmd, error) {
 		"-device", "virtio-rng-pci", "-serial", "stdio",
 		"-qmp", "unix:"+monitor+",server=on,wait=off",
 		// What EC2's firmware says of itself; cloud-init knows EC2 by it.
-		"-smbios", "type=1,manufacturer=Amazon EC2,product=t3.micro",
+		"-smbios", "type=1,manufacturer=Amazon EC2,product=t3.micro,uuid="+hypervisorUUID(s)+",serial="+hypervisorUUID(s),
 		"-smbios", "type=11,value=io.systemd.boot.kernel-cmdline-extra=systemd.setenv=AWS_ENDPOINT_URL="+s.endpoint,
 	)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
