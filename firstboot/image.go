@@ -1,0 +1,172 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// image is the root folder of an image. Its methods return paths as they are
+// on the machine that boots from it.
+type image string
+
+// named returns a rule that finds whatever has one of the names.
+func named(patterns ...string) func(image) ([]string, error) {
+	return func(i image) ([]string, error) { return i.matches(patterns...) }
+}
+
+func (i image) matches(patterns ...string) ([]string, error) {
+	var found []string
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(filepath.Join(string(i), pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range paths {
+			found = append(found, i.inside(path))
+		}
+	}
+	return found, nil
+}
+
+func (i image) inside(path string) string {
+	return "/" + strings.TrimPrefix(strings.TrimPrefix(path, filepath.Clean(string(i))), "/")
+}
+
+// read returns nothing for a file that is not there. It follows no link: in
+// another root it would lead astray.
+func (i image) read(path string) ([]byte, error) {
+	full := filepath.Join(string(i), path)
+	info, err := os.Lstat(full)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(full)
+}
+
+const (
+	// maxKeyFile: private keys take a few kilobytes; what is larger is data.
+	maxKeyFile = 1 << 20
+	keyMark    = "-----BEGIN "
+)
+
+var (
+	// skipped are the folders that are no part of an image: the kernel's, what
+	// lives in memory only, and the sample keys that every copy of OpenVPN's
+	// documentation has.
+	skipped = []string{"proc", "sys", "dev", "run", "usr/share/doc"}
+
+	// A key is the mark and then a line of its text; programs that read keys
+	// have the mark alone.
+	keyText = regexp.MustCompile(`(?m)^-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`)
+)
+
+func (i image) privateKeys() ([]string, error) {
+	var found []string
+	root := filepath.Clean(string(i))
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		inside := strings.TrimPrefix(i.inside(path), "/")
+		if entry.IsDir() && slices.Contains(skipped, inside) {
+			return fs.SkipDir
+		}
+		if !entry.Type().IsRegular() {
+			return nil
+		}
+		info, err := entry.Info()
+		if err != nil || info.Size() > maxKeyFile || info.Size() < int64(len(keyMark)) {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone in between, on a running machine
+		}
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(data, []byte(keyMark)) && keyText.Match(data) {
+			found = append(found, "/"+inside)
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (i image) machineID() ([]string, error) {
+	var found []string
+	for _, path := range []string{"etc/machine-id", "var/lib/dbus/machine-id"} {
+		data, err := i.read(path)
+		if err != nil {
+			return nil, err
+		}
+		// "uninitialized" makes systemd treat the next boot as the first.
+		if id := strings.TrimSpace(string(data)); id != "" && id != "uninitialized" {
+			found = append(found, "/"+path)
+		}
+	}
+	return found, nil
+}
+
+// passwords finds accounts that a password, or none, lets in.
+func (i image) passwords() ([]string, error) {
+	var found []string
+	for _, path := range []string{"etc/shadow", "etc/shadow-", "etc/passwd"} {
+		data, err := i.read(path)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(data)) {
+			fields := strings.Split(strings.TrimSpace(line), ":")
+			if len(fields) < 2 {
+				continue
+			}
+			// "x" in passwd means: see shadow.
+			field := fields[1]
+			locked := strings.HasPrefix(field, "!") || strings.HasPrefix(field, "*") || field == "x" && path == "etc/passwd"
+			if !locked {
+				found = append(found, fmt.Sprintf("/%s (account %q)", path, fields[0]))
+			}
+		}
+	}
+	return found, nil
+}
+
+func (i image) authorizedKeys() ([]string, error) {
+	paths, err := i.matches("root/.ssh/authorized_keys*", "home/*/.ssh/authorized_keys*", "etc/ssh/authorized_keys*")
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, path := range paths {
+		data, err := i.read(path)
+		if err != nil {
+			return nil, err
+		}
+		if len(bytes.TrimSpace(data)) > 0 {
+			found = append(found, path)
+		}
+	}
+	return found, nil
+}
+
+func (i image) cloudInit() ([]string, error) {
+	return i.matches("var/lib/cloud/instance", "var/lib/cloud/instances/*", "var/lib/cloud/data/*", "var/lib/cloud/sem/*", "var/lib/cloud/seed/*")
+}
+
+func (i image) state() ([]string, error) {
+	return i.matches("var/lib/vpnami/*", "var/lib/vpnami/.*")
+}
