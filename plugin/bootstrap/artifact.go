@@ -1,0 +1,53 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package bootstrap
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+)
+
+// artifact is the folder with the image's files.
+type artifact struct {
+	dir   string
+	files []string
+}
+
+var _ packersdk.Artifact = (*artifact)(nil)
+
+func newArtifact(dir string, written []file) *artifact {
+	a := &artifact{dir: dir}
+	for _, f := range written {
+		a.files = append(a.files, filepath.Join(dir, f.Name))
+	}
+	a.files = append(a.files, filepath.Join(dir, manifestName))
+	return a
+}
+
+// BuilderId returns [BuilderID].
+//
+//nolint:revive // the name is of Packer's interface
+func (a *artifact) BuilderId() string { return BuilderID }
+
+// Files returns the paths of root.tar, disk.raw and manifest.json.
+func (a *artifact) Files() []string { return a.files }
+
+// Id returns the folder.
+//
+//nolint:revive // the name is of Packer's interface
+func (a *artifact) Id() string { return a.dir }
+
+// String tells a person where the image is.
+func (a *artifact) String() string {
+	return fmt.Sprintf("image in %s: %s, %s, %s", a.dir, tarName, diskName, manifestName)
+}
+
+// State has nothing to tell.
+func (a *artifact) State(string) any { return nil }
+
+// Destroy removes the image.
+func (a *artifact) Destroy() error { return os.RemoveAll(a.dir) }

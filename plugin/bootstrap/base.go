@@ -1,0 +1,173 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package bootstrap
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
+	"github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+)
+
+// baseFiles are what a cloud image of the distribution has beside its packages,
+// each at its path in the image.
+//
+//go:embed all:base
+var baseFiles embed.FS
+
+// policy keeps packages from starting anything during the bake (policy-rc.d,
+// Debian policy 9.3.3). 101: "action forbidden".
+const policy = "#!/bin/sh\nexit 101\n"
+
+// The files of the bake itself; they leave the image before it is written.
+const (
+	policyFile   = "usr/sbin/policy-rc.d"
+	aptSettingsF = "etc/apt/apt.conf.d/99mmdebstrap"
+	dpkgOptionsF = "etc/dpkg/dpkg.cfg.d/99mmdebstrap"
+)
+
+// stepLayBase makes a machine of the packages.
+type stepLayBase struct{ *bake }
+
+var _ multistep.Step = (*stepLayBase)(nil)
+
+func (s *stepLayBase) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
+	return s.step(ctx, state, "Configuring the base system...", func(ctx context.Context) error {
+		s.disk = newDisk(s.config)
+		if err := layBase(s.root(), s.disk); err != nil {
+			return err
+		}
+		if err := s.sandbox.prepare(ctx, s.root()); err != nil {
+			return err
+		}
+		units := []string{"systemd-networkd.service", "systemd-resolved.service", "ssh.service"}
+		return run(s.sandbox.chroot(ctx, s.root(), "systemctl", append([]string{"--quiet", "enable"}, units...)...), "enabling the image's network and sshd")
+	})
+}
+
+func (s *stepLayBase) Cleanup(multistep.StateBag) {}
+
+// layBase writes the base files below root, through an [os.Root]: a link in a
+// package leads out of it nowhere.
+func layBase(root string, d disk) error {
+	in, err := os.OpenRoot(root)
+	if err != nil {
+		return fmt.Errorf("opening the root file system: %w", err)
+	}
+	defer in.Close() //nolint:errcheck // nothing was written through it that a close could lose
+	write := func(name string, data []byte, mode fs.FileMode) error {
+		if err := in.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return fmt.Errorf("making the folder of /%s in the image: %w", name, err)
+		}
+		// What was there may be a link; it is replaced, not followed.
+		if err := in.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("replacing /%s in the image: %w", name, err)
+		}
+		if err := in.WriteFile(name, data, mode); err != nil {
+			return fmt.Errorf("writing /%s in the image: %w", name, err)
+		}
+		// The umask of whoever bakes is not the image's.
+		if err := in.Chmod(name, mode); err != nil {
+			return fmt.Errorf("writing /%s in the image: %w", name, err)
+		}
+		return nil
+	}
+	err = fs.WalkDir(baseFiles, "base", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := baseFiles.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel("base", path)
+		if err != nil {
+			return err
+		}
+		return write(name, data, 0o644)
+	})
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name, data string
+		mode       fs.FileMode
+	}{
+		{"etc/fstab", d.fstab(), 0o644},
+		// For kernel-install, when kernels are updated on the running machine.
+		{"etc/kernel/cmdline", d.cmdline() + "\n", 0o644},
+		{"etc/kernel/entry-token", d.entry + "\n", 0o644},
+		{policyFile, policy, 0o755},
+	} {
+		if err := write(f.name, []byte(f.data), f.mode); err != nil {
+			return err
+		}
+	}
+	if err := in.MkdirAll("boot/efi", 0o755); err != nil {
+		return fmt.Errorf("making /boot/efi in the image: %w", err)
+	}
+	if err := in.Remove("etc/resolv.conf"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("replacing /etc/resolv.conf in the image: %w", err)
+	}
+	if err := in.Symlink("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf"); err != nil {
+		return fmt.Errorf("linking /etc/resolv.conf in the image: %w", err)
+	}
+	return nil
+}
+
+// sealRoot removes what only the bake needed.
+func sealRoot(root string) error {
+	in, err := os.OpenRoot(root)
+	if err != nil {
+		return fmt.Errorf("opening the root file system: %w", err)
+	}
+	defer in.Close() //nolint:errcheck // as above
+	for _, name := range []string{policyFile, aptSettingsF, dpkgOptionsF} {
+		if err := in.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing /%s, which was for the bake only: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// stepProvision hands the root file system over to Packer's provisioners.
+type stepProvision struct{ *bake }
+
+var _ multistep.Step = (*stepProvision)(nil)
+
+func (s *stepProvision) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
+	return s.step(ctx, state, "Provisioning...", func(ctx context.Context) error {
+		// Packer passes an interrupt to the provisioner, not to the command that
+		// the provisioner waits for. Ending the sandbox ends that.
+		stop := context.AfterFunc(ctx, s.sandbox.Close)
+		defer stop()
+		comm := &communicator{sandbox: s.sandbox, root: s.root()}
+		data := commonsteps.PopulateProvisionHookData(state)
+		data["ConnType"] = "vpnami-bootstrap"
+		state.Put("generated_data", data)
+		return s.hook.Run(ctx, packersdk.HookProvision, s.ui, comm, data)
+	})
+}
+
+func (s *stepProvision) Cleanup(state multistep.StateBag) {
+	// error-cleanup-provisioner, as every builder runs it.
+	_, failed := state.GetOk(multistep.StateHalted)
+	_, interrupted := state.GetOk(multistep.StateCancelled)
+	if !failed || interrupted {
+		return
+	}
+	comm := &communicator{sandbox: s.sandbox, root: s.root()}
+	ctx, cancel := context.WithTimeout(context.Background(), transferDeadline)
+	defer cancel()
+	if err := s.hook.Run(ctx, packersdk.HookCleanupProvision, s.ui, comm, commonsteps.PopulateProvisionHookData(state)); err != nil {
+		s.ui.Error(fmt.Sprintf("running the error-cleanup-provisioner: %v", err))
+	}
+}

@@ -1,0 +1,197 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package bootstrap
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
+	"golang.org/x/sys/unix"
+)
+
+// Names of the artifact's files.
+const (
+	tarName      = "root.tar"
+	diskName     = "disk.raw"
+	manifestName = "manifest.json"
+	// imageManifest is what provisioner "vpnami" leaves in an image.
+	imageManifest = "usr/share/vpnami/manifest.json"
+)
+
+// file is one of the artifact's.
+type file struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// manifest tells what the artifact is made of.
+type manifest struct {
+	Schema       int      `json:"schema"`
+	Distribution string   `json:"distribution"`
+	Release      string   `json:"release"`
+	Architecture string   `json:"architecture"`
+	Sources      []string `json:"sources"`
+	RootUUID     string   `json:"root_uuid"`
+	Files        []file   `json:"files"`
+	// Image is the manifest in the image, if a provisioner left one: packages,
+	// files laid down, versions.
+	Image json.RawMessage `json:"image,omitempty"`
+}
+
+// stepWriteImage writes the root file system as the files of the artifact.
+type stepWriteImage struct{ *bake }
+
+var _ multistep.Step = (*stepWriteImage)(nil)
+
+func (s *stepWriteImage) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
+	return s.step(ctx, state, "Writing root.tar and disk.raw...", func(ctx context.Context) error {
+		// Nothing may write in the root any more, nor be mounted in it.
+		s.sandbox.Close()
+		if err := sealRoot(s.root()); err != nil {
+			return err
+		}
+		// Both read the same tree from the page cache, on a core each.
+		var files [2]file
+		var errs [2]error
+		var both sync.WaitGroup
+		both.Go(func() {
+			files[0], errs[0] = writeTar(ctx, s.root(), filepath.Join(s.out(), tarName))
+		})
+		both.Go(func() {
+			files[1], errs[1] = s.disk.write(ctx, filepath.Join(s.out(), diskName), s.root(), s.scratch())
+		})
+		both.Wait()
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
+		}
+		s.files = files[:]
+		return nil
+	})
+}
+
+func (s *stepWriteImage) Cleanup(multistep.StateBag) {}
+
+// writeTar packs the tree with its owners by number (names are the image's own),
+// extended attributes (file capabilities are among them), in a fixed order.
+func writeTar(ctx context.Context, root, path string) (file, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return file{}, fmt.Errorf("writing root.tar: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // closed below where it counts
+	sum := sha256.New()
+	cmd := hostCommand(ctx, "tar", "--create", "--file=-", "--numeric-owner",
+		"--xattrs", "--xattrs-include=*", "--sort=name", "--format=posix",
+		// Without the times that reading and packing themselves change.
+		"--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+		"--directory="+root, ".")
+	cmd.Stdout = io.MultiWriter(f, sum)
+	if err := run(cmd, "writing root.tar"); err != nil {
+		return file{}, err
+	}
+	return finish(f, hex.EncodeToString(sum.Sum(nil)))
+}
+
+// finish makes a written file durable and tells what it is.
+func finish(f *os.File, sum string) (file, error) {
+	st, err := f.Stat()
+	if err := errors.Join(err, f.Sync(), f.Chmod(0o644)); err != nil {
+		return file{}, fmt.Errorf("writing %q: %w", filepath.Base(f.Name()), err)
+	}
+	return file{Name: filepath.Base(f.Name()), Bytes: st.Size(), SHA256: sum}, nil
+}
+
+// stepPublish writes the manifest and gives the artifact its name.
+type stepPublish struct{ *bake }
+
+var _ multistep.Step = (*stepPublish)(nil)
+
+func (s *stepPublish) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
+	return s.step(ctx, state, fmt.Sprintf("Putting the image into %s...", s.config.OutputDirectory), func(context.Context) error {
+		if err := s.writeManifest(); err != nil {
+			return err
+		}
+		if err := publish(s.out(), s.config.OutputDirectory, s.work, s.config.PackerForce); err != nil {
+			return err
+		}
+		s.artifact = newArtifact(s.config.OutputDirectory, s.files)
+		return nil
+	})
+}
+
+func (s *stepPublish) Cleanup(multistep.StateBag) {}
+
+func (s *stepPublish) writeManifest() error {
+	m := manifest{
+		Schema: 1, Distribution: s.config.Distribution, Release: s.config.Release,
+		Architecture: s.config.Architecture, Sources: s.sources, RootUUID: s.disk.rootID, Files: s.files,
+	}
+	in, err := os.OpenRoot(s.root())
+	if err != nil {
+		return fmt.Errorf("opening the root file system: %w", err)
+	}
+	defer in.Close() //nolint:errcheck // opened for reading
+	switch image, err := in.ReadFile(imageManifest); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("reading the image's own manifest: %w", err)
+	case !json.Valid(image):
+		return fmt.Errorf("reading the image's own manifest /%s: it is not JSON", imageManifest)
+	default:
+		m.Image = image
+	}
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing the manifest: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.out(), manifestName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("writing the manifest: %w", err)
+	}
+	_, err = f.Write(append(data, '\n'))
+	_, ferr := finish(f, "")
+	return errors.Join(err, ferr, f.Close())
+}
+
+// publish gives a complete folder its name by one rename, so that nobody ever
+// sees half of it. What had that name is moved aside first, and goes with trash.
+func publish(from, to, trash string, force bool) error {
+	if err := refuseExisting(to, force); err != nil {
+		return err // somebody else made it meanwhile
+	}
+	if err := os.Rename(to, filepath.Join(trash, "replaced")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("moving the earlier %q aside: %w", to, err)
+	}
+	if err := syncFolder(from); err != nil {
+		return err
+	}
+	if err := os.Rename(from, to); err != nil {
+		return fmt.Errorf("naming the image: %w", err)
+	}
+	return syncFolder(filepath.Dir(filepath.Clean(to)))
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir) //nolint:gosec // ours
+	if err != nil {
+		return fmt.Errorf("making %q durable: %w", dir, err)
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	// Some file systems cannot sync a folder, and say so.
+	if err := f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("making %q durable: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
+
+	"github.com/vpnami/packer-plugin-vpnami/plugin/progress"
+)
+
+// stepInstallPackages makes the root file system by mmdebstrap.
+type stepInstallPackages struct{ *bake }
+
+var _ multistep.Step = (*stepInstallPackages)(nil)
+
+func (s *stepInstallPackages) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
+	say := fmt.Sprintf("Installing %s %s for %s...", s.config.Distribution, s.config.Release, s.config.Architecture)
+	return s.step(ctx, state, say, s.mmdebstrap)
+}
+
+func (s *stepInstallPackages) Cleanup(multistep.StateBag) {}
+
+func (s *stepInstallPackages) mmdebstrap(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.timeout)
+	defer cancel()
+	settings := filepath.Join(s.scratch(), "apt.conf")
+	if err := os.WriteFile(settings, s.settings, 0o600); err != nil {
+		return fmt.Errorf("writing the settings of apt: %w", err)
+	}
+	cmd := s.sandbox.command(ctx, "mmdebstrap", mmdebstrapArgs(s.config, settings, s.root(), s.sources)...)
+	cmd.Env = append(cmd.Env, "TMPDIR="+s.scratch(), "DEBIAN_FRONTEND=noninteractive")
+	out := progress.New(s.ui.Message)
+	cmd.Stdout, cmd.Stderr = out, out
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() == nil {
+		s.ui.Error("The last lines of mmdebstrap:\n" + out.Tail())
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("installing the base system: not finished after %s; is the mirror reachable? (option timeout)", s.config.timeout)
+	}
+	return fmt.Errorf("installing the base system by mmdebstrap: %w: %s", err, orDefault(out.Cause(), "see its last lines above"))
+}
+
+// mmdebstrapArgs is the whole of what is asked of mmdebstrap.
+func mmdebstrapArgs(c *Config, settings, root string, sources []string) []string {
+	return append([]string{
+		"--mode=root", "--variant=minbase", "--format=directory", "--verbose",
+		"--architectures=" + c.Architecture,
+		"--components=" + strings.ReplaceAll(c.distro.components, " ", ","),
+		"--include=" + strings.Join(c.distro.include(c.Architecture, c.Packages), ","),
+		"--aptopt=" + settings,
+		// An fsync after each file of each package: a bake that is cut off starts
+		// anew anyway.
+		"--dpkgopt=force-unsafe-io",
+		// The provisioner installs more from the same lists, and removes them.
+		"--skip=cleanup/apt/lists",
+		c.Release, root,
+	}, sources...)
+}

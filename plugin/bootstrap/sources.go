@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package bootstrap
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+)
+
+// aptHost is what the host's apt knows of where packages come from.
+type aptHost struct {
+	// id and codename are the host's own, of /etc/os-release.
+	id, codename string
+	// targets is the answer of apt-get indextargets, one "URI RELEASE COMPONENT"
+	// in each line: apt itself reads its two formats of sources.
+	targets []byte
+	// settings is the answer of apt-config dump.
+	settings []byte
+}
+
+func readAptHost(ctx context.Context) (aptHost, error) {
+	var h aptHost
+	release, err := os.ReadFile("/etc/os-release")
+	if errors.Is(err, fs.ErrNotExist) {
+		return h, nil
+	}
+	if err != nil {
+		return h, fmt.Errorf("reading the host's own release: %w", err)
+	}
+	h.id, h.codename = osReleaseValue(release, "ID"), osReleaseValue(release, "VERSION_CODENAME")
+	if h.targets, err = hostApt(ctx, "apt-get", "indextargets",
+		"--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"); err != nil {
+		return h, err
+	}
+	h.settings, err = hostApt(ctx, "apt-config", "dump")
+	return h, err
+}
+
+func hostApt(ctx context.Context, name string, args ...string) ([]byte, error) {
+	if _, err := exec.LookPath(name); err != nil {
+		return nil, nil // mmdebstrap brings apt; without it, the check of programs has refused already
+	}
+	out, err := exec.CommandContext(ctx, name, args...).Output() //nolint:gosec // the callers' constants
+	if err != nil {
+		return nil, fmt.Errorf("asking the host's apt (%s): %w", name, err)
+	}
+	return out, nil
+}
+
+func osReleaseValue(data []byte, key string) string {
+	for line := range strings.Lines(string(data)) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), key+"="); ok {
+			return strings.Trim(v, `"'`)
+		}
+	}
+	return ""
+}
+
+// sourcesList returns the lines of sources.list. With a mirror of the user's, it
+// is that one. Otherwise the host's own archives of the same distribution are
+// taken, with the release's name in place of the host's, so that a company's
+// mirror serves the bake without being named twice; and if the host is another
+// distribution, the public archives.
+func sourcesList(c *Config, h aptHost) []string {
+	line := func(uri, suite, components string) string {
+		return fmt.Sprintf("deb [signed-by=%s] %s %s %s", c.distro.keyring, uri, suite, components)
+	}
+	if c.Mirror == "" {
+		if lines := hostSources(c, h, line); lines != nil {
+			return lines
+		}
+	}
+	mirror := orDefault(c.Mirror, c.distro.archive(c.Architecture))
+	security := orDefault(c.SecurityMirror, orDefault(c.distro.securityMirror, mirror))
+	return []string{
+		line(mirror, c.Release, c.distro.components),
+		line(mirror, c.Release+"-updates", c.distro.components),
+		line(security, c.Release+"-security", c.distro.components),
+	}
+}
+
+func hostSources(c *Config, h aptHost, line func(uri, suite, components string) string) []string {
+	if h.id != c.distro.name || h.codename == "" {
+		return nil
+	}
+	wanted := strings.Fields(c.distro.components)
+	uris := map[string]string{}
+	scan := bufio.NewScanner(bytes.NewReader(h.targets))
+	for scan.Scan() {
+		f := strings.Fields(scan.Text())
+		if len(f) != 3 || f[2] != wanted[0] {
+			continue
+		}
+		if suite, ok := strings.CutPrefix(f[1], h.codename); ok && uris[suite] == "" {
+			uris[suite] = strings.TrimSuffix(f[0], "/")
+		}
+	}
+	if uris[""] == "" || uris["-security"] == "" {
+		// Half of it would be an image without security updates.
+		return nil
+	}
+	var lines []string
+	for _, suite := range []string{"", "-updates", "-security"} {
+		if uri := uris[suite]; uri != "" {
+			lines = append(lines, line(uri, c.Release+suite, c.distro.components))
+		}
+	}
+	return lines
+}
+
+// hostSetting is what of the host's apt configuration decides how archives are
+// reached and believed. All else (hooks, caches, languages) is the host's own
+// business.
+var hostSetting = regexp.MustCompile(`(?i)^Acquire::((http|https)(::|\s)|Check-Valid-Until|Check-Date|Retries|ForceIPv[46])`)
+
+// aptSettings returns the lines of apt.conf that hold during the bake only.
+func aptSettings(h aptHost) []byte {
+	var out bytes.Buffer
+	out.WriteString("APT::Install-Recommends \"false\";\n")
+	scan := bufio.NewScanner(bytes.NewReader(h.settings))
+	for scan.Scan() {
+		if hostSetting.MatchString(scan.Text()) {
+			out.WriteString(scan.Text() + "\n")
+		}
+	}
+	return out.Bytes()
+}

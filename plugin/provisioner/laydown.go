@@ -1,0 +1,65 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package provisioner
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/rootfs"
+)
+
+// layDown puts the files of the image into their places, as root, with the modes,
+// owners and links of the manifest.
+func layDown(ctx context.Context, g *guest, tree []rootfs.Entry) error {
+	out := g.say()
+	defer out.Close() //nolint:errcheck // it says the last line and cannot fail
+	if err := g.script(ctx, out, "laydown.sh", g.dir+"/tree.tar"); err != nil {
+		return fmt.Errorf("laying down the files of the image: %w", err)
+	}
+	g.ui.Message(fmt.Sprintf("%d files, folders and links", len(tree)))
+	return nil
+}
+
+// treeTar packs the files of the image. Owners are names, which the guest
+// resolves; times are none, so that the same tree gives the same bytes.
+func treeTar(tree []rootfs.Entry) ([]byte, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, e := range tree {
+		h := &tar.Header{
+			Name:    strings.TrimPrefix(e.Path, "/"),
+			Mode:    int64(e.Mode.Perm()),
+			Uname:   e.Owner,
+			Gname:   e.Group,
+			ModTime: time.Unix(0, 0),
+			Format:  tar.FormatUSTAR,
+		}
+		switch e.Mode.Type() {
+		case 0:
+			h.Typeflag, h.Size = tar.TypeReg, int64(len(e.Data))
+		case fs.ModeDir:
+			h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
+		case fs.ModeSymlink:
+			h.Typeflag, h.Linkname = tar.TypeSymlink, e.Target
+		default:
+			return nil, fmt.Errorf("packing %q: it is neither a file, a folder nor a link, but %s", e.Path, e.Mode)
+		}
+		if err := w.WriteHeader(h); err != nil {
+			return nil, fmt.Errorf("packing %q: %w", e.Path, err)
+		}
+		if _, err := w.Write(e.Data); err != nil {
+			return nil, fmt.Errorf("packing %q: %w", e.Path, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("packing the files of the image: %w", err)
+	}
+	return out.Bytes(), nil
+}

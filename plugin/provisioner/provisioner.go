@@ -1,0 +1,109 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package provisioner is provisioner "vpnami": it turns a Debian-family guest,
+// reached over any of Packer's communicators, into the image of vpnami. It runs in
+// the plugin; what runs on the guest are the scripts of its folder scripts, and as
+// the last act the program that it has put there.
+package provisioner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/hcl/v2/hcldec"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/rootfs"
+)
+
+// Build tells which plugin this is; the image's manifest repeats it.
+type Build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+}
+
+// Provisioner is provisioner "vpnami".
+type Provisioner struct {
+	Build  Build
+	config Config
+}
+
+var _ packersdk.Provisioner = (*Provisioner)(nil)
+
+// ConfigSpec returns the options in HCL2's terms.
+func (p *Provisioner) ConfigSpec() hcldec.ObjectSpec {
+	return p.config.FlatMapstructure().HCL2Spec()
+}
+
+// Prepare reads and checks the options.
+func (p *Provisioner) Prepare(raws ...any) error { return p.config.Prepare(raws...) }
+
+// Provision makes the image of the guest. The order matters: what waits comes
+// before what installs, what cleans after all that leaves traces, and the check
+// sees what will be launched.
+func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, generated map[string]any) error {
+	ctx, cancel := context.WithTimeout(ctx, p.config.timeout)
+	defer cancel()
+
+	tree, err := rootfs.Tree()
+	if err != nil {
+		return fmt.Errorf("reading the files of the image: %w", err)
+	}
+	g := &guest{comm: comm, ui: ui}
+	facts, err := step(ui, "Looking at the guest", func() (facts, error) { return identify(ctx, g) })
+	if err != nil {
+		return err
+	}
+	tree, err = withProgram(tree, programs, facts.Architecture)
+	if err != nil {
+		return err
+	}
+	if err := do(ui, "Bringing the files of the image", func() error { return g.open(ctx, tree) }); err != nil {
+		return err
+	}
+	defer g.close(ctx)
+
+	if err := do(ui, "Waiting for cloud-init and package locks", func() error { return wait(ctx, g, p.config.waitTimeout) }); err != nil {
+		return err
+	}
+	if err := do(ui, "Installing packages", func() error { return install(ctx, g, facts.release, p.config.Packages) }); err != nil {
+		return err
+	}
+	if err := do(ui, "Laying down the files of the image", func() error { return layDown(ctx, g, tree) }); err != nil {
+		return err
+	}
+	if err := do(ui, "Hardening accounts", func() error { return harden(ctx, g) }); err != nil {
+		return err
+	}
+	m, err := step(ui, "Writing the manifest", func() (manifest, error) {
+		return leaveManifest(ctx, g, manifestOf(p.Build, facts, tree, generated))
+	})
+	if err != nil {
+		return err
+	}
+	if err := do(ui, "Cleaning", func() error { return clean(ctx, g) }); err != nil {
+		return err
+	}
+	if err := do(ui, "Checking the image", func() error { return check(ctx, g) }); err != nil {
+		return err
+	}
+	return saveManifest(p.config.ManifestPath, m)
+}
+
+// do runs one step: the only place that says what is done and how long it took.
+func do(ui packersdk.Ui, what string, f func() error) error {
+	_, err := step(ui, what, func() (struct{}, error) { return struct{}{}, f() })
+	return err
+}
+
+func step[T any](ui packersdk.Ui, what string, f func() (T, error)) (T, error) {
+	ui.Say("vpnami: " + what + "...")
+	began := time.Now()
+	result, err := f()
+	if err == nil {
+		ui.Say(fmt.Sprintf("vpnami: %s: done in %.1f s", what, time.Since(began).Seconds()))
+	}
+	return result, err
+}
