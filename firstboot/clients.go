@@ -87,6 +87,8 @@ func newMetadata(endpoint string) *imds.Client {
 		EnableFallback:    aws.FalseTernary,
 		HTTPClient:        httpClient(),
 		Retryer:           retryer(metadataAttempts),
+		// It would put the SDK's own pauses in place of ours.
+		DisableDefaultMaxBackoff: true,
 	})
 }
 
@@ -122,17 +124,24 @@ func explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &api) && api.ErrorCode() != "":
+	case credentialsFailed(err):
+		return errors.New("the metadata service gives no credentials: the instance has no role")
+	case errors.As(err, &api) && api.ErrorCode() != "" && api.ErrorCode() != "UnknownError":
 		return fmt.Errorf("%s: %s", api.ErrorCode(), strings.TrimSpace(api.ErrorMessage()))
 	case errors.As(err, &operation):
 		return operation
-	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("no answer within the time given")
 	case errors.As(err, &status) && status.HTTPStatusCode() >= 300:
 		return fmt.Errorf("answered with HTTP status %d", status.HTTPStatusCode())
-	default:
-		return err
 	}
+	// The metadata client hides what is below from errors.As.
+	text := err.Error()
+	if strings.Contains(text, context.DeadlineExceeded.Error()) {
+		return errors.New("no answer within the time given")
+	}
+	if _, last, cut := strings.Cut(text, "exceeded maximum number of attempts, "); cut {
+		return errors.New("after attempts: " + last)
+	}
+	return err
 }
 
 // httpStatus is the status of the answer that became err, or 0.
@@ -142,4 +151,10 @@ func httpStatus(err error) int {
 		return status.HTTPStatusCode()
 	}
 	return 0
+}
+
+// credentialsFailed tells whether the role's credentials were not to be had:
+// the SDK gives that error no type of its own.
+func credentialsFailed(err error) bool {
+	return httpStatus(err) == http.StatusNotFound && strings.Contains(err.Error(), "refresh cached credentials")
 }

@@ -94,10 +94,3 @@ func secretAdvice(id string, err error) string {
 		return "it is tried again by itself"
 	}
 }
-
-// credentialsFailed tells whether it was the role's credentials that were not
-// to be had; the SDK gives that error no type of its own.
-func credentialsFailed(err error) bool {
-	var canceled *aws.RequestCanceledError
-	return httpStatus(err) == 404 && !errors.As(err, &canceled)
-}

@@ -1,0 +1,154 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestIdentify(t *testing.T) {
+	c := newCloud(t)
+	c.launch("#vpnami\nrole: step\n")
+	got, err := identify(t.Context(), newMetadata(c.server.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := launched("#vpnami\nrole: step\n")
+	if diff := cmp.Diff(want, got, byValue); diff != "" {
+		t.Error(diff)
+	}
+	if n := c.asked("imds api/token"); n != 1 {
+		t.Errorf("asked for %d tokens", n)
+	}
+}
+
+func TestIdentifyWithoutPublicAddressAndUserData(t *testing.T) {
+	c := newCloud(t)
+	delete(c.metadata, "meta-data/public-ipv4")
+	got, err := identify(t.Context(), newMetadata(c.server.URL))
+	if err != nil || got.Public.IsValid() || got.UserData != nil {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// TestIdentifyFails: in time, in words, and without falling back to IMDSv1.
+func TestIdentifyFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault http.HandlerFunc
+		words string
+	}{
+		"v1 only": {func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			_, _ = io.WriteString(w, "{}")
+		}, "403"},
+		"hanging": {hang, "no answer"},
+		"503":     {status(503), "503"},
+		"404":     {status(404), "404"},
+		"garbage": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60")
+			_, _ = io.WriteString(w, "<html>")
+		}, "identity document"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cloud := newCloud(t)
+			cloud.spoil("imds", c.fault)
+			ctx, cancel := context.WithTimeout(t.Context(), askWithin)
+			defer cancel()
+			began := time.Now()
+			_, err := identify(ctx, newMetadata(cloud.server.URL))
+			if err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("got %v, want words %q", err, c.words)
+			}
+			if state, _ := verdict(err); state != Waiting {
+				t.Errorf("state %s", state)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+// TestIdentifyLate: a metadata service, or a network, that comes a second late
+// costs no restart.
+func TestIdentifyLate(t *testing.T) {
+	c := newCloud(t)
+	c.spoil("imds", status(503))
+	time.AfterFunc(time.Second, func() { c.spoil("imds", nil) })
+	ctx, cancel := context.WithTimeout(t.Context(), askWithin)
+	defer cancel()
+	if _, err := identify(ctx, newMetadata(c.server.URL)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIdentifyRefused(t *testing.T) {
+	c := newCloud(t)
+	address := c.server.URL
+	c.server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), askWithin)
+	defer cancel()
+	_, err := identify(ctx, newMetadata(address))
+	if err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func goodAnswers() answers {
+	return answers{
+		id: "i-0123456789abcdef0", region: "ap-northeast-1", address: "10.0.1.2", public: "203.0.113.10",
+		mac: "02:00:00:00:01:02", vpc: "10.0.0.0/16\n10.1.0.0/16", subnet: "10.0.0.0/16", groups: "sg-0aaa\nsg-0bbb\n",
+	}
+}
+
+func TestParseInstance(t *testing.T) {
+	got, err := parseInstance(goodAnswers())
+	if err != nil || len(got.VPC) != 2 || len(got.Groups) != 2 || got.Address != netip.MustParseAddr("10.0.1.2") {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	for name, spoil := range map[string]func(*answers){
+		"id":         func(a *answers) { a.id = "../../etc" },
+		"no id":      func(a *answers) { a.id = "" },
+		"region":     func(a *answers) { a.region = "evil.example/" },
+		"mac":        func(a *answers) { a.mac = "../user-data" },
+		"address":    func(a *answers) { a.address = "fd00::1" },
+		"public":     func(a *answers) { a.public = "<html>" },
+		"vpc":        func(a *answers) { a.vpc = "10.0.0.0/33" },
+		"no vpc":     func(a *answers) { a.vpc = "" },
+		"subnet":     func(a *answers) { a.subnet = "10.0.0.0/16 10.1.0.0/16" },
+		"group":      func(a *answers) { a.groups = "sg-1 *" },
+		"vpc over 6": func(a *answers) { a.vpc6 = "zz" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := goodAnswers()
+			spoil(&a)
+			if got, err := parseInstance(a); err == nil {
+				t.Errorf("accepts %+v", got)
+			}
+		})
+	}
+}
+
+func FuzzParseInstance(f *testing.F) {
+	a := goodAnswers()
+	f.Add(a.id, a.region, a.address, a.public, a.mac, a.vpc, a.vpc6, a.subnet, a.groups)
+	f.Fuzz(func(t *testing.T, id, region, address, public, mac, vpc, vpc6, subnet, groups string) {
+		i, err := parseInstance(answers{id, region, address, public, mac, vpc, vpc6, subnet, groups, nil})
+		if err == nil && (strings.ContainsAny(i.ID+i.Region+i.MAC+strings.Join(i.Groups, ""), "/\n\"* ") || !i.Address.Is4()) {
+			t.Errorf("accepts %+v", i)
+		}
+	})
+}
