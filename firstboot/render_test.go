@@ -1,0 +1,178 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// fixedBundle has fixed names and serials; its keys differ from run to run,
+// and are no part of the goldens.
+func fixedBundle(t *testing.T) bundle.Bundle {
+	t.Helper()
+	a := newAuthority(t,
+		bundle.Person{Name: "client1", Serials: []*big.Int{big.NewInt(1000), big.NewInt(1001)}},
+		bundle.Person{Name: "desk.admin", Address: netip.MustParseAddr("10.0.255.10")},
+	)
+	a.access.CRL = a.CRL(7, big.NewInt(1002), new(big.Int).Lsh(big.NewInt(1), 126))
+	return a.bundle(t)
+}
+
+func TestRender(t *testing.T) {
+	where := placement{current: currentFolder, hook: admitHook}
+	for name, c := range map[string]Config{
+		"article":     articleConfig(t),
+		"all":         articleConfig(t, "network: 10.0.255.0/25", "routes: [10.0.0.0/16, 10.7.0.0/24]", "port: 4433", "proto: tcp", "dns: [10.0.0.2]", "ssh: tunnel"),
+		"routed":      articleConfig(t, "network: 10.0.255.0/24", "nat: masquerade"),
+		"step":        {Role: RoleStep},
+		"routed-step": {Role: RoleStep, Network: prefix("172.16.0.0/24")},
+	} {
+		if name == "routed" {
+			c.NAT = natRouted
+		}
+		t.Run(name, func(t *testing.T) {
+			files, err := render(c, fixedBundle(t), where, articleInstance())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var listing strings.Builder
+			for _, f := range files {
+				fmt.Fprintf(&listing, "%s %s\n", f.Mode, f.Path)
+				switch {
+				case strings.HasPrefix(f.Path, "ccd/"), strings.HasPrefix(f.Path, "serials/"):
+					for line := range strings.Lines(string(f.Data)) {
+						fmt.Fprintf(&listing, "    %s", line)
+					}
+				case f.Path == "server.conf", f.Path == probeConfig, f.Path == rules4, f.Path == rules6:
+					golden(t, filepath.Join("testdata", "render", name, filepath.Base(f.Path)), f.Data)
+				}
+			}
+			golden(t, filepath.Join("testdata", "render", name, "listing"), []byte(listing.String()))
+		})
+	}
+	golden(t, filepath.Join("testdata", "render", "base", rules4), baseRules())
+}
+
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		put(t, ".", path, string(got))
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v: run the test with -update and look at the difference", err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s: run the test with -update and look at the difference:\n%s", path, diff)
+	}
+}
+
+func TestRenderIsPure(t *testing.T) {
+	b, c, where := fixedBundle(t), articleConfig(t), placement{current: currentFolder, hook: admitHook}
+	one, err1 := render(c, b, where, articleInstance())
+	two, err2 := render(c, b, where, articleInstance())
+	if err1 != nil || err2 != nil || digest(one) != digest(two) {
+		t.Errorf("the same arguments give different files: %v, %v", err1, err2)
+	}
+}
+
+func TestRenderKeepsSecretsToTheirFiles(t *testing.T) {
+	b := fixedBundle(t)
+	files, err := render(articleConfig(t), b, placement{current: currentFolder, hook: admitHook}, articleInstance())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Mode.Perm()&0o027 != 0 {
+			t.Errorf("%s can be read by everybody, or changed by the daemon: %s", f.Path, f.Mode)
+		}
+		if strings.Contains(string(f.Data), "PRIVATE KEY") && !strings.HasSuffix(f.Path, ".key") {
+			t.Errorf("%s has a key in it", f.Path)
+		}
+	}
+}
+
+func TestPlanAddresses(t *testing.T) {
+	for network, want := range map[string]string{
+		"10.0.255.0/24": "10.0.255.1 10.0.255.128-10.0.255.253 10.0.255.254 253 255.255.255.0",
+		"10.0.255.8/29": "10.0.255.9 10.0.255.12-10.0.255.13 10.0.255.14 5 255.255.255.248",
+		"10.1.0.0/16":   "10.1.0.1 10.1.128.0-10.1.255.253 10.1.255.254 65533 255.255.0.0",
+	} {
+		p := planAddresses(prefix(network))
+		if got := fmt.Sprintf("%s %s-%s %s %d %s", p.gateway, p.poolFirst, p.poolLast, p.probe, p.clients(), p.mask()); got != want {
+			t.Errorf("%s: got %s, want %s", network, got, want)
+		}
+	}
+}
+
+func TestPlanRefusesAddresses(t *testing.T) {
+	for name, c := range map[string]struct {
+		addresses []string
+		words     string
+	}{
+		"free":        {[]string{"10.0.255.2", "10.0.255.127"}, ""},
+		"gateway":     {[]string{"10.0.255.1"}, "allowed are 10.0.255.2 to 10.0.255.127"},
+		"pool":        {[]string{"10.0.255.128"}, "allowed are"},
+		"probe":       {[]string{"10.0.255.254"}, "allowed are"},
+		"elsewhere":   {[]string{"10.0.3.3"}, "allowed are"},
+		"twice":       {[]string{"10.0.255.9", "10.0.255.9"}, "\"person0\" has it already"},
+		"IPv6 mapped": {[]string{"::ffff:10.0.255.9"}, "allowed are"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var people []bundle.Person
+			for i, address := range c.addresses {
+				people = append(people, bundle.Person{Name: fmt.Sprintf("person%d", i), Address: netip.MustParseAddr(address)})
+			}
+			err := planAddresses(prefix("10.0.255.0/24")).judge(people)
+			if (err == nil) != (c.words == "") || err != nil && !strings.Contains(err.Error(), c.words) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// TestRulesLoad: the kernel takes every file, whole, and twice.
+func TestRulesLoad(t *testing.T) {
+	need(t, "iptables-restore", "ip6tables-restore", "ip")
+	files, err := filepath.Glob("testdata/render/*/rules.v*")
+	if err != nil || len(files) < 8 {
+		t.Fatalf("got %q, %v", files, err)
+	}
+	for _, path := range files {
+		t.Run(path, func(t *testing.T) {
+			isolate(t)
+			program := "iptables-restore"
+			if strings.HasSuffix(path, ".v6") {
+				program = "ip6tables-restore"
+			}
+			for _, arguments := range []string{"--test", "", ""} {
+				sh(t, program+" "+arguments+" < "+path)
+			}
+			rules, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(rules), "eth0") || strings.Contains(string(rules), "ens5") {
+				t.Error("names a network card")
+			}
+			saved := sh(t, strings.Replace(program, "restore", "save", 1))
+			if !strings.Contains(saved, ":FORWARD DROP") || !strings.Contains(saved, ":INPUT DROP") {
+				t.Errorf("does not drop by default:\n%s", saved)
+			}
+		})
+	}
+}
