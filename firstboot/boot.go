@@ -19,8 +19,8 @@ const (
 	// bootWithin is the one deadline of a run. On a slow machine without
 	// hardware virtualisation starting the units takes some 20 seconds.
 	bootWithin = 90 * time.Second
-	// askWithin bounds each of the two steps that wait for the network, so
-	// that the first cause stands on the console within 5 seconds.
+	// askWithin bounds each of the places that wait for an answer before there
+	// is any, so that the first cause stands on the console within 5 seconds.
 	askWithin = 4 * time.Second
 	// ec2Within: two descriptions, a revocation, the reading back.
 	ec2Within = 15 * time.Second
@@ -194,7 +194,9 @@ func (b boot) operate(ctx context.Context, r *Result, up starter, g generation) 
 func (b boot) close(ctx context.Context, r *Result, in intent) error {
 	return b.step(ctx, r, "seal", ec2Within, func(ctx context.Context) error {
 		service := b.services(in.instance.Region).ingress
-		gate, err := readGate(ctx, service, in.instance.Groups)
+		asking, cancel := context.WithTimeout(ctx, askWithin)
+		defer cancel()
+		gate, err := readGate(asking, service, in.instance.Groups)
 		if err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func explain(err error) error {
 	}
 	// The metadata client hides what is below from errors.As.
 	text := err.Error()
-	if strings.Contains(text, context.DeadlineExceeded.Error()) {
+	if strings.Contains(text, context.DeadlineExceeded.Error()) || strings.Contains(text, "timeout awaiting response headers") {
 		return errors.New("no answer within the time given")
 	}
 	if _, last, cut := strings.Cut(text, "exceeded maximum number of attempts, "); cut {

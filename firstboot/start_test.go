@@ -1,0 +1,178 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+)
+
+// fakeUnits is systemd as far as start asks it.
+type fakeUnits struct {
+	mu     sync.Mutex
+	states map[string]string
+	jobs   []string          // "restart openvpn-server@vpn.service"
+	fails  map[string]string // unit: the job's result instead of "done"; "" never ends
+	after  map[string]string // unit: the state after a done job instead of active
+}
+
+func newUnits() *fakeUnits {
+	return &fakeUnits{
+		states: map[string]string{filterUnit: "active", openvpnUnit: "inactive"},
+		fails:  map[string]string{},
+		after:  map[string]string{},
+	}
+}
+
+func (f *fakeUnits) job(verb, unit, state string, result chan<- string) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.jobs = append(f.jobs, verb+" "+unit)
+	if how, ok := f.fails[unit]; ok && verb != "stop" {
+		f.states[unit] = "failed"
+		if how != "" {
+			result <- how
+		}
+		return 1, nil
+	}
+	if other, ok := f.after[unit]; ok && verb != "stop" {
+		state = other
+	}
+	f.states[unit] = state
+	result <- "done"
+	return 1, nil
+}
+
+func (f *fakeUnits) StartUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
+	return f.job("start", name, "active", result)
+}
+
+func (f *fakeUnits) RestartUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
+	return f.job("restart", name, "active", result)
+}
+
+func (f *fakeUnits) ReloadOrRestartUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
+	return f.job("reload", name, "active", result)
+}
+
+func (f *fakeUnits) StopUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
+	return f.job("stop", name, "inactive", result)
+}
+
+func (f *fakeUnits) GetUnitPropertyContext(_ context.Context, unit, property string) (*dbus.Property, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if property != "ActiveState" {
+		return nil, errors.New("not known")
+	}
+	return &dbus.Property{Name: property, Value: godbus.MakeVariant(f.states[unit])}, nil
+}
+
+func (f *fakeUnits) taken() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	jobs := f.jobs
+	f.jobs = nil
+	return jobs
+}
+
+func noWords(context.Context, string) string { return " (its last words)" }
+
+func TestStart(t *testing.T) {
+	m, systemd := newMachine(t), newUnits()
+	up := starter{units: systemd, store: m.store, daemon: m.daemon, lastWords: noWords}
+	run := func() []string {
+		t.Helper()
+		if err := errors.Join(up.filter(t.Context()), up.openvpn(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		return systemd.taken()
+	}
+	place(t, m, "one")
+	both := []string{"reload " + filterUnit, "restart " + openvpnUnit}
+	if diff := cmp.Diff(both, run()); diff != "" {
+		t.Errorf("first: %s", diff)
+	}
+	if again := run(); len(again) != 0 {
+		t.Errorf("again: %q", again)
+	}
+	systemd.states[openvpnUnit] = "failed"
+	if diff := cmp.Diff([]string{"restart " + openvpnUnit}, run()); diff != "" {
+		t.Errorf("after a crash of the daemon: %s", diff)
+	}
+	place(t, m, "two")
+	if diff := cmp.Diff(both, run()); diff != "" {
+		t.Errorf("after a change: %s", diff)
+	}
+	systemd.states[filterUnit] = "inactive"
+	if diff := cmp.Diff([]string{"reload " + filterUnit}, run()); diff != "" {
+		t.Errorf("without the filter: %s", diff)
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*fakeUnits, machine) error
+		words string
+	}{
+		"filter failed":   {func(f *fakeUnits, _ machine) error { f.fails[filterUnit] = "failed"; return nil }, "reloading \"netfilter-persistent.service\": systemd says \"failed\" (its last words)"},
+		"filter inactive": {func(f *fakeUnits, _ machine) error { f.after[filterUnit] = "inactive"; return nil }, "loading the packet filter: \"netfilter-persistent.service\" is inactive"},
+		"daemon failed":   {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = "failed"; return nil }, "systemd says \"failed\" (its last words)"},
+		"skipped":         {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = "skipped"; return nil }, "systemd says \"skipped\""},
+		"dependency":      {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = "dependency"; return nil }, "systemd says \"dependency\""},
+		"done yet not up": {func(f *fakeUnits, _ machine) error { f.after[openvpnUnit] = "activating"; return nil }, "is activating (its last words)"},
+		"never ends":      {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = ""; return nil }, "systemd has not finished"},
+		"unreadable":      {func(_ *fakeUnits, m machine) error { return os.RemoveAll(filepath.Join(m.layout.current(), "revoked")) }, "checking the revoked set"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, systemd := newMachine(t), newUnits()
+			up := starter{units: systemd, store: m.store, daemon: m.daemon, lastWords: noWords}
+			place(t, m, "one")
+			if err := c.spoil(systemd, m); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			err := up.filter(ctx)
+			if err == nil {
+				err = up.openvpn(ctx)
+			}
+			if err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("got %v, want words %q", err, c.words)
+			}
+			if state, _ := verdict(err); state != Refused {
+				t.Errorf("state %s", state)
+			}
+			// What failed is still to be done.
+			if len(m.store.waiting()) == 0 {
+				t.Error("nothing is pending")
+			}
+		})
+	}
+}
+
+func TestTellingLine(t *testing.T) {
+	for name, c := range map[string]struct{ log, want string }{
+		"port": {"Socket Buffers: R=[212992->212992]\nTCP/UDP: Socket bind failed on local address [AF_INET][undef]:1194: Address already in use (errno=98)\nExiting due to fatal error\nopenvpn-server@vpn.service: Main process exited, code=exited, status=1/FAILURE\nopenvpn-server@vpn.service: Failed with result 'exit-code'.\nFailed to start openvpn-server@vpn.service - OpenVPN service for vpn.\n",
+			"TCP/UDP: Socket bind failed on local address [AF_INET][undef]:1194: Address already in use (errno=98)"},
+		"tun":    {"ERROR: Cannot open TUN/TAP dev /dev/net/tun: No such file or directory (errno=2)\nExiting due to fatal error\n", "ERROR: Cannot open TUN/TAP dev /dev/net/tun: No such file or directory (errno=2)"},
+		"client": {"TLS Error: TLS key negotiation failed to occur within 8 seconds\nTLS Error: TLS handshake failed\nSIGUSR1[soft,tls-error] received, process restarting\n", "TLS Error: TLS key negotiation failed to occur within 8 seconds"},
+		"none":   {"all is well\n", ""},
+		"long":   {"error " + strings.Repeat("x", 1000), "error " + strings.Repeat("x", maxWords-6) + "..."},
+	} {
+		if got := tellingLine(c.log); got != c.want {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
