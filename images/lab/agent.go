@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -109,9 +108,8 @@ func (a *Agent) startProcess(ns namespace, logName, program string, args ...stri
 		return nil, err
 	}
 	defer log.Close()
-	cmd := ns.command(context.Background(), program, args...) // ended by Down
+	cmd := ns.detached(program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %q: %w", program, err)
 	}
@@ -182,10 +180,7 @@ func (a *Agent) keepNow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	actions, err := a.match(ctx, look)
-	if err != nil {
-		return err
-	}
+	actions := a.match(ctx, look)
 	n := look.network(a.names())
 	if err := a.writeHosts(look); err != nil {
 		return err
@@ -214,7 +209,7 @@ func (a *Agent) names() map[string]string {
 
 // serve answers the library over a unix socket until ctx ends.
 func (a *Agent) serve(ctx context.Context) error {
-	listener, err := net.Listen("unix", socketPath(a.options.Name))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socketPath(a.options.Name))
 	if err != nil {
 		return fmt.Errorf("listening for the library: %w", err)
 	}

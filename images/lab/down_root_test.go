@@ -105,8 +105,8 @@ func TestNothingIsLeft(t *testing.T) {
 		check(t)
 	})
 	// While it is being made: whatever is being made at that moment.
-	for _, after := range []time.Duration{3, 15, 40, 200, 900, 2000} {
-		after *= time.Millisecond
+	for _, ms := range []int{3, 15, 40, 200, 900, 2000} {
+		after := time.Duration(ms) * time.Millisecond
 		t.Run("its agent was killed "+after.String()+" after its start", func(t *testing.T) {
 			done := make(chan error, 1)
 			go func() {

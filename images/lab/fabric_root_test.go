@@ -32,7 +32,7 @@ func TestFabric(t *testing.T) {
 	o.listen(step, ":22")
 	o.listen(step, ":80")
 	o.listen(client, ":80")
-	ssh := rule("tcp", 22, 22, "0.0.0.0/0")
+	ssh := tcp(22, 22, "0.0.0.0/0")
 
 	t.Run("a group admits what it says, until it says no more", func(t *testing.T) {
 		o.t = t
@@ -40,15 +40,15 @@ func TestFabric(t *testing.T) {
 		o.want(client, publicAddress+":80", PortFiltered)
 		o.revoke(o.VPC().GroupVPN, ssh)
 		o.want(client, publicAddress+":22", PortFiltered)
-		o.authorize(o.VPC().GroupVPN, ssh, rule("tcp", 79, 81, o.client.Address().String()+"/32"))
+		o.authorize(o.VPC().GroupVPN, ssh, tcp(79, 81, o.client.Address().String()+"/32"))
 		o.want(client, publicAddress+":22", PortOpen)
 		o.want(client, publicAddress+":80", PortOpen)
-		o.revoke(o.VPC().GroupVPN, rule("tcp", 79, 81, o.client.Address().String()+"/32"))
+		o.revoke(o.VPC().GroupVPN, tcp(79, 81, o.client.Address().String()+"/32"))
 		o.want(client, publicAddress+":80", PortFiltered)
 	})
 	t.Run("a connection outlives the rule that let it in", func(t *testing.T) {
 		o.t = t
-		echo, err := vpn.listen("tcp", ":2222")
+		echo, err := vpn.listen(t.Context(), ":2222")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestFabric(t *testing.T) {
 				_, _ = io.Copy(conn, conn)
 			}
 		}()
-		open := rule("tcp", 2222, 2222, "0.0.0.0/0")
+		open := tcp(2222, 2222, "0.0.0.0/0")
 		o.authorize(o.VPC().GroupVPN, open)
 		conn, err := client.dial(within(t, time.Second), "tcp", publicAddress+":2222")
 		if err != nil {

@@ -36,12 +36,12 @@ type front struct {
 	calls *callLog
 }
 
-func (a *Agent) startFront(context.Context) error {
+func (a *Agent) startFront(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(logDir(a.options.Name), callsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	listener, err := a.topology.aws.listen("tcp", endpointAddress+":80")
+	listener, err := a.topology.aws.listen(ctx, endpointAddress+":80")
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if answer.StatusCode < 300 {
-		f.follow(action, body)
+		f.follow(r.Context(), action, body)
 	}
 	for key, values := range answer.Header {
 		w.Header()[key] = values
@@ -94,13 +94,12 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // follow brings a successful call's effect into force.
-func (f *front) follow(action string, body []byte) {
+func (f *front) follow(ctx context.Context, action string, body []byte) {
 	if !changes(action) {
 		return
 	}
-	// Not the caller's context: what EC2 has said holds, also when the caller
-	// has gone. A look takes 50 ms.
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	// What EC2 has said holds, also when the caller has gone. A look takes 50 ms.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	_ = f.agent.keep(ctx) // logged there; the next call tries again
 	if action != "ec2:RebootInstances" {
@@ -114,7 +113,7 @@ func (f *front) follow(action string, body []byte) {
 	defer f.agent.mu.Unlock()
 	for key, values := range form {
 		if m, ok := f.agent.machines[values[0]]; ok && strings.HasPrefix(key, "InstanceId") {
-			go f.agent.later(m, orderReboot)()
+			go f.agent.later(ctx, m, orderReboot)()
 		}
 	}
 }

@@ -49,12 +49,12 @@ type mock struct {
 
 const tokenPath = "/latest/api/token"
 
-func (a *Agent) startMetadata(context.Context) error {
+func (a *Agent) startMetadata(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(logDir(a.options.Name), "metadata-calls.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	listener, err := a.topology.aws.listen("tcp", metadataAddress+":80")
+	listener, err := a.topology.aws.listen(ctx, metadataAddress+":80")
 	if err != nil {
 		return err
 	}

@@ -186,7 +186,7 @@ func (o *office) address(i *Instance) {
 // listen answers TCP connections to a port with the caller's address.
 func (o *office) listen(ns namespace, address string) {
 	o.t.Helper()
-	listener, err := ns.listen("tcp", address)
+	listener, err := ns.listen(o.t.Context(), address)
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -251,6 +251,6 @@ func (o *office) revoke(group string, perms ...types.IpPermission) {
 	o.api("revoking", err)
 }
 
-func rule(protocol string, from, to int32, cidr string) types.IpPermission {
-	return types.IpPermission{IpProtocol: &protocol, FromPort: &from, ToPort: &to, IpRanges: []types.IpRange{{CidrIp: aws.String(cidr)}}}
+func tcp(from, to int32, cidr string) types.IpPermission {
+	return types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: &from, ToPort: &to, IpRanges: []types.IpRange{{CidrIp: aws.String(cidr)}}}
 }

@@ -46,7 +46,7 @@ type engine interface {
 	// plug makes the machine's network anew.
 	plug(s station) error
 	// command is one boot of the machine: the process ends with the machine.
-	command(ctx context.Context, s station) (*exec.Cmd, error)
+	command(s station) (*exec.Cmd, error)
 	// rebooted tells whether the machine ended in order to start again.
 	rebooted(end *os.ProcessState) bool
 	// shutdown asks the running machine to shut down.
@@ -116,7 +116,7 @@ func (m *machine) boot(ctx context.Context) error {
 	if err := m.plugged(ctx); err != nil {
 		return fmt.Errorf("booting %q: %w", m.name, err)
 	}
-	cmd, err := m.engine.command(ctx, m.station)
+	cmd, err := m.engine.command(m.station)
 	if err != nil {
 		return fmt.Errorf("booting %q: %w", m.name, err)
 	}
@@ -255,8 +255,8 @@ func (m *machine) reboot() error {
 }
 
 // remove ends the machine and removes its disk, its namespace and its port.
-func (m *machine) remove(t topology) error {
-	err := m.obey(context.Background(), orderKill)
+func (m *machine) remove(ctx context.Context, t topology) error {
+	err := m.obey(ctx, orderKill)
 	return errors.Join(err, m.engine.release(m.station), t.unplug(m.ns, m.name), os.RemoveAll(m.disk))
 }
 

@@ -16,7 +16,7 @@ import (
 // match compares the instances of EC2 with the machines and returns what is
 // to be done: a machine for each new instance, none for a terminated one,
 // power off and on for one that was stopped and started.
-func (a *Agent) match(ctx context.Context, look snapshot) ([]func(), error) {
+func (a *Agent) match(ctx context.Context, look snapshot) []func() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var actions []func()
@@ -35,7 +35,7 @@ func (a *Agent) match(ctx context.Context, look snapshot) ([]func(), error) {
 			if running {
 				order = orderStart
 			}
-			actions = append(actions, a.later(m, order))
+			actions = append(actions, a.later(ctx, m, order))
 		}
 		a.started[id] = running
 	}
@@ -46,19 +46,19 @@ func (a *Agent) match(ctx context.Context, look snapshot) ([]func(), error) {
 		delete(a.machines, id)
 		delete(a.started, id)
 		actions = append(actions, func() {
-			if err := m.remove(a.topology); err != nil {
+			if err := m.remove(context.WithoutCancel(ctx), a.topology); err != nil {
 				a.log.Error("removing machine", "instance", m.name, "err", err)
 			}
 			a.metadata.forget(id)
 		})
 	}
-	return actions, ctx.Err()
+	return actions
 }
 
-func (a *Agent) later(m *machine, order machineOrder) func() {
+// later is an order that outlives the API call which it follows from.
+func (a *Agent) later(ctx context.Context, m *machine, order machineOrder) func() {
 	return func() {
-		// Not the caller's context: the order outlives the API call.
-		if err := m.obey(context.Background(), order); err != nil {
+		if err := m.obey(context.WithoutCancel(ctx), order); err != nil {
 			a.log.Error("ordering machine", "instance", m.name, "order", order, "err", err)
 		}
 	}

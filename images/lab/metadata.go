@@ -108,20 +108,22 @@ func (m metadata) mockKeys() map[string]string {
 }
 
 // mockDefaults are the paths that the mock serves unless told not to.
-var mockDefaults = []string{
-	"block-device-mapping-ebs", "block-device-mapping-ephemeral", "block-device-mapping-swap", "elastic-inference-associations",
-	"elastic-inference-accelerator", "events", "kernel-id", "mac-ipv6-associations", "mac-network-interface-card-index",
-	"mac-subnet-ipv6-cidr-blocks", "mac-vpc-ipv6-cidr-blocks", "placement-availability-zone-id", "placement-group-name",
-	"placement-host-id", "placement-partition-number", "product-codes", "ramdisk-id", "spot", "spot-termination-time",
-	"rebalance-rec-time", "tags-instance-name", "tags-instance-test", "target-lifecycle-state", "mac-ipv4-associations",
-	"mac-public-hostname", "mac-public-ipv4s", "public-hostname", "public-ipv4", "public-key", "iam-info",
-	"iam-security-credentials-role", "iam-security-credentials",
+func mockDefaults() []string {
+	return []string{
+		"block-device-mapping-ebs", "block-device-mapping-ephemeral", "block-device-mapping-swap", "elastic-inference-associations",
+		"elastic-inference-accelerator", "events", "kernel-id", "mac-ipv6-associations", "mac-network-interface-card-index",
+		"mac-subnet-ipv6-cidr-blocks", "mac-vpc-ipv6-cidr-blocks", "placement-availability-zone-id", "placement-group-name",
+		"placement-host-id", "placement-partition-number", "product-codes", "ramdisk-id", "spot", "spot-termination-time",
+		"rebalance-rec-time", "tags-instance-name", "tags-instance-test", "target-lifecycle-state", "mac-ipv4-associations",
+		"mac-public-hostname", "mac-public-ipv4s", "public-hostname", "public-ipv4", "public-key", "iam-info",
+		"iam-security-credentials-role", "iam-security-credentials",
+	}
 }
 
 // mockConfig is the configuration file of amazon-ec2-metadata-mock.
 func mockConfig(m metadata) ([]byte, error) {
 	paths, values := map[string]string{}, map[string]any{}
-	for _, key := range mockDefaults {
+	for _, key := range mockDefaults() {
 		paths[key] = ""
 	}
 	keys := m.mockKeys()

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -140,6 +141,15 @@ func (n namespace) command(ctx context.Context, name string, args ...string) *ex
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + n.path(), "--", name}, args...)...)
 }
 
+// detached is a program in the namespace that outlives whoever starts it: it
+// is ended by order, or by [Down].
+func (n namespace) detached(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command("nsenter", append([]string{"--net=" + n.path(), "--", name}, args...)...)
+	// A session of its own: a Ctrl-C at the terminal is not for it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return cmd
+}
+
 // dial connects from the namespace. Address must be IP:PORT: a name would be
 // resolved by another goroutine, outside.
 func (n namespace) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -152,11 +162,11 @@ func (n namespace) dial(ctx context.Context, network, address string) (net.Conn,
 	return conn, err
 }
 
-func (n namespace) listen(network, address string) (net.Listener, error) {
+func (n namespace) listen(ctx context.Context, address string) (net.Listener, error) {
 	var listener net.Listener
 	err := n.do(func() error {
 		var err error
-		listener, err = net.Listen(network, address)
+		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		return err
 	})
 	return listener, err

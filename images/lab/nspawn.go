@@ -4,13 +4,11 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +30,7 @@ const (
 )
 
 func (c containers) plug(s station) error {
-	if err := errors.Join(c.mount(s), writeHypervisor(s)); err != nil {
+	if err := c.mount(s); err != nil {
 		return err
 	}
 	return c.topology.plugIn(s.ns, s.name, s.mac)
@@ -58,38 +56,20 @@ func (c containers) mount(s station) error {
 	return nil
 }
 
-func (c containers) command(_ context.Context, s station) (*exec.Cmd, error) {
+func (c containers) command(s station) (*exec.Cmd, error) {
 	uuid, err := hypervisorFile(s)
 	if err != nil {
 		return nil, err
 	}
-	// The machine ends by order, not with a context.
-	cmd := s.ns.command(context.Background(), "systemd-nspawn",
+	cmd := s.ns.detached("systemd-nspawn",
 		"--quiet", "--directory="+mountPoint(s), "--machine="+machineName(s), "--hostname="+s.hostname,
-		"--boot", "--register=no", "--keep-unit", "--bind=/dev/net/tun", "--bind-ro="+uuid+":/sys/hypervisor/uuid", "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
-		"--bind-ro="+hypervisorPath(s)+":/sys/hypervisor/uuid",
+		"--boot", "--register=no", "--keep-unit", "--bind=/dev/net/tun", "--bind-ro="+uuid+":/sys/hypervisor/uuid",
+		"--capability=CAP_NET_ADMIN,CAP_NET_RAW",
 		"--console=read-only", "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
 		"systemd.setenv=AWS_ENDPOINT_URL="+s.endpoint)
 	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
-	// A session of its own: a Ctrl-C at the terminal is not the machine's.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd, nil
 }
-
-// writeHypervisor writes what tells cloud-init that it is on EC2, as Xen
-// instances tell it: an id that begins with "ec2". Nitro tells it by firmware,
-// which cloud-init does not ask in a container; and elsewhere than on EC2 it
-// speaks IMDSv1, which a gateway must not allow.
-// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html
-func writeHypervisor(s station) error {
-	id := "ec2e1a2b-3c4d-4e5f-8a9b-" + strings.ReplaceAll(s.mac, ":", "")
-	if err := os.WriteFile(hypervisorPath(s), []byte(id+"\n"), 0o644); err != nil {
-		return fmt.Errorf("writing the hypervisor's id: %w", err)
-	}
-	return nil
-}
-
-func hypervisorPath(s station) string { return filepath.Join(s.disk, "hypervisor-uuid") }
 
 func machineName(s station) string { return "vpnami-" + s.lab + "-" + s.name }
 

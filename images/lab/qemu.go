@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
@@ -68,14 +67,14 @@ func (e machines) plug(s station) error {
 	return e.topology.plugTap(s.ns, s.name)
 }
 
-func (e machines) command(_ context.Context, s station) (*exec.Cmd, error) {
+func (e machines) command(s station) (*exec.Cmd, error) {
 	monitor := monitorPath(s)
 	if err := os.Remove(monitor); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	// TCG, not KVM: nested virtualisation hangs guests on some machines, and
 	// where the lab runs cannot be known.
-	cmd := e.topology.vpc.command(context.Background(), "qemu-system-x86_64",
+	cmd := e.topology.vpc.detached("qemu-system-x86_64",
 		"-name", machineName(s), "-machine", "q35,smm=off", "-accel", "tcg,thread=multi", "-cpu", "max",
 		"-m", qemuMemory, "-smp", qemuProcessors, "-nodefaults", "-display", "none", "-no-user-config",
 		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+e.firmware.code,
@@ -90,7 +89,6 @@ func (e machines) command(_ context.Context, s station) (*exec.Cmd, error) {
 		"-smbios", "type=1,manufacturer=Amazon EC2,product=t3.micro,uuid="+hypervisorUUID(s)+",serial="+hypervisorUUID(s),
 		"-smbios", "type=11,value=io.systemd.boot.kernel-cmdline-extra=systemd.setenv=AWS_ENDPOINT_URL="+s.endpoint,
 	)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd, nil
 }
 
@@ -103,7 +101,9 @@ func (e machines) rebooted(*os.ProcessState) bool { return false }
 // shutdown presses the power button. A reboot is a shutdown after which the
 // machine is started again.
 func (e machines) shutdown(s station, _ machineOrder) error {
-	conn, err := net.DialTimeout("unix", monitorPath(s), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", monitorPath(s))
 	if err != nil {
 		return fmt.Errorf("calling qemu: %w", err)
 	}
