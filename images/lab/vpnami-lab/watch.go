@@ -14,55 +14,85 @@ import (
 // portWatch probes a port from outside, from the launch on, so that the time
 // in which it is open is seen on the wire.
 type portWatch struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-	open   time.Duration // since the launch; -1: never
-	last   time.Duration // last time that it was open
-	shut   time.Duration // first time after that it was not; -1: not seen
+	finish chan struct{} // closed by stop
+	done   chan struct{} // closed when sightings is complete
+	seen   sightings
 }
 
+// sightings are what a watch has seen, as times since the launch; -1: never.
+type sightings struct {
+	open time.Duration // first seen open
+	last time.Duration // last seen open
+	shut time.Duration // first seen not open after that
+}
+
+// afterword is how long a watch goes on, after it was told to stop, to see the
+// port closed as well: a few probes more than one that is answered.
+const afterword = 2 * time.Second
+
 func watchPort(ctx context.Context, from *lab.Host, address string, launched time.Time) *portWatch {
-	ctx, cancel := context.WithCancel(ctx)
-	w := &portWatch{cancel: cancel, done: make(chan struct{}), open: -1, shut: -1}
+	w := &portWatch{finish: make(chan struct{}), done: make(chan struct{}), seen: sightings{open: -1, last: -1, shut: -1}}
 	go func() {
 		defer close(w.done)
-		for ctx.Err() == nil {
-			// A closed group gives no answer at all: 200 ms of silence.
-			port, err := from.Probe(ctx, address, 200*time.Millisecond)
-			at := time.Since(launched)
-			switch {
-			case err != nil:
-			case port == lab.PortOpen:
-				if w.open < 0 {
-					w.open = at
-				}
-				w.last, w.shut = at, -1
-			case w.open >= 0 && w.shut < 0:
-				w.shut = at
+		var until <-chan time.Time
+		finish := w.finish
+		for {
+			// A closed group gives no answer at all: 100 ms of silence.
+			port, err := from.Probe(ctx, address, 100*time.Millisecond)
+			if err == nil {
+				w.seen.add(port, time.Since(launched))
+			}
+			if until != nil && w.seen.shut >= 0 {
+				return
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(30 * time.Millisecond):
+				return
+			case <-until:
+				return
+			case <-finish:
+				finish, until = nil, time.After(afterword)
+			case <-time.After(pause(w.seen.open)):
 			}
 		}
 	}()
 	return w
 }
 
-// stop ends the watch and tells when the port was first seen open, and when
-// first closed after that; -1 for never.
-func (w *portWatch) stop() (open, shut time.Duration) {
-	w.cancel()
-	<-w.done
-	return w.open, w.shut
+// pause is until the next probe: short until the port has opened, longer then,
+// because every connection makes sshd fork, on the machine whose boot is timed.
+func pause(open time.Duration) time.Duration {
+	if open < 0 {
+		return 20 * time.Millisecond
+	}
+	return 300 * time.Millisecond
 }
 
-func (w *portWatch) tell(open, shut time.Duration) string {
+func (s *sightings) add(port lab.Port, at time.Duration) {
 	switch {
-	case open < 0:
-		return "it was never open"
-	case shut < 0:
-		return fmt.Sprintf("first seen open %s after the launch, still open when the first boot reported", seconds(open))
+	case port == lab.PortOpen:
+		if s.open < 0 {
+			s.open = at
+		}
+		s.last, s.shut = at, -1
+	case s.open >= 0 && s.shut < 0:
+		s.shut = at
 	}
-	return fmt.Sprintf("open from %s to %s after the launch, silent from %s on", seconds(open), seconds(w.last), seconds(shut))
+}
+
+// stop ends the watch and returns what it has seen.
+func (w *portWatch) stop() sightings {
+	close(w.finish)
+	<-w.done
+	return w.seen
+}
+
+func (s sightings) String() string {
+	switch {
+	case s.open < 0:
+		return "it was never open"
+	case s.shut < 0:
+		return fmt.Sprintf("open from %s after the launch, and open still", seconds(s.open))
+	}
+	return fmt.Sprintf("open from %s to %s after the launch, silent from %s on", seconds(s.open), seconds(s.last), seconds(s.shut))
 }
