@@ -117,6 +117,11 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 		return in, b.resume(ctx, r, up, in, err)
 	}
 	if err := b.operate(ctx, r, up, placed); err != nil {
+		if good, ok := disk.read(b.layout.proven()); ok && good.Name == placed.Name {
+			// There is nothing else to go back to. It was proven once, so it
+			// is left running: that it cannot be proven now may pass.
+			return in, err
+		}
 		return in, b.resume(ctx, r, up, in, err)
 	}
 	if in.config.Role == RoleStep {

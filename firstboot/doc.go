@@ -13,12 +13,12 @@
 // # How it ends
 //
 //	ready     the tunnel is proven, or the bastion's rules stand    exit 0
-//	waiting   something it needs is not there (yet)                 exit 3
-//	refused   something it was given, or the machine, is wrong      exit 4
-//	degraded  the last good state runs; something keeps it old      exit 5
+//	waiting   something it needs is not there (yet)                 exit 75
+//	refused   something it was given, or the machine, is wrong      exit 78
+//	degraded  the last good state runs; something keeps it old      exit 69
 //
 // Every state but ready makes the unit run it again, with growing pauses. What
-// the command line got wrong exits with 2, and with 1 what status or
+// the command line got wrong exits with 64, and with 1 what status or
 // check-image found.
 //
 // # What it takes from the image

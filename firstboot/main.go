@@ -31,8 +31,8 @@ Usage:
                                                       is there anything in an image that must not be
     vpnami-firstboot version
 
-Exit codes of run: 0 ready, 3 waiting, 4 refused, 5 degraded.
-Exit codes of the others: 0, 1 for a finding or a missing result. 2: wrong usage.
+Exit codes of run: 0 ready, 75 waiting, 78 refused, 69 degraded.
+Exit codes of the others: 0, 1 for a finding or a missing result. 64: wrong usage.
 `
 
 func main() {

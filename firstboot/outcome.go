@@ -19,15 +19,17 @@ const (
 	Degraded State = "degraded"
 )
 
-// Exit codes. systemd's Restart=on-failure runs the program again on all but 0;
-// they differ so that the journal and a test can tell the cases apart.
+// Exit codes. systemd's Restart=on-failure runs the program again on all but 0.
+// They are those of sysexits.h, since systemd prints these by name
+// ("status=75/TEMPFAIL") and the small ones by names of init scripts that
+// would mislead ("status=4/NOPERMISSION").
 const (
 	exitReady    = 0
 	exitFound    = 1
-	exitUsage    = 2
-	exitWaiting  = 3
-	exitRefused  = 4
-	exitDegraded = 5
+	exitUsage    = 64 // EX_USAGE
+	exitDegraded = 69 // EX_UNAVAILABLE
+	exitWaiting  = 75 // EX_TEMPFAIL
+	exitRefused  = 78 // EX_CONFIG
 )
 
 func (s State) exitCode() int {

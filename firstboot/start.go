@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 )
@@ -21,6 +22,7 @@ type units interface {
 	ReloadOrRestartUnitContext(ctx context.Context, name, mode string, result chan<- string) (int, error)
 	StopUnitContext(ctx context.Context, name, mode string, result chan<- string) (int, error)
 	GetUnitPropertyContext(ctx context.Context, unit, property string) (*dbus.Property, error)
+	GetUnitTypePropertyContext(ctx context.Context, unit, unitType, property string) (*dbus.Property, error)
 }
 
 // job is one of the methods of units.
@@ -92,15 +94,54 @@ func (s starter) openvpn(ctx context.Context) error {
 		return err
 	}
 	if active && !slices.Contains(s.store.waiting(), openvpnUnit) {
-		return nil
+		return s.serving(ctx)
 	}
 	if err := runJob(ctx, "starting", s.units.RestartUnitContext, openvpnUnit); err != nil {
 		return refusing(fmt.Errorf("%w%s", err, s.lastWords(ctx, openvpnUnit)), "look at \"journalctl -u %s\"", openvpnUnit)
 	}
-	if active, state, err := isActive(ctx, s.units, openvpnUnit); err != nil || !active {
-		return errors.Join(fmt.Errorf("starting the daemon: %q is %s%s", openvpnUnit, state, s.lastWords(ctx, openvpnUnit)), err)
+	if err := s.serving(ctx); err != nil {
+		return err
 	}
 	return s.store.taken(openvpnUnit)
+}
+
+const (
+	// serveWithin is for opening the port and the tunnel device, some
+	// milliseconds, on a machine without hardware virtualisation.
+	serveWithin = 15 * time.Second
+	// servePoll is well below what a start takes (20 ms).
+	servePoll = 5 * time.Millisecond
+)
+
+// serving waits until the daemon says that it serves. OpenVPN tells systemd
+// that it is ready before it opens its port and the tunnel device, so that an
+// active unit may be about to fail; its status text tells the rest.
+func (s starter) serving(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, serveWithin)
+	defer cancel()
+	look := time.NewTicker(servePoll)
+	defer look.Stop()
+	for {
+		text, err := s.units.GetUnitTypePropertyContext(ctx, openvpnUnit, "Service", "StatusText")
+		if err != nil {
+			return fmt.Errorf("asking for the status of %q: %w", openvpnUnit, err)
+		}
+		if strings.Trim(text.Value.String(), "\"") == connected {
+			return nil
+		}
+		active, state, err := isActive(ctx, s.units, openvpnUnit)
+		if err != nil {
+			return err
+		}
+		if !active {
+			return refusing(fmt.Errorf("starting the daemon: %q is %s%s", openvpnUnit, state, s.lastWords(ctx, openvpnUnit)), "look at \"journalctl -u %s\"", openvpnUnit)
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("starting the daemon: %q does not serve yet, its status is %s: %w", openvpnUnit, text.Value, ctx.Err())
+		}
+	}
 }
 
 // stopOpenVPN makes sure that the daemon does not run, and that systemd does

@@ -25,6 +25,7 @@ type fakeUnits struct {
 	jobs   []string          // "restart openvpn-server@vpn.service"
 	fails  map[string]string // unit: the job's result instead of "done"; "" never ends
 	after  map[string]string // unit: the state after a done job instead of active
+	mute   bool              // the daemon never says that it serves
 }
 
 func newUnits() *fakeUnits {
@@ -77,6 +78,19 @@ func (f *fakeUnits) GetUnitPropertyContext(_ context.Context, unit, property str
 		return nil, errors.New("not known")
 	}
 	return &dbus.Property{Name: property, Value: godbus.MakeVariant(f.states[unit])}, nil
+}
+
+func (f *fakeUnits) GetUnitTypePropertyContext(_ context.Context, unit, unitType, property string) (*dbus.Property, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if unit != openvpnUnit || unitType != "Service" || property != "StatusText" {
+		return nil, errors.New("not known")
+	}
+	text := "Pre-connection initialization successful"
+	if f.states[unit] == "active" && !f.mute {
+		text = connected
+	}
+	return &dbus.Property{Name: property, Value: godbus.MakeVariant(text)}, nil
 }
 
 func (f *fakeUnits) taken() []string {
@@ -132,6 +146,7 @@ func TestStartFails(t *testing.T) {
 		"skipped":         {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = "skipped"; return nil }, "systemd says \"skipped\""},
 		"dependency":      {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = "dependency"; return nil }, "systemd says \"dependency\""},
 		"done yet not up": {func(f *fakeUnits, _ machine) error { f.after[openvpnUnit] = "activating"; return nil }, "is activating (its last words)"},
+		"never serves":    {func(f *fakeUnits, _ machine) error { f.mute = true; return nil }, "does not serve yet"},
 		"never ends":      {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = ""; return nil }, "systemd has not finished"},
 		"unreadable":      {func(_ *fakeUnits, m machine) error { return os.RemoveAll(filepath.Join(m.layout.current(), "revoked")) }, "checking the revoked set"},
 	} {
