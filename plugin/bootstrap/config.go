@@ -134,11 +134,11 @@ func (c *Config) Prepare(raws ...any) error {
 	}
 	for option, value := range map[string]string{"mirror": c.Mirror, "security_mirror": c.SecurityMirror} {
 		if err := checkMirror(value); err != nil {
-			refuse(option, value, err.Error())
+			refuse(option, withoutPassword(value), err.Error())
 		}
 	}
 	if c.SecurityMirror != "" && c.Mirror == "" {
-		refuse("security_mirror", c.SecurityMirror, "it has a meaning beside mirror only, and mirror is not set")
+		refuse("security_mirror", withoutPassword(c.SecurityMirror), "it has a meaning beside mirror only, and mirror is not set")
 	}
 	for _, p := range c.Packages {
 		if !packageName.MatchString(p) {
@@ -191,6 +191,14 @@ func checkMirror(s string) error {
 		return errors.New("it must not hold a password, because the image keeps it in sources.list for everybody to read")
 	}
 	return nil
+}
+
+// withoutPassword is what of an address may stand in an error.
+func withoutPassword(s string) string {
+	if u, err := url.Parse(s); err == nil {
+		return u.Redacted()
+	}
+	return s
 }
 
 var sizePattern = regexp.MustCompile(`^([0-9]{1,9})([MGT])$`)

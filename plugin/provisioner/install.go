@@ -19,7 +19,7 @@ func install(ctx context.Context, g *guest, r release, extra []string) error {
 	slices.Sort(packages)
 	// apt-get takes "name-" for "and remove that".
 	args := slices.Compact(packages)
-	for _, p := range r.Purged {
+	for _, p := range r.Removed {
 		args = append(args, p+"-")
 	}
 	out := progress.New(g.ui.Message)

@@ -10,6 +10,7 @@ package provisioner
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/hashicorp/hcl/v2/hcldec"
@@ -28,6 +29,8 @@ type Build struct {
 type Provisioner struct {
 	Build  Build
 	config Config
+	// programs has those of the image; nil: the embedded ones.
+	programs fs.FS
 }
 
 var _ packersdk.Provisioner = (*Provisioner)(nil)
@@ -56,7 +59,10 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if err != nil {
 		return err
 	}
-	tree, err = withProgram(tree, programs, facts.Architecture)
+	if p.programs == nil {
+		p.programs = programs
+	}
+	tree, err = withProgram(tree, p.programs, facts.Architecture)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ type release struct {
 	// OpenVPN is the least version that the release brings; vpnami's
 	// configuration is tested with that and newer ones.
 	OpenVPN string
-	// Packages are installed, Purged are removed with their configuration.
-	Packages, Purged []string
+	// Packages are installed, Removed are taken away.
+	Packages, Removed []string
 }
 
 // common are the packages that all releases have under the same names.
@@ -42,12 +42,12 @@ func releases() []release {
 			Packages: commonPackages(),
 			// A second manager of the same rules; ufw's own would be loaded after
 			// those of netfilter-persistent as soon as somebody enables it.
-			Purged: []string{"ufw"},
+			Removed: []string{"ufw"},
 		},
 		{
 			ID: "ubuntu", VersionID: "26.04", Name: "Ubuntu 26.04 LTS", OpenVPN: "2.7",
 			Packages: commonPackages(),
-			Purged:   []string{"ufw"},
+			Removed:  []string{"ufw"},
 		},
 		{
 			ID: "debian", VersionID: "12", Name: "Debian 12", OpenVPN: "2.6",

@@ -1,0 +1,99 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package bootstrap
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func write(t *testing.T, path, data string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(data), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPublish(t *testing.T) {
+	dir := t.TempDir()
+	work, out, to := filepath.Join(dir, "work"), filepath.Join(dir, "work", "out"), filepath.Join(dir, "image")
+	write(t, filepath.Join(out, "root.tar"), "new")
+	write(t, filepath.Join(to, "root.tar"), "old")
+
+	if err := publish(out, to, work, false); err == nil || !strings.Contains(err.Error(), "packer build -force") {
+		t.Fatalf("an image is there already: %v", err)
+	}
+	if got, _ := os.ReadFile(filepath.Join(to, "root.tar")); string(got) != "old" {
+		t.Fatalf("the earlier image was touched: %q", got)
+	}
+	if err := publish(out, to, work, true); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(filepath.Join(to, "root.tar")); string(got) != "new" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// What a killed bake left is removed; what a living one is at work in is not.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	dead, alive, other := filepath.Join(dir, ".image.partial-1"), filepath.Join(dir, ".image.partial-2"), filepath.Join(dir, "image")
+	for _, d := range []string{dead, alive, other} {
+		write(t, filepath.Join(d, "x"), "x")
+	}
+	lock, err := lockFolder(alive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close() //nolint:errcheck // a test's
+	if err := sweep(dir, ".image.partial-", func(s string) { t.Log(s) }); err != nil {
+		t.Fatal(err)
+	}
+	for d, want := range map[string]bool{dead: false, alive: true, other: true} {
+		if _, err := os.Stat(d); (err == nil) != want {
+			t.Errorf("%s is there: %t", d, err == nil)
+		}
+	}
+}
+
+// The base files replace links of the packages, and never follow them out of the
+// image.
+func TestLayBase(t *testing.T) {
+	root, outside := t.TempDir(), filepath.Join(t.TempDir(), "victim")
+	write(t, outside, "untouched")
+	write(t, filepath.Join(root, "etc", "resolv.conf"), "nameserver 192.0.2.1")
+	if err := os.Symlink(outside, filepath.Join(root, "etc", "hostname")); err != nil {
+		t.Fatal(err)
+	}
+	c, err := prepare(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := layBase(root, newDisk(c)); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(outside); string(got) != "untouched" {
+		t.Errorf("a link was followed out of the image: %q", got)
+	}
+	if got, _ := os.ReadFile(filepath.Join(root, "etc", "hostname")); string(got) != "localhost\n" {
+		t.Errorf("hostname: %q", got)
+	}
+	if got, _ := os.Readlink(filepath.Join(root, "etc", "resolv.conf")); got != "../run/systemd/resolve/stub-resolv.conf" {
+		t.Errorf("resolv.conf: %q", got)
+	}
+	if got, _ := os.ReadFile(filepath.Join(root, policyFile)); string(got) != policy {
+		t.Errorf("policy-rc.d during the bake: %q", got)
+	}
+	if err := sealRoot(root); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(filepath.Join(root, policyFile)); err == nil {
+		t.Error("policy-rc.d is left in the image")
+	}
+}

@@ -1,0 +1,162 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package provisioner
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/rootfs"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (go test -update writes it)", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// sample has one of each kind.
+func sample() []rootfs.Entry {
+	return []rootfs.Entry{
+		{Path: "/etc/x/conf", Mode: 0o640, Owner: "root", Group: "vpnami-openvpn", Data: []byte("a\n")},
+		{Path: "/etc/x/link", Mode: fs.ModeSymlink | 0o777, Owner: "root", Group: "root", Target: "/var/lib/x"},
+		{Path: "/usr/sbin/tool", Mode: 0o755, Owner: "root", Group: "root", Data: []byte("program")},
+		{Path: "/var/lib/x", Mode: fs.ModeDir | 0o750, Owner: "root", Group: "root"},
+	}
+}
+
+func TestTreeTar(t *testing.T) {
+	data, err := treeTar(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := treeTar(sample())
+	if err != nil || !bytes.Equal(data, again) {
+		t.Error("the same tree gives other bytes")
+	}
+	var out strings.Builder
+	r := tar.NewReader(bytes.NewReader(data))
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&out, "%c %04o %s:%s %d %s -> %q %q\n", h.Typeflag, h.Mode, h.Uname, h.Gname, h.ModTime.Unix(), h.Name, h.Linkname, body)
+	}
+	golden(t, "tree.golden", out.String())
+
+	if _, err := treeTar([]rootfs.Entry{{Path: "/run/pipe", Mode: fs.ModeNamedPipe}}); err == nil || !strings.Contains(err.Error(), `"/run/pipe"`) {
+		t.Errorf("a pipe was packed: %v", err)
+	}
+}
+
+func TestManifest(t *testing.T) {
+	m := manifestOf(Build{Version: "0.1.0", Commit: "abc"}, facts{OS: "Debian GNU/Linux 13 (trixie)", ID: "debian", VersionID: "13", Architecture: "amd64"}, sample(),
+		map[string]any{"SourceAMI": "ami-0123456789abcdef0", "SourceAMIName": "Build_SourceAMIName. To set this dynamically...", "Port": 22})
+	var err error
+	m.Packages, err = parsePackages("zlib1g\t1:1.3\tamd64\tinstalled\nopenvpn\t2.6.14\tamd64\tinstalled\nufw\t0.36\tall\tconfig-files\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := m.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "manifest.golden", string(data))
+
+	path := filepath.Join(t.TempDir(), "m.json")
+	if err := saveManifest(path, m); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(path); !bytes.Equal(got, data) {
+		t.Error("what is saved on the host is not the manifest")
+	}
+	if err := saveManifest(filepath.Join(path, "x"), m); err == nil || !strings.Contains(err.Error(), "manifest_path") {
+		t.Errorf("saved below a file: %v", err)
+	}
+}
+
+func FuzzParsePackages(f *testing.F) {
+	f.Add("openvpn\t2.6\tamd64\tinstalled\n")
+	f.Add("a\tb\tc\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		all, err := parsePackages(s)
+		for _, p := range all {
+			if err == nil && p.Name == "" {
+				t.Errorf("a package without a name in %q", s)
+			}
+		}
+	})
+}
+
+func TestWithProgram(t *testing.T) {
+	have := fstest.MapFS{"programs/vpnami-firstboot_linux_arm64": {Data: []byte("ELF")}}
+	tree, err := withProgram(sample(), have, "arm64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found bool
+	for i, e := range tree {
+		if i > 0 && tree[i-1].Path >= e.Path {
+			t.Errorf("%q stands before %q", tree[i-1].Path, e.Path)
+		}
+		found = found || e.Path == programPath && e.Mode == 0o755 && string(e.Data) == "ELF" && e.Owner == "root"
+	}
+	if !found {
+		t.Errorf("%s is not in the tree", programPath)
+	}
+	if _, err := withProgram(sample(), have, "amd64"); err == nil || !strings.Contains(err.Error(), `"make build"`) {
+		t.Errorf("a plugin built without the program: %v", err)
+	}
+	if _, err := withProgram(sample(), have, "riscv64"); err == nil || !strings.Contains(err.Error(), `"riscv64"`) {
+		t.Errorf("an unknown architecture: %v", err)
+	}
+}
+
+// The real tree is laid down whole, and everything of it is in the manifest.
+func TestRealTree(t *testing.T) {
+	tree, err := rootfs.Tree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := payload(tree); err != nil {
+		t.Fatal(err)
+	}
+	m := manifestOf(Build{}, facts{}, tree, nil)
+	if len(m.Files) != len(tree) || len(tree) < 10 {
+		t.Errorf("%d files in the manifest, %d in the tree", len(m.Files), len(tree))
+	}
+}
