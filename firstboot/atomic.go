@@ -21,14 +21,14 @@ const keepOwner = -1
 
 // replaceFile writes a whole file or nothing: a reader, or a machine that lost
 // its power, sees the old content or the new one.
-func replaceFile(path string, data []byte, mode fs.FileMode, group int) error {
+func replaceFile(path string, data []byte, mode fs.FileMode) error {
 	folder := filepath.Dir(path)
 	temp, err := os.CreateTemp(folder, tempPrefix)
 	if err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
 	defer os.Remove(temp.Name()) //nolint:errcheck // gone already when all went well
-	if err := fill(temp, data, mode, group); err != nil {
+	if err := fill(temp, data, mode, keepOwner); err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
 	if err := os.Rename(temp.Name(), path); err != nil {
@@ -69,7 +69,7 @@ func replaceLink(path, target string) error {
 
 // syncFolder makes the names in a folder durable.
 func syncFolder(path string) error {
-	folder, err := os.Open(path)
+	folder, err := os.Open(path) //nolint:gosec // a folder of ours
 	if err != nil {
 		return fmt.Errorf("syncing the folder %q: %w", path, err)
 	}

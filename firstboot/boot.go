@@ -63,15 +63,13 @@ func (b boot) run(ctx context.Context) Result {
 	r.BootID = strings.TrimSpace(string(bootID))
 
 	in, cause := b.become(ctx, r)
-	switch {
-	case cause == nil:
-		r.State = Ready
-	default:
+	r.State = Ready
+	if cause != nil {
 		r.State, r.Advice = verdict(cause)
 		r.Cause = oneLine(cause)
 		// What was once ready and still runs is not waiting for its start.
 		once := before.Instance == r.Instance && (before.State == Ready || before.State == Degraded)
-		var kept *keptRunning
+		var kept *keptRunningError
 		if errors.As(cause, &kept) || once && r.State == Waiting && r.ran("prove") {
 			r.State = Degraded
 		}
@@ -257,14 +255,14 @@ func (b boot) resume(ctx context.Context, r *Result, up starter, in intent, caus
 			b.warn(r, oneLine(err))
 		}
 	}
-	return &keptRunning{cause: cause}
+	return &keptRunningError{cause: cause}
 }
 
-// keptRunning is a cause for which the last good state was kept, and runs.
-type keptRunning struct{ cause error }
+// keptRunningError is a cause for which the last good state was kept, and runs.
+type keptRunningError struct{ cause error }
 
-func (k *keptRunning) Error() string { return k.cause.Error() }
-func (k *keptRunning) Unwrap() error { return k.cause }
+func (k *keptRunningError) Error() string { return k.cause.Error() }
+func (k *keptRunningError) Unwrap() error { return k.cause }
 
 // disown wipes the state of another instance: this one was launched from an
 // image that was made of it.

@@ -105,7 +105,7 @@ func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func (c *cloud) answer(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	service, call := "ec2", ""
+	var service, call string
 	form, _ := url.ParseQuery(string(body))
 	switch target := r.Header.Get("X-Amz-Target"); {
 	case strings.HasPrefix(r.URL.Path, "/latest/"):
@@ -113,7 +113,7 @@ func (c *cloud) answer(w http.ResponseWriter, r *http.Request) {
 	case target != "":
 		service, call = "secretsmanager", target
 	default:
-		call = form.Get("Action")
+		service, call = "ec2", form.Get("Action")
 	}
 	c.mu.Lock()
 	c.calls = append(c.calls, service+" "+call)
@@ -161,7 +161,7 @@ func (c *cloud) answerMetadata(w http.ResponseWriter, r *http.Request, path stri
 }
 
 func (c *cloud) answerSecret(w http.ResponseWriter, body []byte) {
-	var in struct{ SecretId, VersionStage string } //nolint:revive // AWS's names
+	var in struct{ SecretId, VersionStage string }
 	_ = json.Unmarshal(body, &in)
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	value, ok := c.secrets[in.SecretId]

@@ -174,8 +174,8 @@ func TestConfigureRefusesDocuments(t *testing.T) {
 		"a key twice":      {"#vpnami\nrole: step\nrole: vpn\n", "\"role\" is there twice"},
 		"all at once":      {"#vpnami\nrole: vpn\nport: 1\nproto: x\n", "\"secret\" is missing"},
 		"step with secret": {"#vpnami\nrole: step\nsecret: vpn/office\n", "\"secret\" is for the role vpn only"},
-		"two":              {multi("mixed", part("text/vpnami", "#vpnami\nrole: step\n"), part("text/plain", "#vpnami\nrole: vpn\n")), "2 documents"},
-		"typed only":       {multi("mixed", part("text/vpnami", "role: step\n")), "does not begin with the line \"#vpnami\""},
+		"two":              {multi(part("text/vpnami", "#vpnami\nrole: step\n"), part("text/plain", "#vpnami\nrole: vpn\n")), "2 documents"},
+		"typed only":       {multi(part("text/vpnami", "role: step\n")), "does not begin with the line \"#vpnami\""},
 		"encoding":         {"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=B\n\n--B\nContent-Transfer-Encoding: x-uuencode\n\nabc\n--B--\n", "Content-Transfer-Encoding"},
 		"bomb":             {compressed("#vpnami\n" + strings.Repeat(" ", 2<<20)), "unpacks to more than"},
 		"nested":           {nested(5), "more than 3 deep"},
@@ -195,8 +195,8 @@ func part(kind, text string) string {
 	return "Content-Type: " + kind + "\r\n\r\n" + text
 }
 
-func multi(kind string, parts ...string) string {
-	out := "MIME-Version: 1.0\r\nContent-Type: multipart/" + kind + "; boundary=\"==B==\"\r\n\r\n"
+func multi(parts ...string) string {
+	out := "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"==B==\"\r\n\r\n"
 	for _, p := range parts {
 		out += "--==B==\r\n" + p + "\r\n"
 	}
@@ -229,12 +229,12 @@ func TestFindDocument(t *testing.T) {
 		"space":           "#vpnami \t\r\nrole: step\n",
 		"byte order mark": "\xef\xbb\xbf" + ours,
 		"gzip":            compressed(ours),
-		"part":            multi("mixed", cloud, part("text/vpnami", ours)),
-		"untyped part":    multi("mixed", part("text/plain", ours), cloud),
-		"base64 part":     multi("mixed", cloud, coded),
-		"gzip of archive": compressed(multi("mixed", cloud, part("text/vpnami", ours))),
+		"part":            multi(cloud, part("text/vpnami", ours)),
+		"untyped part":    multi(part("text/plain", ours), cloud),
+		"base64 part":     multi(cloud, coded),
+		"gzip of archive": compressed(multi(cloud, part("text/vpnami", ours))),
 		"archive in it":   nested(2),
-		"part of gzip":    multi("mixed", "Content-Type: text/vpnami\r\nContent-Transfer-Encoding: base64\r\n\r\n"+base64.StdEncoding.EncodeToString([]byte(compressed(ours)))),
+		"part of gzip":    multi("Content-Type: text/vpnami\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.StdEncoding.EncodeToString([]byte(compressed(ours)))),
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := configure(launched(text))
@@ -250,7 +250,7 @@ func TestWaitsWithoutDocument(t *testing.T) {
 		"none":         "",
 		"cloud-config": "#cloud-config\nhostname: a\n",
 		"script":       "#!/bin/sh\necho hello: world\n",
-		"archive":      multi("mixed", part("text/cloud-config", "#cloud-config\n")),
+		"archive":      multi(part("text/cloud-config", "#cloud-config\n")),
 		"alike":        "#vpnamix\nrole: step\n",
 		"binary":       "\x00\x01\x02",
 	} {
@@ -267,7 +267,7 @@ func FuzzConfigure(f *testing.F) {
 	f.Add([]byte("#vpnami\nrole: vpn\nsecret: vpn/office\nnetwork: 10.0.255.0/24\nroutes: [10.0.0.0/16]\nport: 1194\n"))
 	f.Add([]byte("#vpnami\nrole: step\n"))
 	f.Add([]byte(compressed("#vpnami\nrole: step\n")))
-	f.Add([]byte(multi("mixed", part("text/vpnami", "#vpnami\nrole: step\n"))))
+	f.Add([]byte(multi(part("text/vpnami", "#vpnami\nrole: step\n"))))
 	f.Add([]byte("#vpnami\nrole: vpn\nsecret: {server: a, access: b}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		i := articleInstance()

@@ -18,7 +18,9 @@ import (
 )
 
 // documentKeys are all keys that the user-data may have.
-var documentKeys = []string{"role", "secret", "network", "routes", "port", "proto", "dns", "nat", "ssh"}
+func documentKeys() []string {
+	return []string{"role", "secret", "network", "routes", "port", "proto", "dns", "nat", "ssh"}
+}
 
 const (
 	// maxRoutes: each is a line in the push reply, of which OpenVPN's control
@@ -51,13 +53,13 @@ func parseDocument(text []byte) (*document, error) {
 	}
 	top := root.Content[0]
 	if top.Kind != yaml.MappingNode {
-		return nil, errors.New("it is not made of \"key: value\" lines: allowed are the keys " + quoted(documentKeys))
+		return nil, errors.New("it is not made of \"key: value\" lines: allowed are the keys " + quoted(documentKeys()))
 	}
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		key, value := top.Content[i].Value, top.Content[i+1]
 		switch {
-		case top.Content[i].Kind != yaml.ScalarNode || !slices.Contains(documentKeys, key):
-			d.problem(key, "is unknown: allowed are "+quoted(documentKeys))
+		case top.Content[i].Kind != yaml.ScalarNode || !slices.Contains(documentKeys(), key):
+			d.problem(key, "is unknown: allowed are "+quoted(documentKeys()))
 		case d.values[key] != nil:
 			d.problem(key, fmt.Sprintf("is there twice (again on line %d)", top.Content[i].Line))
 		default:
@@ -79,7 +81,7 @@ func (d *document) take(key string) *yaml.Node {
 
 // refuseRest refuses the keys that were not taken.
 func (d *document) refuseRest(why string) {
-	for _, key := range documentKeys {
+	for _, key := range documentKeys() {
 		if d.values[key] != nil && !d.taken[key] {
 			d.problem(key, why)
 		}

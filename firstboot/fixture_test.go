@@ -145,9 +145,10 @@ func newMachine(tb testing.TB) machine {
 	return m
 }
 
-// reboot gives the machine another boot id.
-func (m *machine) reboot(tb testing.TB, id string) {
+// reboot gives the machine its second boot id.
+func (m *machine) reboot(tb testing.TB) {
 	tb.Helper()
+	const id = "boot-two"
 	m.store.bootID = id
 	if err := os.WriteFile(m.layout.bootID(), []byte(id+"\n"), 0o644); err != nil {
 		tb.Fatal(err)

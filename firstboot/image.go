@@ -53,7 +53,7 @@ func (i image) read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.ReadFile(full)
+	return os.ReadFile(full) //nolint:gosec // under the root that is checked
 }
 
 const (
@@ -62,16 +62,16 @@ const (
 	keyMark    = "-----BEGIN "
 )
 
-var (
-	// skipped are the folders that are no part of an image: the kernel's, what
-	// lives in memory only, and the sample keys that every copy of OpenVPN's
-	// documentation has.
-	skipped = []string{"proc", "sys", "dev", "run", "usr/share/doc"}
+// skipped tells of the folders that are no part of an image: the kernel's, what
+// lives in memory only, and the sample keys that every copy of OpenVPN's
+// documentation has.
+func skipped(folder string) bool {
+	return slices.Contains([]string{"proc", "sys", "dev", "run", "usr/share/doc"}, folder)
+}
 
-	// A key is the mark and then a line of its text; programs that read keys
-	// have the mark alone.
-	keyText = regexp.MustCompile(`(?m)^-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`)
-)
+// A key is the mark and then a line of its text; programs that read keys have
+// the mark alone.
+var keyText = regexp.MustCompile(`(?m)^-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`)
 
 func (i image) privateKeys() ([]string, error) {
 	var found []string
@@ -81,7 +81,7 @@ func (i image) privateKeys() ([]string, error) {
 			return err
 		}
 		inside := strings.TrimPrefix(i.inside(path), "/")
-		if entry.IsDir() && slices.Contains(skipped, inside) {
+		if entry.IsDir() && skipped(inside) {
 			return fs.SkipDir
 		}
 		if !entry.Type().IsRegular() {
@@ -91,7 +91,7 @@ func (i image) privateKeys() ([]string, error) {
 		if err != nil || info.Size() > maxKeyFile || info.Size() < int64(len(keyMark)) {
 			return err
 		}
-		data, err := os.ReadFile(path)
+		data, err := os.ReadFile(path) //nolint:gosec // under the root that is checked
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // gone in between, on a running machine
 		}

@@ -74,7 +74,7 @@ func (n network) in(where int, do func() error) error {
 			result <- err
 			return
 		}
-		defer file.Close()
+		defer file.Close() //nolint:errcheck // only entered
 		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
 			result <- err
 			return
@@ -121,7 +121,7 @@ func (n network) dial(where int, from, to string) string {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer c.Close() //nolint:errcheck // a probe
 		b := make([]byte, 64)
 		_ = c.SetReadDeadline(time.Now().Add(time.Second))
 		k, err := c.Read(b)

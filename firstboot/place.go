@@ -78,9 +78,9 @@ func (s store) folder(g generation) string { return filepath.Join(s.layout.gener
 // in force has the same files already, nothing is written.
 func (s store) place(files []File, r record) (generation, error) {
 	r.Schema, r.Files = recordSchema, digest(files)
-	r.Daemon, r.Rules = digest(files, daemonFiles...), digest(files, rules4, rules6)
+	r.Daemon, r.Rules = digest(files, daemonFiles()...), digest(files, rules4, rules6)
 	now, ok := s.read(s.layout.current())
-	if ok && now.record.same(r) && s.whole(now, files) {
+	if ok && now.same(r) && s.whole(now, files) {
 		// The rules files lie outside; somebody may have changed them.
 		return now, s.enforce(now)
 	}
@@ -109,7 +109,7 @@ func (s store) whole(g generation, files []File) bool {
 		if f.Mode.IsDir() {
 			continue
 		}
-		data, err := os.ReadFile(path)
+		data, err := os.ReadFile(path) //nolint:gosec // a generation of ours
 		if err != nil || !bytes.Equal(data, f.Data) {
 			return false
 		}
@@ -213,7 +213,7 @@ func (s store) enforce(g generation) error {
 	}
 	for name, data := range rules {
 		// The mode that netfilter-persistent itself gives.
-		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o640, keepOwner); err != nil {
+		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o640); err != nil {
 			return err
 		}
 	}
@@ -244,7 +244,7 @@ func (s store) setWaiting(units []string) error {
 		}
 		return nil
 	}
-	return replaceFile(s.layout.pending(), []byte(s.bootID+"\n"+strings.Join(units, "\n")+"\n"), 0o644, keepOwner)
+	return replaceFile(s.layout.pending(), []byte(s.bootID+"\n"+strings.Join(units, "\n")+"\n"), 0o644)
 }
 
 // taken notes that a unit has taken up what lies on the disk.
@@ -293,7 +293,7 @@ func (s store) wipe() error {
 		return err
 	}
 	for name, data := range map[string][]byte{rules4: baseRules(), rules6: closedRules6()} {
-		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o640, keepOwner); err != nil {
+		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o640); err != nil {
 			return err
 		}
 	}

@@ -179,7 +179,7 @@ func TestPending(t *testing.T) {
 	if diff := cmp.Diff([]string{openvpnUnit}, m.store.waiting()); diff != "" {
 		t.Error(diff)
 	}
-	m.reboot(t, "boot-two")
+	m.reboot(t)
 	if got := m.store.waiting(); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}

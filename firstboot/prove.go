@@ -73,12 +73,13 @@ func (p *prober) run(ctx context.Context, config string, as account) (string, er
 	if err := command.Start(); err != nil {
 		return "", fmt.Errorf("starting %q: %w", p.program, err)
 	}
-	gone := make(chan error, 1)
-	go func() { gone <- command.Wait() }()
+	gone := make(chan struct{})
+	var end error // once gone is closed
+	go func() { end = command.Wait(); close(gone) }()
 
 	select {
-	case err := <-gone:
-		return watch.log.String(), fmt.Errorf("the client gave up: %w", exitWords(err))
+	case <-gone:
+		return watch.log.String(), fmt.Errorf("the client gave up: %w", exitWords(end))
 	case <-ctx.Done():
 		_ = command.Process.Kill()
 		<-gone

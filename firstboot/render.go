@@ -207,7 +207,9 @@ func probeConf(c Config, serverName string, where placement) []byte {
 
 // daemonFiles are those that the daemon reads at its start only; the rest it
 // reads anew for each client.
-var daemonFiles = []string{"server.conf", "ca.crt", "server.crt", "server.key", "tls-crypt-v2.key"}
+func daemonFiles() []string {
+	return []string{"server.conf", "ca.crt", "server.crt", "server.key", "tls-crypt-v2.key"}
+}
 
 // digest tells two sets of files apart.
 func digest(files []File, names ...string) string {

@@ -98,7 +98,7 @@ func writeResult(path string, r Result) error {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	// Everybody on the machine may read it; there is nothing secret in it.
-	if err := replaceFile(path, append(data, '\n'), 0o644, keepOwner); err != nil {
+	if err := replaceFile(path, append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	return nil

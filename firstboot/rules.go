@@ -18,7 +18,7 @@ import (
 // ruleFile gathers the lines of one file.
 type ruleFile struct{ strings.Builder }
 
-func (f *ruleFile) line(format string, args ...any) { fmt.Fprintf(f, format+"\n", args...) }
+func (f *ruleFile) line(format string, args ...any) { _, _ = fmt.Fprintf(f, format+"\n", args...) }
 
 func (f *ruleFile) filterTable() {
 	f.line("*filter")

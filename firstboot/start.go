@@ -159,7 +159,7 @@ const maxWords = 200
 // journalWords returns the telling line of a unit's last log, in parentheses.
 func journalWords(ctx context.Context, unit string) string {
 	// 30 lines hold one failed start of OpenVPN at verb 3.
-	output, err := exec.CommandContext(ctx, "journalctl", "--unit", unit, "--boot", "--lines", "30", "--output", "cat", "--no-pager").Output()
+	output, err := exec.CommandContext(ctx, "journalctl", "--unit", unit, "--boot", "--lines", "30", "--output", "cat", "--no-pager").Output() //nolint:gosec // one of our units
 	if err != nil {
 		return ""
 	}
@@ -173,8 +173,13 @@ func inParentheses(words string) string {
 	return " (" + words + ")"
 }
 
-// closing are the remarks with which OpenVPN and systemd end, whatever it was.
-var closing = []string{"exiting due to fatal error", "failed to start", "tls error: tls handshake failed", "sig"}
+// isClosing tells of the remarks with which OpenVPN and systemd end, whatever
+// it was.
+func isClosing(lower string) bool {
+	return strings.Contains(lower, ".service: ") || slices.ContainsFunc(
+		[]string{"exiting due to fatal error", "failed to start", "tls error: tls handshake failed", "sig"},
+		func(end string) bool { return strings.HasPrefix(lower, end) })
+}
 
 // tellingLine finds the line that says why: the last that sounds like an error
 // and is not a closing remark.
@@ -183,7 +188,7 @@ func tellingLine(log string) string {
 	for line := range strings.Lines(log) {
 		line = strings.TrimSpace(line)
 		lower := strings.ToLower(line)
-		if strings.Contains(lower, ".service: ") || slices.ContainsFunc(closing, func(end string) bool { return strings.HasPrefix(lower, end) }) {
+		if isClosing(lower) {
 			continue
 		}
 		for _, word := range []string{"error", "cannot", "failed", "refused", "denied", "not permitted", "no such", "in use", "auth_failed", "options error"} {

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-func jsonError(code int, kind, message string) http.HandlerFunc {
+func jsonError(kind, message string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		w.WriteHeader(code)
+		w.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(w, "{\"__type\":\""+kind+"\",\"Message\":\""+message+"\"}")
 	}
 }
@@ -44,12 +44,12 @@ func TestUnsealFails(t *testing.T) {
 		"missing":       {func(c *cloud) { delete(c.secrets, "vpn/office/server") }, Waiting, "reading secret \"vpn/office/server\": ResourceNotFoundException", "vpnami-pki publish"},
 		"head missing":  {func(c *cloud) { delete(c.secrets, "vpn/office/access") }, Waiting, "reading secret \"vpn/office/access\"", "vpnami-pki publish"},
 		"shard missing": {func(c *cloud) { delete(c.secrets, "vpn/office/access/000") }, Waiting, "reading secret \"vpn/office/access/000\"", "vpnami-pki publish"},
-		"denied":        {func(c *cloud) { c.spoil("secretsmanager", jsonError(400, "AccessDeniedException", "not authorized")) }, Waiting, "AccessDeniedException: not authorized", "secretsmanager:GetSecretValue on \"vpn/office/server\""},
+		"denied":        {func(c *cloud) { c.spoil("secretsmanager", jsonError("AccessDeniedException", "not authorized")) }, Waiting, "AccessDeniedException: not authorized", "secretsmanager:GetSecretValue on \"vpn/office/server\""},
 		"deleted": {func(c *cloud) {
-			c.spoil("secretsmanager", jsonError(400, "InvalidRequestException", "marked for deletion"))
+			c.spoil("secretsmanager", jsonError("InvalidRequestException", "marked for deletion"))
 		}, Waiting, "marked for deletion", "restore-secret"},
-		"key denied": {func(c *cloud) { c.spoil("secretsmanager", jsonError(400, "DecryptionFailure", "kms")) }, Waiting, "DecryptionFailure", "kms:Decrypt"},
-		"throttled":  {func(c *cloud) { c.spoil("secretsmanager", jsonError(400, "ThrottlingException", "slow down")) }, Waiting, "ThrottlingException", "by itself"},
+		"key denied": {func(c *cloud) { c.spoil("secretsmanager", jsonError("DecryptionFailure", "kms")) }, Waiting, "DecryptionFailure", "kms:Decrypt"},
+		"throttled":  {func(c *cloud) { c.spoil("secretsmanager", jsonError("ThrottlingException", "slow down")) }, Waiting, "ThrottlingException", "by itself"},
 		"500":        {func(c *cloud) { c.spoil("secretsmanager", status(500)) }, Waiting, "reading secret", "by itself"},
 		"garbage": {func(c *cloud) {
 			c.spoil("secretsmanager", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") })
