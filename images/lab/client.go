@@ -131,7 +131,7 @@ func ReadOptions(name string) (Options, error) {
 
 // startAgent starts the agent and waits until it serves.
 func startAgent(ctx context.Context, o Options) error {
-	if err := os.MkdirAll(runRoot, 0o755); err != nil {
+	if err := os.MkdirAll(runRoot, 0o750); err != nil {
 		return err
 	}
 	// The folder is the lock: two labs of one name cannot be made at once.
@@ -157,8 +157,7 @@ func startAgent(ctx context.Context, o Options) error {
 		return err
 	}
 	defer log.Close()
-	// Not bound to ctx: the agent outlives its caller.
-	cmd := exec.Command(o.Program, "agent", "--name", o.Name)
+	cmd := exec.Command(o.Program, "agent", "--name", o.Name) //nolint:noctx // it outlives its caller
 	cmd.Env = append(os.Environ(), labMark+"="+o.Name)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

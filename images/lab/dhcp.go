@@ -19,7 +19,7 @@ import (
 func (a *Agent) startDHCP(context.Context) error {
 	dir := runDir(a.options.Name)
 	for _, f := range []string{"dhcp-hosts", "dns-hosts"} {
-		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
 			return err
 		}
 	}
@@ -35,7 +35,7 @@ func (a *Agent) startDHCP(context.Context) error {
 		return err
 	}
 	// nsenter becomes dnsmasq: its pid is the one to tell.
-	return os.WriteFile(filepath.Join(dir, "dnsmasq.pid"), fmt.Appendf(nil, "%d\n", cmd.Process.Pid), 0o644)
+	return os.WriteFile(filepath.Join(dir, "dnsmasq.pid"), fmt.Appendf(nil, "%d\n", cmd.Process.Pid), 0o600)
 }
 
 const internalDomain = Region + ".compute.internal"
@@ -58,7 +58,7 @@ func (a *Agent) writeHosts(look snapshot) error {
 			continue
 		}
 		changed = true
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			return fmt.Errorf("writing DHCP leases: %w", err)
 		}
 	}

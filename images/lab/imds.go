@@ -47,7 +47,7 @@ type mock struct {
 	cmd      *exec.Cmd
 }
 
-const tokenPath = "/latest/api/token"
+const tokenPath = "/latest/api/token" //nolint:gosec // a path, not a token
 
 func (a *Agent) startMetadata(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(logDir(a.options.Name), "metadata-calls.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

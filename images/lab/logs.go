@@ -17,7 +17,7 @@ import (
 // what it can get, and tells what it could not. Keys and secrets are in none
 // of them.
 func (l *Lab) CollectLogs(ctx context.Context, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // for the user who ran sudo
 		return fmt.Errorf("collecting logs: %w", err)
 	}
 	errs := []error{copyLogs(l.LogDir(), dir)}
@@ -37,7 +37,7 @@ func (l *Lab) CollectLogs(ctx context.Context, dir string) error {
 		"vpc-routes.txt": {"ip", "route", "show", "table", "all"},
 	} {
 		out, err := vpc.command(ctx, args[0], args[1:]...).CombinedOutput()
-		errs = append(errs, err, os.WriteFile(filepath.Join(dir, file), out, 0o644))
+		errs = append(errs, err, writeLog(filepath.Join(dir, file), out))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("collecting logs: %w", err)
@@ -54,12 +54,15 @@ func copyLogs(from, to string) error {
 	for _, e := range entries {
 		data, err := os.ReadFile(filepath.Join(from, e.Name()))
 		if err == nil {
-			// Readable by the user who ran sudo.
-			err = os.WriteFile(filepath.Join(to, e.Name()), data, 0o644)
+			err = writeLog(filepath.Join(to, e.Name()), data)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func writeLog(path string, data []byte) error {
+	return os.WriteFile(path, data, 0o644) //nolint:gosec // for the user who ran sudo
 }
 
 func (i *Instance) collect(ctx context.Context, dir string) error {
@@ -78,7 +81,7 @@ func (i *Instance) collect(ctx context.Context, dir string) error {
 		if err != nil {
 			out += "\n" + err.Error() + "\n" // told in the file; the rest goes on
 		}
-		errs = append(errs, os.WriteFile(filepath.Join(dir, file), []byte(out), 0o644))
+		errs = append(errs, writeLog(filepath.Join(dir, file), []byte(out)))
 	}
 	return errors.Join(errs...)
 }

@@ -44,7 +44,7 @@ type station struct {
 // engine runs machines: containers or whole machines.
 type engine interface {
 	// plug makes the machine's network anew.
-	plug(s station) error
+	plug(ctx context.Context, s station) error
 	// command is one boot of the machine: the process ends with the machine.
 	command(s station) (*exec.Cmd, error)
 	// rebooted tells whether the machine ended in order to start again.
@@ -110,7 +110,7 @@ func (m *machine) boot(ctx context.Context) error {
 	if err := os.MkdirAll(m.disk, 0o700); err != nil {
 		return fmt.Errorf("booting %q: %w", m.name, err)
 	}
-	if err := m.engine.plug(m.station); err != nil {
+	if err := m.engine.plug(ctx, m.station); err != nil {
 		return fmt.Errorf("booting %q: %w", m.name, err)
 	}
 	if err := m.plugged(ctx); err != nil {

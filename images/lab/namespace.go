@@ -33,7 +33,7 @@ func (n namespace) path() string { return filepath.Join(netnsRoot, n.name) }
 // defaults: a new namespace otherwise inherits the host's forwarding and
 // filtering (net.core.devconf_inherit_init_net).
 func (n namespace) create() error {
-	if err := os.MkdirAll(netnsRoot, 0o755); err != nil {
+	if err := os.MkdirAll(netnsRoot, 0o755); err != nil { //nolint:gosec // as iproute2 makes it
 		return fmt.Errorf("creating namespace %q: %w", n.name, err)
 	}
 	done := make(chan error, 1)
@@ -77,7 +77,7 @@ func setKernelDefaults() error {
 // kernel without IPv6 has none of net/ipv6.
 func setSysctls(values map[string]string) error {
 	for key, value := range values {
-		err := os.WriteFile(filepath.Join("/proc/thread-self/root/proc/sys", key), []byte(value), 0o644)
+		err := os.WriteFile(filepath.Join("/proc/thread-self/root/proc/sys", key), []byte(value), 0o600)
 		if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(key, "net/ipv6") {
 			continue
 		}
@@ -138,13 +138,13 @@ func (n namespace) handle() (*netlink.Handle, error) {
 // command is a program in the namespace. nsenter, not `ip netns exec`, which
 // would remount /sys and hide the cgroups that systemd-nspawn needs.
 func (n namespace) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + n.path(), "--", name}, args...)...)
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + n.path(), "--", name}, args...)...) //nolint:gosec // the caller's own command
 }
 
 // detached is a program in the namespace that outlives whoever starts it: it
 // is ended by order, or by [Down].
 func (n namespace) detached(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command("nsenter", append([]string{"--net=" + n.path(), "--", name}, args...)...)
+	cmd := exec.Command("nsenter", append([]string{"--net=" + n.path(), "--", name}, args...)...) //nolint:noctx // it outlives every context
 	// A session of its own: a Ctrl-C at the terminal is not for it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd

@@ -4,6 +4,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -29,7 +30,7 @@ const (
 	nspawnRebootExit = 133 // systemd-nspawn with --keep-unit: the container wants to be started again
 )
 
-func (c containers) plug(s station) error {
+func (c containers) plug(_ context.Context, s station) error {
 	if err := c.mount(s); err != nil {
 		return err
 	}
@@ -45,7 +46,7 @@ func (c containers) mount(s station) error {
 	}
 	for _, dir := range []string{upper, work, root} {
 		// 0755: the upper's mode is the mode of the machine's own "/".
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the machine's own "/"
 			return fmt.Errorf("making disk: %w", err)
 		}
 	}

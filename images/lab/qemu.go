@@ -49,10 +49,10 @@ const (
 	qemuProcessors = "2"
 )
 
-func (e machines) plug(s station) error {
+func (e machines) plug(ctx context.Context, s station) error {
 	overlay, vars := filepath.Join(s.disk, "disk.qcow2"), filepath.Join(s.disk, "vars.fd")
 	if _, err := os.Stat(overlay); errors.Is(err, os.ErrNotExist) {
-		out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", e.disk, overlay).CombinedOutput()
+		out, err := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", e.disk, overlay).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("making disk: %w: %s", err, lastLines(out, 3))
 		}
@@ -60,7 +60,7 @@ func (e machines) plug(s station) error {
 		if err != nil {
 			return fmt.Errorf("making disk: %w", err)
 		}
-		if err := os.WriteFile(vars, data, 0o600); err != nil {
+		if err := os.WriteFile(vars, data, 0o600); err != nil { //nolint:gosec // our own folder
 			return fmt.Errorf("making disk: %w", err)
 		}
 	}

@@ -27,7 +27,7 @@ const (
 // seconds; this is when to stop waiting, not a promise.
 const (
 	bootWait     = time.Minute
-	bootWaitQemu = 6 * time.Minute
+	bootWaitQemu = 10 * time.Minute
 )
 
 // demo is the rehearsal's options.
