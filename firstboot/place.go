@@ -166,7 +166,7 @@ func (s store) fillFolder(folder string, files []File) error {
 			folders = append(folders, path)
 			continue
 		}
-		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // in a folder that was just made
 		if err != nil {
 			return err
 		}
@@ -189,11 +189,11 @@ func (s store) enforce(g generation) error {
 	rules := map[string][]byte{}
 	changed := false
 	for _, name := range []string{rules4, rules6} {
-		data, err := os.ReadFile(filepath.Join(s.folder(g), name))
+		data, err := os.ReadFile(filepath.Join(s.folder(g), name)) //nolint:gosec // a generation of ours
 		if err != nil {
 			return fmt.Errorf("reading the rules of generation %s: %w", g.Name, err)
 		}
-		there, err := os.ReadFile(filepath.Join(s.layout.rules(), name))
+		there, err := os.ReadFile(filepath.Join(s.layout.rules(), name)) //nolint:gosec // the packet filter's
 		if err != nil || !bytes.Equal(there, data) {
 			rules[name] = data
 		}
