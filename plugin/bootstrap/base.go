@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	"github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"
@@ -111,6 +112,9 @@ func layBase(root string, d disk) error {
 			return err
 		}
 	}
+	if err := unhurryCloudInit(in, write); err != nil {
+		return err
+	}
 	if err := in.MkdirAll("boot/efi", 0o755); err != nil {
 		return fmt.Errorf("making /boot/efi in the image: %w", err)
 	}
@@ -133,6 +137,18 @@ func sealRoot(root string) error {
 	for _, name := range []string{policyFile, aptSettingsF, dpkgOptionsF} {
 		if err := in.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing /%s, which was for the bake only: %w", name, err)
+		}
+	}
+	// What packages left there before these were mounts; at boot they are again.
+	for _, dir := range []string{"run", "tmp"} {
+		entries, err := fs.ReadDir(in.FS(), dir)
+		if err != nil {
+			return fmt.Errorf("emptying /%s of the image: %w", dir, err)
+		}
+		for _, e := range entries {
+			if err := in.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("emptying /%s of the image: %w", dir, err)
+			}
 		}
 	}
 	return nil
@@ -170,4 +186,26 @@ func (s *stepProvision) Cleanup(state multistep.StateBag) {
 	if err := s.hook.Run(ctx, packersdk.HookCleanupProvision, s.ui, comm, commonsteps.PopulateProvisionHookData(state)); err != nil {
 		s.ui.Error(fmt.Sprintf("running the error-cleanup-provisioner: %v", err))
 	}
+}
+
+// unhurryCloudInit lets the network come up beside cloud-init's first stage, not
+// after it. That stage stands before the network because it may have to write
+// the network's configuration; in this image systemd-networkd has its own. It
+// costs seconds: with no network there, it makes one with a DHCP client of its
+// own, asks the metadata service, and takes it down again.
+func unhurryCloudInit(in *os.Root, write func(name string, data []byte, mode fs.FileMode) error) error {
+	const unit = "systemd/system/cloud-init-local.service"
+	stock, err := in.ReadFile("usr/lib/" + unit)
+	if err != nil {
+		return fmt.Errorf("reading cloud-init's unit in the image: %w", err)
+	}
+	var own strings.Builder
+	own.WriteString("# vpnami-bootstrap: the distribution's unit, without its place before the network.\n")
+	for line := range strings.Lines(string(stock)) {
+		// Orderings cannot be taken back by a drop-in (systemd.unit(5)).
+		if !strings.Contains(line, "network-pre.target") {
+			own.WriteString(line)
+		}
+	}
+	return write("etc/"+unit, []byte(own.String()), 0o644)
 }

@@ -68,6 +68,8 @@ func TestLayBase(t *testing.T) {
 	root, outside := t.TempDir(), filepath.Join(t.TempDir(), "victim")
 	write(t, outside, "untouched")
 	write(t, filepath.Join(root, "etc", "resolv.conf"), "nameserver 192.0.2.1")
+	write(t, filepath.Join(root, "usr/lib/systemd/system/cloud-init-local.service"),
+		"[Unit]\nWants=network-pre.target\nBefore=network-pre.target\nBefore=sysinit.target\n")
 	if err := os.Symlink(outside, filepath.Join(root, "etc", "hostname")); err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +77,8 @@ func TestLayBase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	write(t, filepath.Join(root, "usr/lib/systemd/system/cloud-init-local.service"),
+		"[Unit]\nWants=network-pre.target\nBefore=network-pre.target\nBefore=shutdown.target\n")
 	if err := layBase(root, newDisk(c)); err != nil {
 		t.Fatal(err)
 	}
@@ -87,11 +91,28 @@ func TestLayBase(t *testing.T) {
 	if got, _ := os.Readlink(filepath.Join(root, "etc", "resolv.conf")); got != "../run/systemd/resolve/stub-resolv.conf" {
 		t.Errorf("resolv.conf: %q", got)
 	}
+	if got, _ := os.ReadFile(filepath.Join(root, "etc/systemd/system/cloud-init-local.service")); strings.Contains(string(got), "network-pre") || !strings.Contains(string(got), "Before=sysinit.target\n") {
+		t.Errorf("cloud-init's first stage still holds up the network: %q", got)
+	}
 	if got, _ := os.ReadFile(filepath.Join(root, policyFile)); string(got) != policy {
 		t.Errorf("policy-rc.d during the bake: %q", got)
 	}
+	unit, err := os.ReadFile(filepath.Join(root, "etc/systemd/system/cloud-init-local.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(unit); strings.Contains(text, "network-pre") || !strings.Contains(text, "Before=shutdown.target") {
+		t.Errorf("cloud-init's first stage is\n%s\nwant the distribution's without its place before the network", text)
+	}
+	write(t, filepath.Join(root, "run", "lock", "subsys"), "x")
+	write(t, filepath.Join(root, "tmp", "x"), "x")
 	if err := sealRoot(root); err != nil {
 		t.Fatal(err)
+	}
+	for _, dir := range []string{"run", "tmp"} {
+		if left, err := os.ReadDir(filepath.Join(root, dir)); err != nil || len(left) != 0 {
+			t.Errorf("/%s has %v, %v", dir, left, err)
+		}
 	}
 	if _, err := os.Lstat(filepath.Join(root, policyFile)); err == nil {
 		t.Error("policy-rc.d is left in the image")
