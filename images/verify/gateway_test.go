@@ -1,0 +1,285 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+//go:build lab
+
+package verify
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+)
+
+// TestArticle is the article from its launch to its last page, in order: each
+// part needs the ones before it.
+func TestArticle(t *testing.T) {
+	client1, client2 := host(t, "client1"), host(t, "client2")
+
+	// A gateway launched in the worst way that EC2 allows: the metadata service
+	// answers over any number of hops and without a token. The image has to
+	// stand it.
+	vpn := launch(t, lab.LaunchSpec{
+		Name: "vpn", PrivateAddress: gatewayPrivate, PublicAddress: gatewayPublic,
+		Groups: []string{theOffice.VPC().GroupVPN}, UserData: "#vpnami\nrole: vpn\nsecret: vpn/office\n",
+		HopLimit: 64, OptionalToken: true,
+	})
+	step := launch(t, lab.LaunchSpec{
+		Name: "step", PrivateAddress: stepPrivate,
+		Groups: []string{theOffice.VPC().GroupStep}, UserData: "#vpnami\nrole: step\n",
+	})
+
+	t.Run("boots to the marker", func(t *testing.T) {
+		for _, i := range []*lab.Instance{vpn, step} {
+			r := ready(t, i)
+			if r.Role != i.Name() || r.Instance != i.ID() {
+				t.Errorf("%s reports role %q of instance %q, want %q of %q", i.Name(), r.Role, r.Instance, i.Name(), i.ID())
+			}
+			console, err := i.BootConsole(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(console, "vpnami: ready") {
+				t.Errorf("the console of %s does not say that it is ready:\n%s", i.Name(), console)
+			}
+		}
+	})
+	t.Run("the bastion asks AWS for nothing", func(t *testing.T) {
+		calls, err := theOffice.Calls()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fromGateway := 0
+		for _, c := range calls {
+			switch c.Source {
+			case stepPrivate:
+				t.Errorf("step called %s", c.Action)
+			case gatewayPrivate:
+				fromGateway++
+			}
+		}
+		if fromGateway == 0 {
+			t.Error("no call of the gateway was seen: the list of calls shows nothing")
+		}
+	})
+	t.Run("the gateway tells EC2", func(t *testing.T) {
+		if got := instanceTag(t, vpn, "vpnami:status"); got != "ready" {
+			t.Errorf("tag vpnami:status is %q, want ready", got)
+		}
+	})
+	t.Run("its services run", func(t *testing.T) { servicesRun(t, vpn) })
+	t.Run("it routes and filters", func(t *testing.T) { routesAndFilters(t, vpn) })
+	t.Run("the bastion runs no OpenVPN and forwards nothing", func(t *testing.T) {
+		if got := state(t, step, "openvpn-server@vpn.service"); got == "active" {
+			t.Error("openvpn is active on step")
+		}
+		if rules := inside(t, step, "iptables", "-S", "FORWARD"); rules != "-P FORWARD DROP" {
+			t.Errorf("step's FORWARD chain is\n%s\nwant the policy DROP alone", rules)
+		}
+	})
+	t.Run("no service has failed", func(t *testing.T) {
+		for _, i := range []*lab.Instance{vpn, step} {
+			if failed := inside(t, i, "systemctl", "--failed", "--plain", "--no-legend"); failed != "" {
+				t.Errorf("on %s:\n%s", i.Name(), failed)
+			}
+		}
+	})
+	t.Run("cloud-init is content", func(t *testing.T) {
+		for _, i := range []*lab.Instance{vpn, step} {
+			out, err := i.Exec(within(t, bootTime()), "cloud-init", "status", "--wait", "--long")
+			if err != nil {
+				t.Errorf("on %s: %v\n%s", i.Name(), err, out)
+			}
+		}
+	})
+	t.Run("UDP 1194 answers from outside", func(t *testing.T) {
+		theOffice.pki(t, "reach", theOffice.profile("client1"))
+	})
+	t.Run("the bastion cannot be reached without the tunnel", func(t *testing.T) {
+		expectPort(t, client1, ssh(stepPrivate), lab.PortUnreachable)
+		// Also not when the internet itself would carry the packets to the VPC.
+		withRoute(t, client1, stepPrivate, "via", gatewayOfHosts.String(), func() {
+			if got, err := client1.Probe(t.Context(), ssh(stepPrivate).String(), time.Second); err != nil || got == lab.PortOpen || got == lab.PortClosed {
+				t.Errorf("step from the internet is %s (%v)", got, err)
+			}
+		})
+	})
+
+	t.Run("a client connects and reaches the bastion", func(t *testing.T) {
+		tunnel := connect(t, client1, theOffice.profile("client1"))
+		if !netip.MustParsePrefix("10.0.255.0/24").Contains(tunnel.Address()) {
+			t.Errorf("client1 has %s, want an address in 10.0.255.0/24", tunnel.Address())
+		}
+		logsInToStep(t, client1)
+		from := inside(t, step, "journalctl", "--no-pager", "-u", "ssh.service", "-g", "Accepted publickey for "+login)
+		if !strings.Contains(from, gatewayPrivate.String()) {
+			t.Errorf("step's log does not show the login as coming from the gateway:\n%s", from)
+		}
+		log := inside(t, vpn, "journalctl", "--no-pager", "-u", "openvpn-server@vpn.service", "-g", "Peer Connection Initiated")
+		if !strings.Contains(log, "[client1] Peer Connection Initiated with") || !strings.Contains(log, client1.Address().String()) {
+			t.Errorf("the gateway's log does not name client1 at %s:\n%s", client1.Address(), log)
+		}
+	})
+
+	t.Run("SSH from the internet is closed", func(t *testing.T) {
+		expectPort(t, client1, ssh(gatewayPublic), lab.PortFiltered)
+		rule := types.IpPermission{
+			IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
+			IpRanges: []types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}},
+		}
+		api, group := ec2.NewFromConfig(theOffice.AWS()), theOffice.VPC().GroupVPN
+		if _, err := api.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &group, IpPermissions: []types.IpPermission{rule}}); err != nil {
+			t.Fatalf("opening SSH again (which must be possible if it was closed): %v", err)
+		}
+		expectPort(t, client1, ssh(gatewayPublic), lab.PortOpen)
+		if _, err := api.RevokeSecurityGroupIngress(t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: &group, IpPermissions: []types.IpPermission{rule}}); err != nil {
+			t.Fatal(err)
+		}
+		expectPort(t, client1, ssh(gatewayPublic), lab.PortFiltered)
+	})
+
+	t.Run("a client cannot reach the metadata service", func(t *testing.T) {
+		tunnel := connect(t, client1, theOffice.profile("client1"))
+		imds := netip.AddrPortFrom(metadata, 80)
+		withRoute(t, client1, metadata, "dev", tunnel.Device(), func() {
+			expectPort(t, client1, imds, lab.PortFiltered)
+			withoutRule(t, vpn, []ruleChange{
+				{"-t", "raw", "-D", "PREROUTING", "-d", "169.254.0.0/16", "-i", "tun0", "-j", "DROP"},
+				{"-I", "FORWARD", "1", "-i", "tun0", "-d", "169.254.0.0/16", "-j", "ACCEPT"},
+				{"-I", "FORWARD", "1", "-o", "tun0", "-s", "169.254.0.0/16", "-j", "ACCEPT"},
+			}, func() {
+				expectPort(t, client1, imds, lab.PortOpen)
+			})
+			expectPort(t, client1, imds, lab.PortFiltered)
+		})
+	})
+	t.Run("a client cannot reach the gateway's own sshd", func(t *testing.T) {
+		connect(t, client1, theOffice.profile("client1"))
+		inTunnel := netip.MustParseAddr("10.0.255.1")
+		for _, a := range []netip.Addr{inTunnel, gatewayPrivate} {
+			expectPort(t, client1, ssh(a), lab.PortFiltered)
+		}
+		withoutRule(t, vpn, []ruleChange{{"-I", "INPUT", "1", "-i", "tun0", "-p", "tcp", "--dport", "22", "-j", "ACCEPT"}}, func() {
+			for _, a := range []netip.Addr{inTunnel, gatewayPrivate} {
+				expectPort(t, client1, ssh(a), lab.PortOpen)
+			}
+		})
+	})
+	t.Run("clients cannot reach each other", func(t *testing.T) {
+		one, two := connect(t, client1, theOffice.profile("client1")), connect(t, client2, theOffice.profile("client2"))
+		listen(t, client2, 8022)
+		peer := netip.AddrPortFrom(two.Address(), 8022)
+		expectPort(t, client1, peer, lab.PortFiltered)
+		withoutRule(t, vpn, []ruleChange{{"-I", "FORWARD", "1", "-i", "tun0", "-o", "tun0", "-j", "ACCEPT"}}, func() {
+			expectPort(t, client1, peer, lab.PortOpen)
+		})
+		if one.Address() == two.Address() {
+			t.Errorf("both clients have %s", one.Address())
+		}
+	})
+
+	t.Run("it all survives a reboot", func(t *testing.T) {
+		if err := vpn.Reboot(within(t, bootTime())); err != nil {
+			t.Fatal(err)
+		}
+		ready(t, vpn)
+		servicesRun(t, vpn)
+		routesAndFilters(t, vpn)
+		expectPort(t, client1, ssh(gatewayPublic), lab.PortFiltered)
+		connect(t, client1, theOffice.profile("client1"))
+		logsInToStep(t, client1)
+	})
+	t.Run("it survives losing its power", func(t *testing.T) {
+		if err := vpn.Kill(within(t, bootTime())); err != nil {
+			t.Fatal(err)
+		}
+		if err := vpn.Start(within(t, bootTime())); err != nil {
+			t.Fatal(err)
+		}
+		ready(t, vpn)
+		connect(t, client1, theOffice.profile("client1"))
+		logsInToStep(t, client1)
+	})
+	t.Run("who is not published is not let in", func(t *testing.T) {
+		theOffice.pki(t, "issue", "client3", "--folder", theOffice.authority, "--out", theOffice.profiles, "--remote", gatewayPublic.String())
+		refused(t, client2, theOffice.profile("client3"))
+		theOffice.pki(t, "publish", "--folder", theOffice.authority, "--secret", "vpn/office")
+		inside(t, vpn, "systemctl", "restart", "vpnami-firstboot.service")
+		ready(t, vpn)
+		connect(t, client2, theOffice.profile("client3"))
+	})
+}
+
+func servicesRun(t *testing.T, vpn *lab.Instance) {
+	t.Helper()
+	for _, unit := range []string{"openvpn-server@vpn.service", "netfilter-persistent.service", "vpnami-firstboot.service"} {
+		if got := state(t, vpn, unit); got != "active" {
+			t.Errorf("%s is %s, want active", unit, got)
+		}
+	}
+	who := inside(t, vpn, "ps", "-o", "user=", "-C", "openvpn")
+	if got := strings.Fields(who); len(got) != 1 || !strings.HasPrefix(got[0], "vpnami") {
+		t.Errorf("openvpn runs as %q, want one process of vpnami-openvpn (and no probe left)", got)
+	}
+}
+
+func routesAndFilters(t *testing.T, vpn *lab.Instance) {
+	t.Helper()
+	if got := inside(t, vpn, "cat", "/proc/sys/net/ipv4/ip_forward"); got != "1" {
+		t.Errorf("ip_forward is %s, want 1", got)
+	}
+	for _, program := range []string{"iptables", "ip6tables"} {
+		rules := inside(t, vpn, program, "-S")
+		for _, want := range []string{"-P INPUT DROP", "-P FORWARD DROP"} {
+			if !strings.Contains(rules, want) {
+				t.Errorf("%s lacks %q:\n%s", program, want, rules)
+			}
+		}
+	}
+	if nat := inside(t, vpn, "iptables", "-t", "nat", "-S", "POSTROUTING"); !strings.Contains(nat, "MASQUERADE") {
+		t.Errorf("nothing is translated:\n%s", nat)
+	}
+}
+
+func logsInToStep(t *testing.T, client *lab.Host) {
+	t.Helper()
+	out, err := client.SSH(within(t, 30*time.Second), login, stepPrivate, "ip", "-4", "-o", "addr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out, stepPrivate.String()) {
+		t.Errorf("the machine behind ssh %s does not own that address:\n%s", stepPrivate, out)
+	}
+}
+
+func instanceTag(t *testing.T, i *lab.Instance, key string) string {
+	t.Helper()
+	out, err := ec2.NewFromConfig(theOffice.AWS()).DescribeTags(within(t, 10*time.Second), &ec2.DescribeTagsInput{
+		Filters: []types.Filter{{Name: aws.String("resource-id"), Values: []string{i.ID()}}, {Name: aws.String("key"), Values: []string{key}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Tags) == 0 {
+		return ""
+	}
+	return aws.ToString(out.Tags[0].Value)
+}
+
+// rawResult reads what later versions of the result may add.
+func rawResult(t *testing.T, r lab.Result) map[string]any {
+	t.Helper()
+	var m map[string]any
+	if err := json.Unmarshal(r.Raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
