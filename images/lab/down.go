@@ -51,7 +51,7 @@ func Down(ctx context.Context, name string, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("taking lab %q down: %w", name, err)
 	}
-	errs := []error{unmountAll(diskDir(name)), unmountAll(runDir(name))}
+	errs := []error{unmountAll(diskDir(name)), unmountAll(runDir(name)), removeCgroups("vpnami-" + name + "-*")}
 	for _, ns := range names {
 		errs = append(errs, ns.delete())
 	}

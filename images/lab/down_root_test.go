@@ -22,7 +22,7 @@ import (
 
 // footprint is what a lab could leave behind on the host.
 type footprint struct {
-	Namespaces, Mounts, Folders, Links, Rules, Processes []string
+	Namespaces, Mounts, Folders, Cgroups, Links, Rules, Processes []string
 }
 
 func hostFootprint(t *testing.T, lab string) footprint {
@@ -42,20 +42,32 @@ func hostFootprint(t *testing.T, lab string) footprint {
 	mine := func(list []string) []string {
 		return slices.DeleteFunc(list, func(s string) bool { return !strings.Contains(s, lab) })
 	}
-	var names []string
-	for _, dir := range []string{netnsRoot, runRoot, diskRoot, "/run/systemd/nspawn/propagate", "/run/systemd/nspawn/unix-export"} {
-		entries, _ := os.ReadDir(dir)
-		for _, e := range entries {
-			names = append(names, filepath.Join(dir, e.Name()))
+	entriesOf := func(dirs ...string) []string {
+		var names []string
+		for _, dir := range dirs {
+			entries, _ := os.ReadDir(dir) // one that is not there holds nothing
+			for _, e := range entries {
+				names = append(names, filepath.Join(dir, e.Name()))
+			}
 		}
+		return mine(names)
 	}
-	cgroups, err := filepath.Glob("/sys/fs/cgroup/*/*" + lab + "*")
+	var cgroups []string
+	roots, err := cgroupRoots()
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, root := range roots {
+		found, err := filepath.Glob(filepath.Join(root, "*"+lab+"*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cgroups = append(cgroups, found...)
+	}
 	return footprint{
-		Namespaces: mine(slices.Clone(names)), Mounts: mine(mounts), Folders: append(mine(slices.Clone(names)), cgroups...),
-		Links: out("ip", "-o", "link"), Rules: out("nft", "list", "ruleset"), Processes: mine(out("ps", "-eo", "args")),
+		Namespaces: entriesOf(netnsRoot), Mounts: mine(mounts), Cgroups: cgroups,
+		Folders: entriesOf(runRoot, diskRoot, "/run/systemd/nspawn/propagate", "/run/systemd/nspawn/unix-export"),
+		Links:   out("ip", "-o", "link"), Rules: out("nft", "list", "ruleset"), Processes: mine(out("ps", "-eo", "args")),
 	}
 }
 
@@ -98,9 +110,10 @@ func TestNothingIsLeft(t *testing.T) {
 	})
 	t.Run("its agent was killed, and machines run", func(t *testing.T) {
 		f := openOffice(t, name)
-		if f.vpn.machine.Running != true {
-			t.Fatal("the machine does not run")
+		if during := hostFootprint(t, name); !f.vpn.machine.Running || len(during.Cgroups) == 0 || len(during.Mounts) <= len(during.Namespaces) {
+			t.Errorf("the check sees nothing of a running machine: %+v", during)
 		}
+		apart(t, f.vpn, f.step)
 		killAgent(t, name)
 		check(t)
 	})
@@ -123,21 +136,51 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
+// apart fails when two machines share a cgroup: the systemd of each would take
+// the other's processes for its own.
+func apart(t *testing.T, a, b *Instance) {
+	t.Helper()
+	cgroupOf := func(i *Instance) string {
+		leader, err := waitLeader(t.Context(), i.Namespace())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(leader), "cgroup"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if path, ok := strings.CutPrefix(line, "0::"); ok {
+				return strings.TrimSpace(path)
+			}
+		}
+		t.Fatalf("no unified cgroup in %q", text)
+		return ""
+	}
+	if one, other := cgroupOf(a), cgroupOf(b); one == other || !strings.HasPrefix(one, "/vpnami-") {
+		t.Errorf("%s is in cgroup %q and %s in %q, want one for each", a.Name(), one, b.Name(), other)
+	}
+}
+
 // killAgent kills the agent alone: what it started runs on.
 func killAgent(t *testing.T, name string) {
 	t.Helper()
-	pids, err := processes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, pid := range pids {
-		args, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-		if err == nil && strings.Contains(string(args), "\x00agent\x00--name\x00"+name+"\x00") {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		pids, err := processes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pid := range pids {
+			args, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+			if err == nil && strings.Contains(string(args), "\x00agent\x00--name\x00"+name+"\x00") {
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				return
 			}
 		}
 	}
+	t.Fatal("there is no agent to kill")
 }
 
 func waitConsole(ctx context.Context, t *testing.T, i *Instance, text string) {

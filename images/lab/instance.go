@@ -21,6 +21,7 @@ import (
 type Instance struct {
 	lab     *Lab
 	machine MachineState
+	leader  int // the container's PID 1 when last looked for
 }
 
 // Result is what firstboot reports in /var/lib/vpnami/result.json.
@@ -148,15 +149,8 @@ func (i *Instance) Result(ctx context.Context) (Result, error) {
 		}
 		bootID, raw, _ = bytes.Cut([]byte(out), []byte("\n"))
 	} else {
-		leader, err := findLeader(i.Namespace())
-		if err != nil {
-			return Result{}, fmt.Errorf("%w: %w", ErrNoResult, err)
-		}
-		root := fmt.Sprintf("/proc/%d/root", leader)
-		if raw, err = os.ReadFile(filepath.Join(root, resultPath)); err != nil {
-			return Result{}, fmt.Errorf("%w: %w", ErrNoResult, err)
-		}
-		if bootID, err = os.ReadFile(filepath.Join(root, "proc/sys/kernel/random/boot_id")); err != nil {
+		var err error
+		if raw, bootID, err = i.readResult(); err != nil {
 			return Result{}, fmt.Errorf("%w: %w", ErrNoResult, err)
 		}
 	}
@@ -168,6 +162,23 @@ func (i *Instance) Result(ctx context.Context) (Result, error) {
 		return Result{}, ErrNoResult
 	}
 	return result, nil
+}
+
+// readResult reads the result's file and the boot's id in the container.
+func (i *Instance) readResult() (result, bootID []byte, err error) {
+	// Looking for the container reads all of /proc: not at every call, since
+	// callers wait on this while machines boot.
+	if !isLeader(i.leader, i.Namespace()) {
+		if i.leader, err = findLeader(i.Namespace()); err != nil {
+			return nil, nil, err
+		}
+	}
+	root := fmt.Sprintf("/proc/%d/root", i.leader)
+	if result, err = os.ReadFile(filepath.Join(root, resultPath)); err != nil {
+		return nil, nil, err
+	}
+	bootID, err = os.ReadFile(filepath.Join(root, "proc/sys/kernel/random/boot_id"))
+	return result, bootID, err
 }
 
 // WaitReady waits until this boot of the instance reports "ready".

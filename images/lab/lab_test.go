@@ -367,3 +367,19 @@ func TestShellQuote(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func TestCgroupRoots(t *testing.T) {
+	const hybrid = `29 22 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+30 29 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+31 29 0:28 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+32 29 0:29 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw
+`
+	const unified = "29 22 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+	for text, want := range map[string][]string{
+		hybrid: {"/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"}, unified: {"/sys/fs/cgroup"}, "": {}, "a - b": {},
+	} {
+		if diff := cmp.Diff(want, parseCgroupRoots(text)); diff != "" {
+			t.Errorf("roots of %q (-want +got):\n%s", text, diff)
+		}
+	}
+}

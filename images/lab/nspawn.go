@@ -62,12 +62,17 @@ func (c containers) command(s station) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := s.ns.detached("systemd-nspawn",
+	cgroups, err := makeCgroups(machineName(s))
+	if err != nil {
+		return nil, err
+	}
+	line := joinCgroups(cgroups, "systemd-nspawn",
 		"--quiet", "--directory="+mountPoint(s), "--machine="+machineName(s), "--hostname="+s.hostname,
 		"--boot", "--register=no", "--keep-unit", "--bind=/dev/net/tun", "--bind-ro="+uuid+":/sys/hypervisor/uuid",
 		"--capability=CAP_NET_ADMIN,CAP_NET_RAW",
 		"--console=read-only", "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
 		"systemd.setenv=AWS_ENDPOINT_URL="+s.endpoint)
+	cmd := s.ns.detached(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
 	return cmd, nil
 }
@@ -105,7 +110,7 @@ func (c containers) release(s station) error {
 	if err := unmountAll(mountPoint(s)); err != nil {
 		return err
 	}
-	return removeNspawnTraces(machineName(s))
+	return errors.Join(removeNspawnTraces(machineName(s)), removeCgroups(machineName(s)))
 }
 
 // removeNspawnTraces removes what systemd-nspawn leaves behind where /run is

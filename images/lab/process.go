@@ -73,15 +73,25 @@ func findLeader(ns string) (int, error) {
 		return 0, err
 	}
 	for _, pid := range pids {
-		if netnsOf(pid) != want {
-			continue
-		}
-		status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-		if err == nil && isBootedInit(string(status)) {
+		if leads(pid, want) {
 			return pid, nil
 		}
 	}
 	return 0, fmt.Errorf("no container runs in namespace %q", ns)
+}
+
+// isLeader tells whether a process that was found is the container's PID 1 still.
+func isLeader(pid int, ns string) bool {
+	want, err := netnsIdentity(openNamespace(ns))
+	return err == nil && pid != 0 && leads(pid, want)
+}
+
+func leads(pid int, netns string) bool {
+	if netnsOf(pid) != netns {
+		return false
+	}
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	return err == nil && isBootedInit(string(status))
 }
 
 // isBootedInit tells of a process's /proc/PID/status whether it is PID 1 of a
