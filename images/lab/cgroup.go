@@ -100,7 +100,7 @@ func removeCgroup(top string) error {
 			if err == nil && d.IsDir() {
 				dirs = append(dirs, path)
 			}
-			return nil //nolint:nilerr // one that has gone meanwhile
+			return nil // one that has gone meanwhile is no error
 		})
 		if err != nil {
 			return err

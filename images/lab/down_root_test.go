@@ -20,12 +20,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// leakLab is the name by which the footprint of a lab is told from others'.
+const leakLab = "tleak"
+
 // footprint is what a lab could leave behind on the host.
 type footprint struct {
 	Namespaces, Mounts, Folders, Cgroups, Links, Rules, Processes []string
 }
 
-func hostFootprint(t *testing.T, lab string) footprint {
+func hostFootprint(t *testing.T) footprint {
+	const lab = leakLab
 	t.Helper()
 	out := func(name string, args ...string) []string {
 		text, err := exec.Command(name, args...).CombinedOutput()
@@ -73,12 +77,12 @@ func hostFootprint(t *testing.T, lab string) footprint {
 
 func TestNothingIsLeft(t *testing.T) {
 	needRoot(t)
-	const name = "tleak"
+	const name = leakLab
 	o := options(t, name)
 	if err := Down(within(t, time.Minute), name, o.Log); err != nil {
 		t.Fatal(err)
 	}
-	before := hostFootprint(t, name)
+	before := hostFootprint(t)
 	check := func(t *testing.T) {
 		t.Helper()
 		for range 2 { // down a second time finds nothing to do
@@ -86,14 +90,14 @@ func TestNothingIsLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if diff := cmp.Diff(before, hostFootprint(t, name)); diff != "" {
+		if diff := cmp.Diff(before, hostFootprint(t)); diff != "" {
 			t.Errorf("left behind (-before +after):\n%s", diff)
 		}
 	}
 
 	t.Run("a lab can be seen", func(t *testing.T) {
 		l := up(t, o)
-		during := hostFootprint(t, name)
+		during := hostFootprint(t)
 		if len(during.Namespaces) == 0 || len(during.Folders) == 0 || len(during.Processes) == 0 {
 			t.Errorf("the check sees nothing of a running lab: %+v", during)
 		}
@@ -110,7 +114,7 @@ func TestNothingIsLeft(t *testing.T) {
 	})
 	t.Run("its agent was killed, and machines run", func(t *testing.T) {
 		f := openOffice(t, name)
-		if during := hostFootprint(t, name); !f.vpn.machine.Running || len(during.Cgroups) == 0 || len(during.Mounts) <= len(during.Namespaces) {
+		if during := hostFootprint(t); !f.vpn.machine.Running || len(during.Cgroups) == 0 || len(during.Mounts) <= len(during.Namespaces) {
 			t.Errorf("the check sees nothing of a running machine: %+v", during)
 		}
 		apart(t, f.vpn, f.step)
