@@ -68,8 +68,6 @@ func TestLayBase(t *testing.T) {
 	root, outside := t.TempDir(), filepath.Join(t.TempDir(), "victim")
 	write(t, outside, "untouched")
 	write(t, filepath.Join(root, "etc", "resolv.conf"), "nameserver 192.0.2.1")
-	write(t, filepath.Join(root, "usr/lib/systemd/system/cloud-init-local.service"),
-		"[Unit]\nWants=network-pre.target\nBefore=network-pre.target\nBefore=sysinit.target\n")
 	if err := os.Symlink(outside, filepath.Join(root, "etc", "hostname")); err != nil {
 		t.Fatal(err)
 	}
@@ -90,9 +88,6 @@ func TestLayBase(t *testing.T) {
 	}
 	if got, _ := os.Readlink(filepath.Join(root, "etc", "resolv.conf")); got != "../run/systemd/resolve/stub-resolv.conf" {
 		t.Errorf("resolv.conf: %q", got)
-	}
-	if got, _ := os.ReadFile(filepath.Join(root, "etc/systemd/system/cloud-init-local.service")); strings.Contains(string(got), "network-pre") || !strings.Contains(string(got), "Before=sysinit.target\n") {
-		t.Errorf("cloud-init's first stage still holds up the network: %q", got)
 	}
 	if got, _ := os.ReadFile(filepath.Join(root, policyFile)); string(got) != policy {
 		t.Errorf("policy-rc.d during the bake: %q", got)
