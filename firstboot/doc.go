@@ -36,8 +36,8 @@
 //   - netfilter-persistent.service with ExecReload=/usr/sbin/netfilter-persistent
 //     reload: a restart would take openvpn down with it (Requires=), a reload
 //     swaps the rules and no session feels it. Without the line it is restarted.
-//   - /usr/lib/vpnami/admit-probe, OpenVPN's client-connect hook; the content
-//     that the tests here run is testdata/admit-probe.
+//   - /usr/lib/vpnami/admit, OpenVPN's client-connect hook, which reads
+//     /var/lib/vpnami/current/serials. The tests here run the image's own.
 //   - user and group vpnami-openvpn.
 //   - for its own unit: write access to /var/lib/vpnami and /etc/iptables,
 //     /dev/console, and the capabilities CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER

@@ -132,16 +132,16 @@ func newMachine(tb testing.TB) machine {
 	if err := os.MkdirAll(filepath.Join(root, stateFolder), 0o755); err != nil {
 		tb.Fatal(err)
 	}
-	hook, err := os.ReadFile("testdata/admit-probe")
+	hook, err := os.ReadFile("../images/rootfs/usr/lib/vpnami/admit")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	write("admit-probe", strings.ReplaceAll(string(hook), stateFolder, filepath.Join(root, stateFolder)), 0o755)
-	if err := os.Chmod(filepath.Join(root, "admit-probe"), 0o755); err != nil {
+	write("admit", strings.ReplaceAll(string(hook), stateFolder, filepath.Join(root, stateFolder)), 0o755)
+	if err := os.Chmod(filepath.Join(root, "admit"), 0o755); err != nil {
 		tb.Fatal(err)
 	}
 	m.store = store{layout: m.layout, group: m.daemon.gid, bootID: "boot-one"}
-	m.placement = placement{current: m.layout.current(), hook: filepath.Join(root, "admit-probe")}
+	m.placement = placement{current: m.layout.current(), hook: filepath.Join(root, "admit")}
 	return m
 }
 

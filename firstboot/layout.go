@@ -10,7 +10,7 @@ import "path/filepath"
 const (
 	stateFolder   = "/var/lib/vpnami"
 	currentFolder = stateFolder + "/current"
-	admitHook     = "/usr/lib/vpnami/admit-probe"
+	admitHook     = "/usr/lib/vpnami/admit"
 	openvpnPath   = "/usr/sbin/openvpn"
 
 	filterUnit  = "netfilter-persistent.service"

@@ -5,6 +5,7 @@ package rootfs
 
 import (
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -91,26 +92,50 @@ func TestTreeTakesModes(t *testing.T) {
 	}
 }
 
-// The hook is the one thing that keeps the probe's certificate from being used
-// from elsewhere, so it is run here with what OpenVPN gives it.
-func TestAdmitProbe(t *testing.T) {
+// The hook is what keeps the probe's certificate from being used from
+// elsewhere, and a person's old one from being used at all, so it is run here
+// with what OpenVPN gives it. That OpenVPN heeds it is seen in firstboot's tests.
+func TestAdmit(t *testing.T) {
+	script, err := os.ReadFile("usr/lib/vpnami/admit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	for name, serials := range map[string]string{"client1": "1002\n1003\n", "client2": "any\n", "vpnami-probe": "7\n", "client3": ""} {
+		if err := os.WriteFile(filepath.Join(state, name), []byte(serials), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hook := filepath.Join(t.TempDir(), "admit")
+	moved := strings.ReplaceAll(string(script), "/var/lib/vpnami/current/serials", state)
+	if err := os.WriteFile(hook, []byte(moved), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const outside, inside = "trusted_ip=198.51.100.11", "trusted_ip=127.0.0.1"
 	for name, tc := range map[string]struct {
 		env     []string
 		refused bool
 	}{
-		"a person from anywhere":      {[]string{"common_name=client1", "trusted_ip=198.51.100.11"}, false},
-		"a person with a like name":   {[]string{"common_name=vpnami-probe2", "trusted_ip=198.51.100.11"}, false},
-		"the probe from the machine":  {[]string{"common_name=vpnami-probe", "trusted_ip=127.0.0.1"}, false},
-		"the probe from the internet": {[]string{"common_name=vpnami-probe", "trusted_ip=198.51.100.11"}, true},
-		"the probe from the VPC":      {[]string{"common_name=vpnami-probe", "trusted_ip=10.0.2.2"}, true},
-		"the probe over IPv6 only":    {[]string{"common_name=vpnami-probe", "trusted_ip6=2001:db8::1"}, true},
-		"nobody":                      {[]string{"trusted_ip=127.0.0.1"}, true},
-		"an empty name":               {[]string{"common_name=", "trusted_ip=127.0.0.1"}, true},
+		"a person":                          {[]string{"common_name=client1", "tls_serial_0=1003", outside}, false},
+		"a person whose serial is not told": {[]string{"common_name=client1", outside}, true},
+		"a person with another certificate": {[]string{"common_name=client1", "tls_serial_0=1004", outside}, true},
+		"a person with a part of a serial":  {[]string{"common_name=client1", "tls_serial_0=100", outside}, true},
+		"a person with any certificate":     {[]string{"common_name=client2", "tls_serial_0=5", outside}, false},
+		"a person with no certificate left": {[]string{"common_name=client3", "tls_serial_0=5", outside}, true},
+		"somebody who is not on the roster": {[]string{"common_name=client9", "tls_serial_0=5", outside}, true},
+		"the probe from the machine":        {[]string{"common_name=vpnami-probe", "tls_serial_0=7", inside}, false},
+		"the probe from the internet":       {[]string{"common_name=vpnami-probe", "tls_serial_0=7", outside}, true},
+		"the probe from the VPC":            {[]string{"common_name=vpnami-probe", "tls_serial_0=7", "trusted_ip=10.0.2.2"}, true},
+		"the probe over IPv6 only":          {[]string{"common_name=vpnami-probe", "tls_serial_0=7", "trusted_ip6=2001:db8::1"}, true},
+		"another probe from the machine":    {[]string{"common_name=vpnami-probe", "tls_serial_0=8", inside}, true},
+		"a name that is a path":             {[]string{"common_name=../x", "tls_serial_0=5", outside}, true},
+		"an empty name":                     {[]string{"common_name=", "tls_serial_0=5", inside}, true},
+		"nobody":                            {[]string{"tls_serial_0=5", inside}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hook := exec.Command("usr/lib/vpnami/admit-probe", "/tmp/file-that-openvpn-appends")
-			hook.Env = tc.env
-			if err := hook.Run(); (err != nil) != tc.refused {
+			run := exec.Command("/bin/sh", hook, "/tmp/file-that-openvpn-appends")
+			run.Env = tc.env
+			if err := run.Run(); (err != nil) != tc.refused {
 				t.Errorf("got %v, want refused: %v", err, tc.refused)
 			}
 		})
