@@ -31,9 +31,8 @@ go_build := CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(V
 
 ##@ The two commands
 
-demo: packages build moto ## Bake, launch, first boot, connect: the whole way on this machine (KEEP=1 leaves it running, LAB_VM=qemu boots whole machines)
-	@$(AS_ROOT) rm -rf $(IMAGE)
-	@$(AS_ROOT) scripts/demo $(if $(KEEP),--keep) $(if $(LAB_VM),--vm $(LAB_VM))
+demo: packages build build/plugins/.installed moto ## Bake, launch, first boot, connect: the whole way on this machine (KEEP=1 leaves it running, LAB_VM=qemu boots whole machines)
+	@$(AS_ROOT) scripts/demo $(IMAGE) --moto "$$(scripts/moto)" $(if $(KEEP),--keep) $(if $(LAB_VM),--engine $(LAB_VM))
 
 test: packages lint test-unit test-root verify ## All tests: sources, units, transcripts, the bake, and the lab with the baked image
 	@echo "All tests passed."
