@@ -40,6 +40,8 @@ type boot struct {
 	services  func(region string) services
 	systemd   func(context.Context) (units, func(), error)
 	prove     func(ctx context.Context, folder string, as account) error
+	// clear returns when nothing of the proof is left on the machine.
+	clear     func()
 	lastWords func(ctx context.Context, unit string) string
 	now       func() time.Time
 	version   string
@@ -74,6 +76,8 @@ func (b boot) run(ctx context.Context) Result {
 			r.State = Degraded
 		}
 	}
+	// What is reported is over.
+	b.clear()
 	b.report(ctx, r, in)
 	return *r
 }

@@ -54,6 +54,7 @@ func (g *gateway) boot() Result {
 		metadata:  service,
 		services:  regional(service, g.cloud.server.URL),
 		systemd:   func(context.Context) (units, func(), error) { return g.systemd, func() {}, nil },
+		clear:     func() {},
 		prove: func(context.Context, string, account) error {
 			g.proofs++
 			return g.prove

@@ -97,13 +97,12 @@ func runBoot(ctx context.Context, errors io.Writer) int {
 		services:  regional(service, os.Getenv("AWS_ENDPOINT_URL")),
 		systemd:   dialSystemd,
 		prove:     probe.prove,
+		clear:     probe.wait,
 		lastWords: journalWords,
 		now:       time.Now,
 		version:   version,
 	}
-	code := b.run(ctx).State.exitCode()
-	probe.wait()
-	return code
+	return b.run(ctx).State.exitCode()
 }
 
 // withoutTime leaves the time to the journal.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -81,21 +82,36 @@ func (p *prober) run(ctx context.Context, config string, as account) (string, er
 	case <-gone:
 		return watch.log.String(), fmt.Errorf("the client gave up: %w", exitWords(end))
 	case <-ctx.Done():
-		_ = command.Process.Kill()
-		<-gone
+		if err := kill(command.Process, gone); err != nil {
+			return "", fmt.Errorf("it is not connected after %s, and %w", proveWithin, err)
+		}
 		return watch.log.String(), fmt.Errorf("it is not connected after %s", proveWithin)
 	case <-watch.seen:
 	}
-	_ = command.Process.Signal(syscall.SIGTERM)
+	_ = command.Process.Signal(syscall.SIGTERM) // who does not hear it is killed
 	p.leaving = append(p.leaving, func() {
 		select {
 		case <-gone:
 		case <-time.After(farewell):
-			_ = command.Process.Kill()
-			<-gone
+			// Pdeathsig ends it with this program at the latest.
+			_ = kill(command.Process, gone)
 		}
 	})
 	return "", nil
+}
+
+// kill ends the client and waits until it is gone. Killing another user's process
+// takes CAP_KILL, and waiting for one that was not killed would last for ever.
+func kill(client *os.Process, gone <-chan error) error {
+	if err := client.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("killing the client (pid %d): %w", client.Pid, err)
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-time.After(proveWithin):
+		return fmt.Errorf("the client (pid %d) does not end", client.Pid)
+	}
 }
 
 // exitWords: OpenVPN exits with 0 when it was refused, too.

@@ -35,13 +35,7 @@ func TestSecretComesLate(t *testing.T) {
 		Groups: []string{group}, UserData: "#vpnami\nrole: vpn\nsecret: vpn/late\nssh: tunnel\n",
 	})
 
-	r, err := late.WaitState(within(t, bootTime()), "waiting")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(r.Cause, `"vpn/late/server"`) {
-		t.Errorf("the cause does not name the secret: %q", r.Cause)
-	}
+	waitCause(t, late, "waiting", `"vpn/late/server"`)
 	console, err := late.BootConsole(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +64,27 @@ func TestSecretComesLate(t *testing.T) {
 		expectPort(t, client, ssh(netip.MustParseAddr("10.0.255.1")), lab.PortOpen)
 	})
 	terminate(t, late)
+}
+
+// waitCause waits until the instance reports a state with a cause that names
+// something. Before that it may wait for its network.
+func waitCause(t *testing.T, i *lab.Instance, state, name string) {
+	t.Helper()
+	ctx := within(t, bootTime())
+	for {
+		r, err := i.WaitState(ctx, state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(r.Cause, name) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the cause does not name %s: %q", name, r.Cause)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // TestRefusedUserData: a key that nobody knows is refused by name, and the

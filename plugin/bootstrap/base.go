@@ -190,9 +190,9 @@ func (s *stepProvision) Cleanup(state multistep.StateBag) {
 
 // unhurryCloudInit lets the network come up beside cloud-init's first stage, not
 // after it. That stage stands before the network because it may have to write
-// the network's configuration; in this image systemd-networkd has its own. It
-// costs seconds: with no network there, it makes one with a DHCP client of its
-// own, asks the metadata service, and takes it down again.
+// the network's configuration; in this image systemd-networkd has its own, and
+// the data source does nothing before the network is up (DataSourceVpnami.py).
+// Python alone takes most of a second to load.
 func unhurryCloudInit(in *os.Root, write func(name string, data []byte, mode fs.FileMode) error) error {
 	const unit = "systemd/system/cloud-init-local.service"
 	stock, err := in.ReadFile("usr/lib/" + unit)
