@@ -86,6 +86,9 @@ func TestAccBake(t *testing.T) {
 				},
 			})
 			checkImage(t, out, release)
+			if release == "trixie" {
+				overSSH(t, out)
+			}
 			if after := mounts(t); !slices.Equal(before, after) {
 				t.Errorf("mounts before: %v\nafter: %v", before, after)
 			}

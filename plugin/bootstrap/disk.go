@@ -176,7 +176,7 @@ func (d disk) write(ctx context.Context, path, root, scratch string) (file, erro
 			"--new=1:" + sectors(espStart) + ":" + sectors(d.rootStart()-sector), "--typecode=1:ef00", "--change-name=1:esp",
 			"--new=2:" + sectors(d.rootStart()) + ":" + sectors(d.rootStart()+d.rootSize()-sector), "--typecode=2:" + d.firmware.rootType, "--change-name=2:root",
 			"--disk-guid=" + d.hashSeed, "--partition-guid=1:" + flip(d.rootID), "--partition-guid=2:" + d.rootID, path}},
-		{"making the boot partition", []string{"mkfs.vfat", "-F", "32", "-s", "1", "-n", "ESP", "-i", d.espID, "--invariant",
+		{"making the boot partition", []string{"mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-n", "ESP", "-i", d.espID, // after --invariant, which sets one of its own
 			"--offset=" + sectors(espStart), path, fmt.Sprint(espSize / 1024)}},
 		{"filling the boot partition", []string{"mmd", "-i", esp, "::/EFI", "::/EFI/BOOT", "::/EFI/systemd", "::/loader", "::/loader/entries", "::/" + d.entry, folder}},
 		{"filling the boot partition", []string{"mcopy", "-i", esp, filepath.Join(root, d.firmware.loader), "::/EFI/BOOT/" + d.firmware.fallback}},

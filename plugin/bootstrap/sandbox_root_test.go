@@ -216,9 +216,15 @@ func TestDiskWriteRoot(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
+	if got := read("mdir", "-i", esp, "::/"); !strings.Contains(got, "Serial Number is "+d.espUUID()) {
+		t.Errorf("fstab waits for %s, and the boot partition is\n%s", d.espUUID(), got)
+	}
 	part := filepath.Join(dir, "part")
 	read("dd", "if="+path, "of="+part, "bs=1M", "skip="+strconv.Itoa(int(d.rootStart()/mib)), "conv=sparse", "status=none")
 	read("e2fsck", "-f", "-n", part)
+	if got := read("dumpe2fs", "-h", part); !strings.Contains(got, "Filesystem UUID:          "+d.rootID) {
+		t.Errorf("fstab waits for %s, and the root is\n%s", d.rootID, got)
+	}
 	if got := read("debugfs", "-R", "cat /boot/vmlinuz-6.1-x", part); got != "kernel" {
 		t.Errorf("the kernel in the root: %q", got)
 	}
