@@ -102,7 +102,7 @@ func (p *prober) run(ctx context.Context, config string, as account) (string, er
 
 // kill ends the client and waits until it is gone. Killing another user's process
 // takes CAP_KILL, and waiting for one that was not killed would last for ever.
-func kill(client *os.Process, gone <-chan error) error {
+func kill(client *os.Process, gone <-chan struct{}) error {
 	if err := client.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing the client (pid %d): %w", client.Pid, err)
 	}
