@@ -145,9 +145,11 @@ func secretIn(e entry) string {
 		return passwordIn(e.data)
 	case strings.HasPrefix(e.path, "/var/lib/vpnami/"):
 		return "the state of an instance"
+	case bytes.HasPrefix(e.data, []byte("\x7fELF")):
+		return "" // a library of cryptography carries keys to test itself with
 	case privateKey.Match(e.data):
 		return "a private key"
-	case tunnelKey.Match(e.data) && !bytes.HasPrefix(e.data, []byte("\x7fELF")):
+	case tunnelKey.Match(e.data):
 		return "a key of the tunnel"
 	}
 	return ""
