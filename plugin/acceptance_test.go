@@ -132,7 +132,7 @@ func checkImage(t *testing.T, out, release string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	headers := map[string]*tar.Header{}
 	content := map[string]string{}
 	r := tar.NewReader(bufio.NewReader(f))

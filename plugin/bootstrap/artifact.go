@@ -29,16 +29,12 @@ func newArtifact(dir string, written []file) *artifact {
 }
 
 // BuilderId returns [BuilderID].
-//
-//nolint:revive // the name is of Packer's interface
 func (a *artifact) BuilderId() string { return BuilderID }
 
 // Files returns the paths of root.tar, disk.raw and manifest.json.
 func (a *artifact) Files() []string { return a.files }
 
 // Id returns the folder.
-//
-//nolint:revive // the name is of Packer's interface
 func (a *artifact) Id() string { return a.dir }
 
 // String tells a person where the image is.

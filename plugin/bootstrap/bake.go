@@ -36,6 +36,9 @@ type bake struct {
 	artifact *artifact
 }
 
+// say tells of what goes on within a step.
+func (b *bake) say(line string) { b.ui.Say("    " + line) }
+
 // root is the root file system while it is made.
 func (b *bake) root() string { return filepath.Join(b.work, "root") }
 

@@ -63,7 +63,7 @@ func layBase(root string, d disk) error {
 	if err != nil {
 		return fmt.Errorf("opening the root file system: %w", err)
 	}
-	defer in.Close() //nolint:errcheck // nothing was written through it that a close could lose
+	defer in.Close()
 	write := func(name string, data []byte, mode fs.FileMode) error {
 		if err := in.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return fmt.Errorf("making the folder of /%s in the image: %w", name, err)
@@ -133,7 +133,7 @@ func sealRoot(root string) error {
 	if err != nil {
 		return fmt.Errorf("opening the root file system: %w", err)
 	}
-	defer in.Close() //nolint:errcheck // as above
+	defer in.Close()
 	for _, name := range []string{policyFile, aptSettingsF, dpkgOptionsF} {
 		if err := in.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing /%s, which was for the bake only: %w", name, err)

@@ -198,11 +198,11 @@ func (d disk) write(ctx context.Context, path, root, scratch string) (file, erro
 			return file{}, fmt.Errorf("%w; if it ran out of room, make disk_size larger", err)
 		}
 	}
-	f, err = os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // ours
+	f, err = os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return file{}, fmt.Errorf("writing disk.raw: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // synced by finish
+	defer f.Close()
 	return finish(f, "")
 }
 

@@ -75,7 +75,7 @@ func TestDiskNames(t *testing.T) {
 		}
 		return newDisk(c)
 	}
-	if of("trixie") != of("trixie") {
+	if first, second := of("trixie"), of("trixie"); first != second {
 		t.Error("two bakes of the same inputs have other names")
 	}
 	if of("trixie").rootID == of("bookworm").rootID {

@@ -90,7 +90,7 @@ func writeTar(ctx context.Context, root, path string) (file, error) {
 	if err != nil {
 		return file{}, fmt.Errorf("writing root.tar: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // closed below where it counts
+	defer f.Close()
 	sum := sha256.New()
 	cmd := hostCommand(ctx, "tar", "--create", "--file=-", "--numeric-owner",
 		"--xattrs", "--xattrs-include=*", "--sort=name", "--format=posix",
@@ -142,7 +142,7 @@ func (s *stepPublish) writeManifest() error {
 	if err != nil {
 		return fmt.Errorf("opening the root file system: %w", err)
 	}
-	defer in.Close() //nolint:errcheck // opened for reading
+	defer in.Close()
 	switch image, err := in.ReadFile(imageManifest); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -184,11 +184,11 @@ func publish(from, to, trash string, force bool) error {
 }
 
 func syncFolder(dir string) error {
-	f, err := os.Open(dir) //nolint:gosec // ours
+	f, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("making %q durable: %w", dir, err)
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	// Some file systems cannot sync a folder, and say so.
 	if err := f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("making %q durable: %w", dir, err)

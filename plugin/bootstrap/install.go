@@ -37,7 +37,7 @@ func (s *stepInstallPackages) mmdebstrap(ctx context.Context) error {
 	}
 	cmd := s.sandbox.command(ctx, "mmdebstrap", mmdebstrapArgs(s.config, settings, s.root(), s.sources)...)
 	cmd.Env = append(cmd.Env, "TMPDIR="+s.scratch(), "DEBIAN_FRONTEND=noninteractive")
-	out := progress.New(s.ui.Message)
+	out := progress.New(s.say)
 	cmd.Stdout, cmd.Stderr = out, out
 	err := cmd.Run()
 	if err == nil {

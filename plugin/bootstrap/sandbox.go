@@ -48,7 +48,7 @@ type sandbox struct {
 func openSandbox(ctx context.Context) (*sandbox, error) {
 	// The holder outlives no deadline of ctx: Close ends it, so that a step that
 	// is still at work is ended before what it works on.
-	holder := exec.Command("/bin/sh", "-c", sandboxScript) //nolint:noctx,gosec // see above; the script is embedded
+	holder := exec.Command("/bin/sh", "-c", sandboxScript) //nolint:noctx // see above
 	holder.Env = toolEnv()
 	holder.Dir = "/"
 	holder.SysProcAttr = &syscall.SysProcAttr{
@@ -129,7 +129,7 @@ func (s *sandbox) prepare(ctx context.Context, root string) error {
 // hostCommand is a program of the host that is killed, with what it started,
 // when ctx ends.
 func hostCommand(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // programs of requirements()
+	cmd := exec.CommandContext(ctx, name, args...)
 	if path, err := lookTool(name); err == nil {
 		cmd.Path, cmd.Err = path, nil
 	}

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"regexp"
 	"strings"
 )
@@ -46,10 +45,8 @@ func readAptHost(ctx context.Context) (aptHost, error) {
 }
 
 func hostApt(ctx context.Context, name string, args ...string) ([]byte, error) {
-	if _, err := exec.LookPath(name); err != nil {
-		return nil, nil // mmdebstrap brings apt; without it, the check of programs has refused already
-	}
-	out, err := exec.CommandContext(ctx, name, args...).Output() //nolint:gosec // the callers' constants
+	// mmdebstrap depends on apt: stepCheckHost has refused a host without it.
+	out, err := hostCommand(ctx, name, args...).Output()
 	if err != nil {
 		return nil, fmt.Errorf("asking the host's apt (%s): %w", name, err)
 	}

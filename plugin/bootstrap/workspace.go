@@ -38,7 +38,7 @@ func (s *stepCheckHost) Run(ctx context.Context, state multistep.StateBag) multi
 		}
 		s.sources, s.settings = sourcesList(s.config, apt), aptSettings(apt)
 		for _, line := range s.sources {
-			s.ui.Message(line)
+			s.say(line)
 		}
 		return nil
 	})
@@ -73,7 +73,7 @@ func (s *stepMakeWorkspace) Run(ctx context.Context, state multistep.StateBag) m
 			return fmt.Errorf("making a work folder: %w", err)
 		}
 		prefix := "." + filepath.Base(output) + ".partial-"
-		if err := sweep(filepath.Dir(output), prefix, s.ui.Message); err != nil {
+		if err := sweep(filepath.Dir(output), prefix, s.say); err != nil {
 			return err
 		}
 		if s.work, err = os.MkdirTemp(filepath.Dir(output), prefix); err != nil {
@@ -108,11 +108,11 @@ func (s *stepMakeWorkspace) Cleanup(multistep.StateBag) {
 
 // lockFolder marks a folder as in use for as long as this process lives.
 func lockFolder(dir string) (*os.File, error) {
-	f, err := os.Open(dir) //nolint:gosec // a folder of ours
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("locking %q: %w", dir, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a descriptor is small
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("locking %q: %w", dir, err)
 	}

@@ -51,7 +51,7 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close() //nolint:errcheck // a test's
+	defer lock.Close()
 	if err := sweep(dir, ".image.partial-", func(s string) { t.Log(s) }); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 // is not made an image.
 func check(ctx context.Context, g *guest) error {
 	out := g.say()
-	defer out.Close() //nolint:errcheck // it says the last line and cannot fail
+	defer out.Close()
 	if err := g.run(ctx, g.sudo+programPath+" check-image", out); err != nil {
 		return fmt.Errorf("checking the image, which is not fit to be launched: %w; what is wrong stands above", err)
 	}

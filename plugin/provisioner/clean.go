@@ -12,7 +12,7 @@ import (
 // Our own folder goes too.
 func clean(ctx context.Context, g *guest) error {
 	out := g.say()
-	defer out.Close() //nolint:errcheck // it says the last line and cannot fail
+	defer out.Close()
 	if err := g.script(ctx, out, "clean.sh"); err != nil {
 		return fmt.Errorf("cleaning the guest: %w", err)
 	}

@@ -52,7 +52,7 @@ func (g *guest) open(ctx context.Context, tree []rootfs.Entry) error {
 	if err := g.comm.Upload(path.Join(g.dir, "payload.tar.gz"), bytes.NewReader(payload), nil); err != nil {
 		return fmt.Errorf("uploading the files of the image to %q on the guest: %w", g.dir, err)
 	}
-	g.ui.Message(fmt.Sprintf("%.1f MB uploaded", float64(len(payload))/1e6))
+	g.note(fmt.Sprintf("%.1f MB uploaded", float64(len(payload))/1e6))
 	if _, err := g.ask(ctx, "tar -xzf "+quote(path.Join(g.dir, "payload.tar.gz"))+" -C "+quote(g.dir)); err != nil {
 		return fmt.Errorf("unpacking the files of the image on the guest: %w", err)
 	}
@@ -90,7 +90,10 @@ func (g *guest) script(ctx context.Context, out io.Writer, name string, args ...
 }
 
 // say is the writer that shows each line to the person who watches.
-func (g *guest) say() *progress.Lines { return progress.NewLines(g.ui.Message) }
+func (g *guest) say() *progress.Lines { return progress.NewLines(g.note) }
+
+// note tells of what goes on within a step.
+func (g *guest) note(line string) { g.ui.Say("    " + line) }
 
 // run runs a command to its end, or to that of ctx.
 func (g *guest) run(ctx context.Context, command string, out io.Writer) error {

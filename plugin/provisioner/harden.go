@@ -11,7 +11,7 @@ import (
 // harden leaves no account that a password opens.
 func harden(ctx context.Context, g *guest) error {
 	out := g.say()
-	defer out.Close() //nolint:errcheck // it says the last line and cannot fail
+	defer out.Close()
 	if err := g.script(ctx, out, "harden.sh"); err != nil {
 		return fmt.Errorf("hardening accounts: %w", err)
 	}

@@ -46,6 +46,6 @@ func identify(ctx context.Context, g *guest) (facts, error) {
 		}
 		g.sudo = "sudo -n "
 	}
-	g.ui.Message(fmt.Sprintf("%s, %s", f.OS, f.Architecture))
+	g.note(fmt.Sprintf("%s, %s", f.OS, f.Architecture))
 	return f, nil
 }

@@ -22,7 +22,7 @@ func install(ctx context.Context, g *guest, r release, extra []string) error {
 	for _, p := range r.Removed {
 		args = append(args, p+"-")
 	}
-	out := progress.New(g.ui.Message)
+	out := progress.New(g.note)
 	if err := g.script(ctx, out, "install.sh", args...); err != nil {
 		g.ui.Error("The last lines of apt-get:\n" + out.Tail())
 		return fmt.Errorf("installing packages on the guest: %w", err)

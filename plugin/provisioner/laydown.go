@@ -19,11 +19,11 @@ import (
 // owners and links of the manifest.
 func layDown(ctx context.Context, g *guest, tree []rootfs.Entry) error {
 	out := g.say()
-	defer out.Close() //nolint:errcheck // it says the last line and cannot fail
+	defer out.Close()
 	if err := g.script(ctx, out, "laydown.sh", g.dir+"/tree.tar"); err != nil {
 		return fmt.Errorf("laying down the files of the image: %w", err)
 	}
-	g.ui.Message(fmt.Sprintf("%d files, folders and links", len(tree)))
+	g.note(fmt.Sprintf("%d files, folders and links", len(tree)))
 	return nil
 }
 

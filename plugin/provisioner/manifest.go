@@ -102,7 +102,7 @@ func leaveManifest(ctx context.Context, g *guest, m manifest) (manifest, error) 
 	if _, err := g.ask(ctx, g.sudo+"install -D -o root -g root -m 0644 "+quote(upload)+" /usr/share/vpnami/manifest.json"); err != nil {
 		return m, fmt.Errorf("putting the manifest into the image: %w", err)
 	}
-	g.ui.Message(fmt.Sprintf("%d packages, %d files of ours", len(m.Packages), len(m.Files)))
+	g.note(fmt.Sprintf("%d packages, %d files of ours", len(m.Packages), len(m.Files)))
 	return m, nil
 }
 
@@ -149,7 +149,7 @@ func saveManifest(path string, m manifest) error {
 	if err != nil {
 		return fmt.Errorf("writing manifest_path %q: %w", path, err)
 	}
-	defer folder.Close() //nolint:errcheck // opened for reading
+	defer folder.Close()
 	if err := folder.Sync(); err != nil {
 		return fmt.Errorf("writing manifest_path %q: %w", path, err)
 	}

@@ -16,7 +16,7 @@ func wait(ctx context.Context, g *guest, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout+closeDeadline)
 	defer cancel()
 	out := g.say()
-	defer out.Close() //nolint:errcheck // it says the last line and cannot fail
+	defer out.Close()
 	if err := g.script(ctx, out, "wait.sh", strconv.Itoa(int(timeout.Seconds()))); err != nil {
 		return fmt.Errorf("waiting for cloud-init and package locks: %w (option wait_timeout is %s)", err, timeout)
 	}
