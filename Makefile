@@ -7,22 +7,35 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# What runs as root: the bake (it makes a root file system) and the lab (it
-# makes network namespaces and boots machines in them).
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
+# Packages first, then what needs them; go uses all cores by itself.
+.NOTPARALLEL:
 
 VERSION := 0.1.0
 COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
+# Where the image, the logs and other results go; bin/ has the programs.
+IMAGE := build/image
+LOGS  := build/logs
+
+# Our programs and the tools that scripts/ built, before others of their names.
+export PATH := $(CURDIR)/bin:$(CURDIR)/build/moto/bin:$(PATH)
 # Packer asks nobody whether there is a newer one, and finds our plugin only here.
 export CHECKPOINT_DISABLE := 1
 export PACKER_PLUGIN_PATH := $(CURDIR)/build/plugins
 
-# Where the image, the logs and other results go; bin/ has the programs.
-IMAGE := build/image
+# What runs as root: the bake (it makes a root file system) and the lab (it
+# makes network namespaces and boots machines in them). sudo takes its own PATH
+# and drops the rest, so what is needed is named. Root's build cache is its own:
+# files of root in a user's cache would break her next build.
+kept := PATH CHECKPOINT_DISABLE PACKER_PLUGIN_PATH LAB_VM CI http_proxy https_proxy no_proxy
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env $(foreach v,$(kept),$(if $($v),$v='$($v)')) \
+	GOPROXY=$(shell go env GOPROXY) GOMODCACHE=$(shell go env GOMODCACHE) GOCACHE=$(CURDIR)/build/go-cache-of-root)
+# Tests that need root or real programs fail without them; they are never skipped.
+root_tests := go test -tags lab -count=1 -timeout 25m \
+	-exec "$(AS_ROOT) env VPNAMI_REQUIRE=1 VPNAMI_IMAGE=$(CURDIR)/$(IMAGE) VPNAMI_LOGS=$(CURDIR)/$(LOGS)"
 
 go_files   := $(shell find plugin firstboot images pki -name '*.go' -not -name '*_test.go') go.mod go.sum
-root_files := $(shell find images/rootfs -type f -not -name '*.go')
+embedded   := $(shell find images/rootfs plugin/bootstrap/base plugin/*/scripts -type f -not -name '*.go')
 programs   := plugin/provisioner/programs/vpnami-firstboot_linux_amd64 plugin/provisioner/programs/vpnami-firstboot_linux_arm64
 
 # The programs that leave this machine are built the same everywhere: no cgo, no
@@ -46,17 +59,17 @@ packages: ## Install the Debian packages that are missing, and say why
 
 $(programs): $(go_files)
 	GOOS=linux GOARCH=$(lastword $(subst _, ,$@)) $(go_build) -o $@ ./firstboot
-bin/packer-plugin-vpnami: $(go_files) $(root_files) $(programs) $(wildcard plugin/*/scripts/*)
+bin/packer-plugin-vpnami: $(go_files) $(embedded) $(programs)
 	$(go_build) -o $@ ./plugin
 bin/vpnami-pki: $(go_files)
 	$(go_build) -o $@ ./pki
 bin/vpnami-lab: $(go_files)
 	$(go_build) -o $@ ./images/lab/vpnami-lab
-bin/ec2-metadata-mock: scripts/tools/go.sum
-	@scripts/tool ec2-metadata-mock && touch $@
+bin/ec2-metadata-mock bin/packer-sdc: scripts/tools/go.sum
+	@scripts/tool $(notdir $@) >/dev/null && touch $@
 
 .PHONY: packer moto
-packer: scripts/tools/go.sum
+packer:
 	@scripts/tool packer >/dev/null
 moto:
 	@scripts/moto >/dev/null
@@ -73,19 +86,20 @@ $(IMAGE)/manifest.json: build/plugins/.installed $(wildcard images/*.hcl)
 
 test-unit: $(programs) ## Units, goldens and transcripts: no root, seconds
 	go test ./...
-test-root: build moto build/plugins/.installed ## What needs root or the real programs (openvpn, packer, moto, systemd); nothing is skipped
-	PATH="$(CURDIR)/bin:$$PATH" VPNAMI_REQUIRE=1 go test $(if $(AS_ROOT),-exec '$(AS_ROOT)') -tags lab -count=1 -p 1 $$(go list ./... | grep -v /images/verify)
-verify: image build moto ## The boot verification of the baked image in the lab
-	VPNAMI_IMAGE=$(CURDIR)/$(IMAGE) PATH="$(CURDIR)/bin:$$PATH" VPNAMI_REQUIRE=1 go test $(if $(AS_ROOT),-exec '$(AS_ROOT)') -tags lab -count=1 -v ./images/verify
-lint: ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
+test-root: build bin/packer-sdc moto build/plugins/.installed ## What needs root or the real programs (openvpn, packer, moto, systemd); nothing is skipped
+	$(root_tests) -p 1 $$(go list ./... | grep -v /images/verify)
+verify: image build moto ## The boot verification of the baked image in the lab (LAB_VM=qemu boots whole machines)
+	@mkdir -p $(LOGS)
+	$(root_tests) -v ./images/verify
+lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
 	@scripts/lint
-generate: ## Make generated files anew (HCL2 specifications)
-	PATH="$$(dirname $$(scripts/tool packer-sdc)):$$PATH" go generate ./...
+generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications)
+	go generate ./...
 
 ##@ The rest
 
-down: bin/vpnami-lab ## Take down a lab that was left running
-	$(AS_ROOT) bin/vpnami-lab down
+down: bin/vpnami-lab ## Take down every lab that was left running
+	$(AS_ROOT) bin/vpnami-lab down --all
 clean: ## Remove bin/ and build/
 	$(AS_ROOT) rm -rf bin build plugin/provisioner/programs/vpnami-*
 

@@ -160,6 +160,8 @@ func TestCertificates(t *testing.T) {
 			"cert": string(bundle.CertificatesPEM(server.Certificate)),
 			"key":  string(server.Key.Reveal()),
 		})))
+		// -g fails where no line matches.
+		inside(t, vpn, "journalctl", "--no-pager", "-u", "openvpn-server@vpn.service", "-g", "VERIFY EKU ERROR")
 	})
 	terminate(t, vpn)
 }

@@ -8,14 +8,13 @@ package verify
 import (
 	"net"
 	"net/netip"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab"
 )
-
-// The internet's router as its hosts see it.
-var gatewayOfHosts = netip.MustParseAddr("198.51.100.1")
 
 // withRoute runs f while the host sends packets for address the given way, as
 // a client can whatever the gateway pushes.
@@ -30,6 +29,28 @@ func withRoute(t *testing.T, h *lab.Host, address netip.Addr, how, what string, 
 	if _, err := h.Run(within(t, 10*time.Second), "ip", route...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// withInternetRoute runs f while the internet's router sends a private network
+// to where the VPC's public addresses are, as no provider does.
+func withInternetRoute(t *testing.T, network string, f func()) {
+	t.Helper()
+	ctx, router := within(t, 20*time.Second), "vpnami-"+labName+"-inet"
+	ip := func(args ...string) string {
+		t.Helper()
+		out, err := exec.CommandContext(ctx, "ip", append([]string{"-n", router}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("ip %s in %s: %v: %s", args, router, err, out)
+		}
+		return string(out)
+	}
+	way := strings.Fields(ip("route", "show", "203.0.113.0/24"))
+	if len(way) < 2 {
+		t.Fatalf("the internet has no way to the VPC's public addresses: %q", way)
+	}
+	ip(append([]string{"route", "add", network}, way[1:]...)...)
+	f()
+	ip("route", "del", network)
 }
 
 // ruleChange is the arguments of one call of iptables.

@@ -104,12 +104,13 @@ func TestArticle(t *testing.T) {
 	})
 	t.Run("the bastion cannot be reached without the tunnel", func(t *testing.T) {
 		expectPort(t, client1, ssh(stepPrivate), lab.PortUnreachable)
-		// Also not when the internet itself would carry the packets to the VPC.
-		withRoute(t, client1, stepPrivate, "via", gatewayOfHosts.String(), func() {
-			if got, err := client1.Probe(t.Context(), ssh(stepPrivate).String(), time.Second); err != nil || got == lab.PortOpen || got == lab.PortClosed {
-				t.Errorf("step from the internet is %s (%v)", got, err)
-			}
+		// Also not when the internet carries the packets to the VPC's door.
+		withInternetRoute(t, "10.0.0.0/16", func() {
+			expectPort(t, client1, ssh(stepPrivate), lab.PortFiltered)
 		})
+		// The same probe, with the tunnel.
+		connect(t, client1, theOffice.profile("client1"))
+		expectPort(t, client1, ssh(stepPrivate), lab.PortOpen)
 	})
 
 	t.Run("a client connects and reaches the bastion", func(t *testing.T) {

@@ -13,16 +13,18 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab"
 )
 
-// labName is fixed, so that "vpnami-lab down verify" clears what a killed run
-// left, and the next run does so by itself.
+// labName is fixed, so that "make down" clears what a killed run left, and the
+// next run does so by itself.
 const labName = "verify"
 
 // office is the company of the article: its VPC, and its operator's desk.
@@ -54,16 +56,29 @@ func run(m *testing.M) int {
 		return 1
 	}
 	theOffice = o
-	code := m.Run()
+	// Ctrl-C and the end of a CI job take the lab down as well: its machines are
+	// no children of this process.
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		os.Exit(o.close(1))
+	}()
+	return o.close(m.Run())
+}
+
+// close takes the lab down; when the tests failed, it first keeps the logs of
+// every station. It returns the exit code.
+func (o *office) close(code int) int {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	if logs := os.Getenv("VPNAMI_LOGS"); code != 0 && logs != "" {
-		if out, err := exec.Command("cp", "-a", o.LogDir()+"/.", logs).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "keeping the logs in %q: %v: %s\n", logs, err, out)
+		if err := o.CollectLogs(ctx, logs); err != nil {
+			fmt.Fprintf(os.Stderr, "keeping the logs in %q: %v\n", logs, err)
 		} else {
 			fmt.Fprintf(os.Stderr, "The logs of every station are in %s\n", logs)
 		}
 	}
-	ctx, cancel = context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
 	if err := o.Down(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "taking the lab down: %v\n", err)
 		return 1
