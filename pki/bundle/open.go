@@ -55,6 +55,9 @@ func (b Bundle) check(now time.Time) ([]Warning, error) {
 		if ca.KeyUsage&x509.KeyUsageCertSign == 0 || ca.KeyUsage&x509.KeyUsageCRLSign == 0 {
 			return nil, &FieldError{Field: field, Problem: fmt.Sprintf("(%q) may not sign certificates and CRLs", ca.Subject.CommonName), Allowed: "a certificate with the key usages certificate sign and CRL sign"}
 		}
+		if err := checkStrength(field, ca); err != nil {
+			return nil, err
+		}
 		// An ended CA may lie beside the new one while people move over; that
 		// the one in use has not ended is seen by the chains below.
 		if now.After(ca.NotAfter.Add(-EndsSoon)) {
@@ -105,6 +108,14 @@ func checkLeaf(field string, c *x509.Certificate, pool *x509.CertPool, usage x50
 	}
 	if !has {
 		return &FieldError{Field: field, Problem: "may not be used for " + use, Allowed: "a certificate with the extended key usage " + use}
+	}
+	// Every key exchange of today signs. The extension itself must be there:
+	// "remote-cert-tls" on the other side refuses a certificate without it.
+	if c.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return &FieldError{Field: field, Problem: fmt.Sprintf("(%q) may not sign in TLS: its key usage lacks digital signature", shorten(c.Subject.CommonName)), Allowed: "a certificate with the key usage digital signature"}
+	}
+	if err := checkStrength(field, c); err != nil {
+		return err
 	}
 	if now.Before(c.NotBefore) {
 		return &FieldError{Field: field, Problem: fmt.Sprintf("(%q) begins at %s and it is %s", shorten(c.Subject.CommonName), stamp(c.NotBefore), stamp(now)), Allowed: "good already; is this machine's clock right?"}

@@ -7,6 +7,7 @@
 package bundletest
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -26,7 +27,7 @@ type Authority struct {
 	tb        testing.TB
 	Now       time.Time
 	CA        *x509.Certificate
-	key       *ecdsa.PrivateKey
+	key       crypto.Signer
 	serverKey tlscrypt.ServerKey
 	serial    int64
 }
@@ -35,7 +36,22 @@ type Authority struct {
 // signed.
 func New(tb testing.TB, now time.Time, edits ...func(*x509.Certificate)) *Authority {
 	tb.Helper()
-	a := &Authority{tb: tb, Now: now}
+	return NewWithKey(tb, now, newKey(tb), edits...)
+}
+
+func newKey(tb testing.TB) crypto.Signer {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return key
+}
+
+// NewWithKey is [New] with a key of the test's own.
+func NewWithKey(tb testing.TB, now time.Time, key crypto.Signer, edits ...func(*x509.Certificate)) *Authority {
+	tb.Helper()
+	a := &Authority{tb: tb, Now: now, key: key}
 	template := &x509.Certificate{
 		SerialNumber:          a.nextSerial(),
 		Subject:               pkix.Name{CommonName: "office"},
@@ -48,10 +64,6 @@ func New(tb testing.TB, now time.Time, edits ...func(*x509.Certificate)) *Author
 	}
 	for _, edit := range edits {
 		edit(template)
-	}
-	var err error
-	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		tb.Fatal(err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
 	if err != nil {
@@ -75,6 +87,12 @@ func (a *Authority) nextSerial() *big.Int {
 // key in PEM.
 func (a *Authority) Issue(name string, usage x509.ExtKeyUsage, edits ...func(*x509.Certificate)) (*x509.Certificate, []byte) {
 	a.tb.Helper()
+	return a.IssueWithKey(newKey(a.tb), name, usage, edits...)
+}
+
+// IssueWithKey is [Authority.Issue] for a key of the test's own.
+func (a *Authority) IssueWithKey(key crypto.Signer, name string, usage x509.ExtKeyUsage, edits ...func(*x509.Certificate)) (*x509.Certificate, []byte) {
+	a.tb.Helper()
 	template := &x509.Certificate{
 		SerialNumber:          a.nextSerial(),
 		Subject:               pkix.Name{CommonName: name},
@@ -86,10 +104,6 @@ func (a *Authority) Issue(name string, usage x509.ExtKeyUsage, edits ...func(*x5
 	}
 	for _, edit := range edits {
 		edit(template)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.tb.Fatal(err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.CA, key.Public(), a.key)
 	if err != nil {
