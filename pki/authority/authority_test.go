@@ -6,9 +6,14 @@ package authority
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io/fs"
+	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -160,6 +165,33 @@ func TestWrongPassphrase(t *testing.T) {
 }
 
 // TestMakeLeavesNothing has the folder's place taken while it is filled.
+func TestIssuerIsNotPrinted(t *testing.T) {
+	issuer := unlock(t, newFolder(t), now)
+	private := issuer.key.(*ecdsa.PrivateKey)
+	raw, err := private.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		for _, value := range []any{issuer, &issuer, []Issuer{issuer}} {
+			fmt.Fprintf(&out, verb+"\n", value)
+		}
+	}
+	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+		slog.New(handler).Info("x", "issuer", issuer, "pointer", &issuer, "list", []Issuer{issuer})
+	}
+	number := new(big.Int).SetBytes(raw)
+	for _, form := range []string{number.String(), number.Text(16), fmt.Sprint(raw), base64.StdEncoding.EncodeToString(raw)} {
+		if strings.Contains(strings.ToLower(out.String()), strings.ToLower(form)) {
+			t.Error("the CA's key was printed")
+		}
+	}
+	if !strings.Contains(out.String(), "issuer office CA") {
+		t.Errorf("the issuer is not named: %s", out.String())
+	}
+}
+
 func TestMakeLeavesNothing(t *testing.T) {
 	parent := t.TempDir()
 	path := filepath.Join(parent, "office")

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"strings"
 	"time"
@@ -44,6 +45,20 @@ type Issuer struct {
 	random      io.Reader
 	now         time.Time
 }
+
+// Format keeps the key out of whatever is printed.
+func (i Issuer) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, i.String()) }
+
+// String names the issuer.
+func (i Issuer) String() string {
+	if i.certificate == nil {
+		return "no issuer"
+	}
+	return "issuer " + i.certificate.Subject.CommonName
+}
+
+// LogValue is [Issuer.String].
+func (i Issuer) LogValue() slog.Value { return slog.StringValue(i.String()) }
 
 // Pair is a certificate and its private key.
 type Pair struct {

@@ -45,6 +45,7 @@ func TestSealedOpens(t *testing.T) {
 		cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 }),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b *x509.Certificate) bool { return a.Equal(b) }),
+		cmp.Comparer(func(a, b bundle.Secret) bool { return bytes.Equal(a.Reveal(), b.Reveal()) }),
 	}
 	if diff := cmp.Diff(everybody, got.Access.Roster, compare); diff != "" {
 		t.Errorf("roster:\n%s", diff)

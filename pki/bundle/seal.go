@@ -10,6 +10,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"slices"
 	"strings"
 )
@@ -22,22 +24,44 @@ type Sealed struct {
 	Shards [][]byte
 }
 
+// String tells the values apart without showing them: the server's is keys.
+func (s Sealed) String() string {
+	return fmt.Sprintf("server %s, head %s, shards: %d", NewSecret(s.Server), NewSecret(s.Head), len(s.Shards))
+}
+
+// Format makes every verb print [Sealed.String].
+func (s Sealed) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, s.String()) }
+
+// LogValue is [Sealed.String].
+func (s Sealed) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON gives [Sealed.String]: the values are put one by one.
+func (s Sealed) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
 type serverDocument struct {
 	Schema      int           `json:"schema"`
 	Generation  uint64        `json:"generation"`
 	Authority   string        `json:"authority"`
 	CA          string        `json:"ca"`
 	Certificate string        `json:"certificate"`
-	Key         string        `json:"key"`
-	TLSCryptV2  string        `json:"tls_crypt_v2"`
+	Key         revealed      `json:"key"`
+	TLSCryptV2  revealed      `json:"tls_crypt_v2"`
 	Probe       probeDocument `json:"probe"`
 }
 
-type probeDocument struct {
-	Certificate string `json:"certificate"`
-	Key         string `json:"key"`
-	TLSCryptV2  string `json:"tls_crypt_v2"`
+// LogValue keeps the keys out of logs in JSON, which would marshal them.
+func (d serverDocument) LogValue() slog.Value {
+	return slog.StringValue(fmt.Sprintf("server secret of %q, generation %d", d.Authority, d.Generation))
 }
+
+type probeDocument struct {
+	Certificate string   `json:"certificate"`
+	Key         revealed `json:"key"`
+	TLSCryptV2  revealed `json:"tls_crypt_v2"`
+}
+
+// LogValue is as that of [serverDocument].
+func (d probeDocument) LogValue() slog.Value { return slog.StringValue("probe of a server secret") }
 
 type headDocument struct {
 	Schema       int             `json:"schema"`
@@ -101,12 +125,12 @@ func seal(server Server, access Access, prefix string, generation uint64) (Seale
 		Authority:   server.Authority,
 		CA:          string(CertificatesPEM(server.CA...)),
 		Certificate: string(CertificatesPEM(server.Certificate)),
-		Key:         string(server.Key.Reveal()),
-		TLSCryptV2:  string(server.TLSCryptV2.Reveal()),
+		Key:         revealed{server.Key},
+		TLSCryptV2:  revealed{server.TLSCryptV2},
 		Probe: probeDocument{
 			Certificate: string(CertificatesPEM(server.Probe.Certificate)),
-			Key:         string(server.Probe.Key.Reveal()),
-			TLSCryptV2:  string(server.Probe.TLSCryptV2.Reveal()),
+			Key:         revealed{server.Probe.Key},
+			TLSCryptV2:  revealed{server.Probe.TLSCryptV2},
 		},
 	}); err != nil {
 		return Sealed{}, fmt.Errorf("writing the server secret: %w", err)

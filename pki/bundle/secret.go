@@ -6,7 +6,6 @@ package bundle
 import (
 	"bytes"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -42,11 +41,6 @@ func (s Secret) Reveal() []byte {
 // IsZero tells whether there are no bytes.
 func (s Secret) IsZero() bool { return len(s.Reveal()) == 0 }
 
-// Equal compares in constant time.
-func (s Secret) Equal(other Secret) bool {
-	return subtle.ConstantTimeCompare(s.Reveal(), other.Reveal()) == 1
-}
-
 // String returns a fingerprint. Twelve hex digits tell two keys apart and
 // fit a line.
 func (s Secret) String() string {
@@ -72,3 +66,9 @@ func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) 
 
 // MarshalText gives the fingerprint.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// revealed is a Secret that encoding/json writes as it is, for the one
+// document whose purpose that is. Everything else prints the fingerprint.
+type revealed struct{ Secret }
+
+func (r revealed) MarshalJSON() ([]byte, error) { return encode(string(r.Reveal())) }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"slices"
 	"strconv"
@@ -36,6 +37,12 @@ type object struct {
 	path   string
 	fields map[string]json.RawMessage
 }
+
+// Format prints where the object is, never what is in it: it may be keys.
+func (o object) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, orDocument(o.path)) }
+
+// LogValue is as [object.Format].
+func (o object) LogValue() slog.Value { return slog.StringValue(orDocument(o.path)) }
 
 // readDocument reads a whole document: one object of known fields, nothing
 // after it.
