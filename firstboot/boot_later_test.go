@@ -4,10 +4,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -127,6 +129,40 @@ func TestBootReopened(t *testing.T) {
 	r := g.boot()
 	g.want(r, Ready, "")
 	if diff := cmp.Diff([]string{"sgr-again"}, r.SSH.Revoked); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestBootDeadline: what ends the run does not take the way back with it.
+func TestBootDeadline(t *testing.T) {
+	g := newGateway(t, vpnDocument)
+	g.want(g.boot(), Ready, "")
+	g.machine.reboot(t)
+	g.systemd.states[openvpnUnit] = "inactive"
+	g.cloud.launch(vpnDocument + "ssh: tunnel\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	g.proving = func() error {
+		if ctx.Err() == nil {
+			cancel()
+			return errors.New("the time is over")
+		}
+		return nil
+	}
+	g.want(g.bootIn(ctx), Degraded, "the time is over")
+	if g.systemd.states[openvpnUnit] != "active" || g.proofs != 3 {
+		t.Errorf("it is %s after %d proofs", g.systemd.states[openvpnUnit], g.proofs)
+	}
+}
+
+// TestBootQueued: a start that waits for another unit is not left to happen.
+func TestBootQueued(t *testing.T) {
+	g := newGateway(t, vpnDocument)
+	g.systemd.fails[openvpnUnit] = ""
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	g.want(g.bootIn(ctx), Refused, "systemd has not finished")
+	if diff := cmp.Diff([]string{"reload " + filterUnit, "restart " + openvpnUnit, "stop " + openvpnUnit}, g.systemd.taken()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -28,6 +28,7 @@ type gateway struct {
 	console bytes.Buffer
 	log     bytes.Buffer
 	prove   error // what the next proofs say
+	proving func() error
 	proofs  int
 }
 
@@ -45,6 +46,12 @@ func newGateway(t *testing.T, document string) *gateway {
 // boot runs the program; the clock of the secret is the real one.
 func (g *gateway) boot() Result {
 	g.t.Helper()
+	return g.bootIn(g.t.Context())
+}
+
+// bootIn runs the program in a context that a test may end.
+func (g *gateway) bootIn(ctx context.Context) Result {
+	g.t.Helper()
 	service := newMetadata(g.cloud.server.URL)
 	b := boot{
 		log:       slog.New(slog.NewTextHandler(&g.log, nil)),
@@ -53,17 +60,20 @@ func (g *gateway) boot() Result {
 		placement: g.machine.placement,
 		metadata:  service,
 		services:  regional(service, g.cloud.server.URL),
-		systemd:   func(context.Context) (units, func(), error) { return g.systemd, func() {}, nil },
+		systemd:   g.systemd.dial,
 		clear:     func() {},
 		prove: func(context.Context, string, account) error {
 			g.proofs++
+			if g.proving != nil {
+				return g.proving()
+			}
 			return g.prove
 		},
 		lastWords: noWords,
 		now:       time.Now,
 		version:   "1.2.3",
 	}
-	r := b.run(g.t.Context())
+	r := b.run(ctx)
 	// The marker says the same as the run.
 	kept, err := readResult(g.machine.layout.result())
 	if err != nil {
@@ -92,6 +102,9 @@ func (g *gateway) check(r Result) {
 	}
 	if !slices.ContainsFunc(g.cloud.rules, func(r Rule) bool { return r.ID == "sgr-0udp" }) && g.cloud.asked("ec2 Revoke") > 0 {
 		g.t.Error("the daemon's ingress was revoked")
+	}
+	if g.systemd.queued[openvpnUnit] {
+		g.t.Error("a start of the daemon is left queued")
 	}
 	for name := range tree(g.t, g.machine.layout.state()) {
 		if strings.Contains(name, tempPrefix) {

@@ -126,7 +126,8 @@ func regional(service *imds.Client, endpoint string) func(string) services {
 }
 
 // dialSystemd connects to systemd itself, not through the message bus, which
-// may not be up yet and could not be asked for more.
+// may not be up yet and could not be asked for more. The connection is closed
+// when ctx ends.
 func dialSystemd(ctx context.Context) (units, func(), error) {
 	connection, err := dbus.NewSystemdConnectionContext(ctx)
 	if err != nil {

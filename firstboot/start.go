@@ -145,11 +145,10 @@ func (s starter) serving(ctx context.Context) error {
 }
 
 // stopOpenVPN makes sure that the daemon does not run, and that systemd does
-// not start it again.
+// not start it again. A unit whose start is queued (it waits for the network)
+// is as inactive as one that nobody wants: the stop, which replaces the start,
+// is asked for whatever the state.
 func stopOpenVPN(ctx context.Context, systemd units) error {
-	if _, state, err := isActive(ctx, systemd, openvpnUnit); err == nil && state == "inactive" {
-		return nil
-	}
 	return runJob(ctx, "stopping", systemd.StopUnitContext, openvpnUnit)
 }
 

@@ -23,15 +23,33 @@ type fakeUnits struct {
 	mu     sync.Mutex
 	states map[string]string
 	jobs   []string          // "restart openvpn-server@vpn.service"
-	fails  map[string]string // unit: the job's result instead of "done"; "" never ends
+	fails  map[string]string // unit: the job's result instead of "done"; "" stays queued
+	queued map[string]bool   // unit: a start is queued, which only a stop ends
 	after  map[string]string // unit: the state after a done job instead of active
 	mute   bool              // the daemon never says that it serves
+	alive  context.Context   // what it was dialled with; it hangs up when that ends
+}
+
+// dial is what boot calls. godbus closes a connection whose context ends.
+func (f *fakeUnits) dial(ctx context.Context) (units, func(), error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.alive = ctx
+	return f, func() {}, ctx.Err()
+}
+
+func (f *fakeUnits) hungUp() error {
+	if f.alive != nil && f.alive.Err() != nil {
+		return godbus.ErrClosed
+	}
+	return nil
 }
 
 func newUnits() *fakeUnits {
 	return &fakeUnits{
 		states: map[string]string{filterUnit: "active", openvpnUnit: "inactive"},
 		fails:  map[string]string{},
+		queued: map[string]bool{},
 		after:  map[string]string{},
 	}
 }
@@ -39,14 +57,21 @@ func newUnits() *fakeUnits {
 func (f *fakeUnits) job(verb, unit, state string, result chan<- string) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.hungUp(); err != nil {
+		return 0, err
+	}
 	f.jobs = append(f.jobs, verb+" "+unit)
 	if how, ok := f.fails[unit]; ok && verb != "stop" {
-		f.states[unit] = "failed"
-		if how != "" {
-			result <- how
+		if how == "" {
+			// As systemd shows a job that waits for another unit.
+			f.states[unit], f.queued[unit] = "inactive", true
+			return 1, nil
 		}
+		f.states[unit] = "failed"
+		result <- how
 		return 1, nil
 	}
+	delete(f.queued, unit)
 	if other, ok := f.after[unit]; ok && verb != "stop" {
 		state = other
 	}
@@ -74,6 +99,9 @@ func (f *fakeUnits) StopUnitContext(_ context.Context, name, _ string, result ch
 func (f *fakeUnits) GetUnitPropertyContext(_ context.Context, unit, property string) (*dbus.Property, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.hungUp(); err != nil {
+		return nil, err
+	}
 	if property != "ActiveState" {
 		return nil, errors.New("not known")
 	}
@@ -83,6 +111,9 @@ func (f *fakeUnits) GetUnitPropertyContext(_ context.Context, unit, property str
 func (f *fakeUnits) GetUnitTypePropertyContext(_ context.Context, unit, unitType, property string) (*dbus.Property, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.hungUp(); err != nil {
+		return nil, err
+	}
 	if unit != openvpnUnit || unitType != "Service" || property != "StatusText" {
 		return nil, errors.New("not known")
 	}
