@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -71,6 +73,38 @@ func Down(ctx context.Context, name string, log *slog.Logger) error {
 		_ = os.Remove(filepath.Dir(dir)) // when it was the last lab
 	}
 	return nil
+}
+
+// Names lists the labs of which anything is on this machine: running, or left
+// behind.
+func Names() ([]string, error) {
+	seen := map[string]bool{}
+	for dir, nameOf := range map[string]func(string) string{
+		runRoot:   func(entry string) string { return entry },
+		diskRoot:  func(entry string) string { return entry },
+		netnsRoot: labOfNamespace,
+	} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("looking for labs: %w", err)
+		}
+		for _, e := range entries {
+			if name := nameOf(e.Name()); checkLabName(name) == nil {
+				seen[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(seen)), nil
+}
+
+// labOfNamespace is the inverse of [namespaceName]; "" when it is no lab's.
+func labOfNamespace(ns string) string {
+	rest, ours := strings.CutPrefix(ns, "vpnami-")
+	name, _, whole := strings.Cut(rest, "-") // no lab's name has a dash
+	if !ours || !whole {
+		return ""
+	}
+	return name
 }
 
 // killAll kills every process of the lab: those in one of its network

@@ -90,6 +90,9 @@ func TestNothingIsLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if names, err := Names(); err != nil || slices.Contains(names, name) {
+			t.Errorf("the labs of this machine are %q, %v; want %q no longer", names, err, name)
+		}
 		if diff := cmp.Diff(before, hostFootprint(t)); diff != "" {
 			t.Errorf("left behind (-before +after):\n%s", diff)
 		}
@@ -100,6 +103,9 @@ func TestNothingIsLeft(t *testing.T) {
 		during := hostFootprint(t)
 		if len(during.Namespaces) == 0 || len(during.Folders) == 0 || len(during.Processes) == 0 {
 			t.Errorf("the check sees nothing of a running lab: %+v", during)
+		}
+		if names, err := Names(); err != nil || !slices.Contains(names, name) {
+			t.Errorf("the labs of this machine are %q, %v; want %q among them", names, err, name)
 		}
 		if diff := cmp.Diff(before.Links, during.Links); diff != "" {
 			t.Errorf("the lab has devices in the host's own namespace:\n%s", diff)
@@ -187,6 +193,31 @@ func killAgent(t *testing.T, name string) {
 	t.Fatal("there is no agent to kill")
 }
 
+// ownTun fails when the container has this machine's own TUN node: what is done
+// to its mode inside would be done to this machine's.
+func ownTun(t *testing.T, i *Instance) {
+	t.Helper()
+	leader, err := waitLeader(t.Context(), i.Namespace())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := filepath.Join("/proc", strconv.Itoa(leader), "root", tunNode)
+	if err := checkTun(inside); err != nil {
+		t.Error(err)
+	}
+	here, err := os.Stat(tunNode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := os.Stat(inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.SameFile(here, there) {
+		t.Errorf("%s has this machine's own %s", i.Name(), tunNode)
+	}
+}
+
 func waitConsole(ctx context.Context, t *testing.T, i *Instance, text string) {
 	t.Helper()
 	for {
@@ -216,6 +247,7 @@ func TestMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitConsole(ctx, t, o.vpn, "init: up")
+	ownTun(t, o.vpn)
 	if err := o.vpn.Reboot(ctx); err != nil {
 		t.Fatal(err)
 	}

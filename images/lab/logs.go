@@ -7,15 +7,44 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 )
 
+// CollectLogs is [Lab.CollectLogs] for the lab of that name, which may have
+// come up in part only: then it is the logs of those parts. A lab that made
+// none leaves the folder alone.
+func CollectLogs(ctx context.Context, name, dir string, log *slog.Logger) error {
+	l, err := Open(ctx, name, log)
+	if err == nil {
+		return l.CollectLogs(ctx, dir)
+	}
+	if err := checkLabName(name); err != nil {
+		return fmt.Errorf("collecting logs: %w", err)
+	}
+	return collectLogs(logDir(name), dir)
+}
+
+// collectLogs copies the logs alone.
+func collectLogs(from, dir string) error {
+	if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // for the user who ran sudo
+		return fmt.Errorf("collecting logs: %w", err)
+	}
+	if err := copyLogs(from, dir); err != nil {
+		return fmt.Errorf("collecting logs: %w", err)
+	}
+	return nil
+}
+
 // CollectLogs copies the log of every station into a folder, with what the
 // instances and the fabric can still say: journals, results, rules. It takes
 // what it can get, and tells what it could not. Keys and secrets are in none
-// of them.
+// of them. The folder is made if need be; what else is in it stays.
 func (l *Lab) CollectLogs(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // for the user who ran sudo
 		return fmt.Errorf("collecting logs: %w", err)

@@ -125,7 +125,7 @@ func (o Options) complete() (Options, error) {
 	for _, p := range programs {
 		found, err := exec.LookPath(*p)
 		if err != nil {
-			return o, fmt.Errorf("looking for program %q (run `make tools`): %w", *p, err)
+			return o, fmt.Errorf("looking for program %q (run `make build`): %w", *p, err)
 		}
 		if *p, err = filepath.Abs(found); err != nil {
 			return o, err
@@ -146,11 +146,14 @@ func (o Options) complete() (Options, error) {
 	}
 	for _, p := range needs {
 		if _, err := exec.LookPath(p); err != nil {
-			return o, fmt.Errorf("looking for program %q (run `scripts/install-packages`): %w", p, err)
+			return o, fmt.Errorf("looking for program %q (run `scripts/packages lab`): %w", p, err)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(o.Image, file)); err != nil {
 		return o, fmt.Errorf("looking for the image (bake it first: `make image`): %w", err)
+	}
+	if err := checkTun(tunNode); err != nil {
+		return o, err
 	}
 	return o, checkHosts(o.Hosts)
 }

@@ -57,6 +57,10 @@ func (c containers) mount(s station) error {
 	return nil
 }
 
+// command lets systemd-nspawn make the container's /dev/net/tun, a node of its
+// own (nspawn.c, copy_devnodes), and binds none: systemd inside sets the mode
+// that OpenVPN's own user needs (tmpfiles.d/static-nodes-permissions.conf),
+// and on a bound node that would change this machine's.
 func (c containers) command(s station) (*exec.Cmd, error) {
 	uuid, err := hypervisorFile(s)
 	if err != nil {
@@ -68,7 +72,7 @@ func (c containers) command(s station) (*exec.Cmd, error) {
 	}
 	line := joinCgroups(cgroups, "systemd-nspawn",
 		"--quiet", "--directory="+mountPoint(s), "--machine="+machineName(s), "--hostname="+s.hostname,
-		"--boot", "--register=no", "--keep-unit", "--bind=/dev/net/tun", "--bind-ro="+uuid+":/sys/hypervisor/uuid",
+		"--boot", "--register=no", "--keep-unit", "--bind-ro="+uuid+":/sys/hypervisor/uuid",
 		"--capability=CAP_NET_ADMIN,CAP_NET_RAW",
 		"--console=read-only", "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
 		"systemd.setenv=AWS_ENDPOINT_URL="+s.endpoint)

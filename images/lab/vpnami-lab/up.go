@@ -4,8 +4,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -59,15 +62,42 @@ func upCommand(f *flags) *cobra.Command {
 }
 
 func downCommand(f *flags) *cobra.Command {
-	return &cobra.Command{
-		Use:   "down",
-		Short: "remove everything of the lab",
-		Args:  cobra.NoArgs,
+	var all bool
+	cmd := &cobra.Command{
+		Use:     "down",
+		Short:   "remove everything of the lab",
+		Example: "  vpnami-lab down\n  vpnami-lab down --all",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if all && cmd.Flags().Changed("name") {
+				return errors.New("taking labs down: --all and --name exclude each other")
+			}
 			if os.Geteuid() != 0 {
 				return errors.New("taking the lab down: it needs root; run it with sudo")
+			}
+			if all {
+				return downAll(cmd.Context(), cmd.OutOrStdout(), f.logger())
 			}
 			return lab.Down(cmd.Context(), f.name, f.logger())
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "every lab on this machine, also what a killed one left")
+	return cmd
+}
+
+func downAll(ctx context.Context, w io.Writer, log *slog.Logger) error {
+	names, err := lab.Names()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		// One that resists must not keep the others.
+		if err := lab.Down(ctx, name, log); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		fmt.Fprintf(w, "lab %s is taken down\n", name)
+	}
+	return errors.Join(errs...)
 }
