@@ -4,11 +4,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"slices"
 	"strings"
@@ -27,7 +27,8 @@ func isMarkedDeleted(err error) bool {
 type change struct {
 	id     string
 	what   string
-	data   []byte
+	data   bundle.Secret
+	size   int
 	binary bool
 	exists bool
 }
@@ -48,7 +49,16 @@ type remote struct {
 }
 
 // empty tells that nothing was ever published there.
-func (r remote) empty() bool { return len(r.server.value) == 0 && len(r.head.value) == 0 }
+func (r remote) empty() bool { return r.server.value.IsZero() && r.head.value.IsZero() }
+
+// arns is how the shards are found from everywhere.
+func (r remote) arns() []string {
+	var ids []string
+	for _, shard := range r.shards {
+		ids = append(ids, shard.arn)
+	}
+	return ids
+}
 
 // generation is the highest one seen.
 func (r remote) generation() uint64 { return max(r.opened.Generation, r.headed.Generation) }
@@ -63,8 +73,8 @@ func readRemote(ctx context.Context, v vault, prefix string) (remote, error) {
 	if r.head, err = v.get(ctx, bundle.AccessID(prefix)); err != nil {
 		return remote{}, err
 	}
-	r.opened, r.openedErr = bundle.OpenServer(r.server.value)
-	r.headed, r.headedErr = bundle.OpenHead(r.head.value)
+	r.opened, r.openedErr = bundle.OpenServer(r.server.value.Reveal())
+	r.headed, r.headedErr = bundle.OpenHead(r.head.value.Reveal())
 	var values [][]byte
 	for i := range r.headed.Shards {
 		shard, err := v.get(ctx, bundle.ShardID(prefix, i))
@@ -72,7 +82,7 @@ func readRemote(ctx context.Context, v vault, prefix string) (remote, error) {
 			return remote{}, err
 		}
 		r.shards = append(r.shards, shard)
-		values = append(values, shard.value)
+		values = append(values, shard.value.Reveal())
 	}
 	if r.accessErr = r.headedErr; r.accessErr == nil {
 		r.access, r.accessErr = bundle.OpenAccess(r.headed, values)
@@ -86,9 +96,19 @@ type publication struct {
 	generation uint64
 	sealed     bundle.Sealed
 	changes    []change // in the order of writing, the head last
+	arns       []string // of the shards, as far as they are known
 	warnings   []bundle.Warning
 	lines      []string // what changes, in words
+	removed    []string // people who are let in now and would not be
 }
+
+// Format keeps the keys out of whatever is printed.
+func (p publication) Format(state fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(state, "publication %q, generation %d", p.prefix, p.generation)
+}
+
+// LogValue is as [publication.Format].
+func (p publication) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(p)) }
 
 // plan makes the publish. It is pure: everything is read before, everything is
 // written after.
@@ -101,30 +121,41 @@ func plan(server bundle.Server, access bundle.Access, prefix string, there remot
 	if there.openedErr == nil && there.opened.Generation <= base {
 		kept := server
 		kept.Generation = there.opened.Generation
-		if sealed, err := bundle.Seal(kept, access, prefix, max(base, 1)); err == nil && bytes.Equal(sealed.Server, there.server.value) {
+		if sealed, err := bundle.Seal(kept, access, prefix, max(base, 1)); err == nil && there.server.holds(sealed.Server) {
 			server = kept
 		}
 	}
 	// The whole may be what is there already.
 	if there.headedErr == nil && there.headed.Generation >= server.Generation {
-		sealed, err := bundle.Seal(server, access, prefix, there.headed.Generation)
+		sealed, err := sealFor(server, access, prefix, there.headed.Generation, there.arns())
 		if err != nil {
 			return publication{}, err
 		}
-		if bytes.Equal(sealed.Server, there.server.value) && bytes.Equal(sealed.Head, there.head.value) && there.accessErr == nil {
+		if there.server.holds(sealed.Server) && there.head.holds(sealed.Head) && there.accessErr == nil {
 			p.generation = there.headed.Generation
 		}
 	}
 	var err error
-	if p.sealed, err = bundle.Seal(server, access, prefix, p.generation); err != nil {
+	p.arns = there.arns()
+	if p.sealed, err = sealFor(server, access, prefix, p.generation, p.arns); err != nil {
 		return publication{}, err
 	}
 	// The very same validation as the gateway's.
 	if _, p.warnings, err = bundle.Open(p.sealed.Server, p.sealed.Head, p.sealed.Shards, now); err != nil {
 		return publication{}, fmt.Errorf("the gateway would refuse this: %w", err)
 	}
-	p.lines = describe(server, access, there)
+	p.lines, p.removed = describe(server, access, there)
 	return p, nil
+}
+
+// sealFor names the shards by the ARNs that are known: a gateway in another
+// account would look for a plain name in its own.
+func sealFor(server bundle.Server, access bundle.Access, prefix string, generation uint64, arns []string) (bundle.Sealed, error) {
+	sealed, err := bundle.Seal(server, access, prefix, generation)
+	if err != nil {
+		return bundle.Sealed{}, err
+	}
+	return sealed.WithShards(arns)
 }
 
 // compare finds what is to be written. It also looks at the secrets of shards
@@ -138,26 +169,32 @@ func (p *publication) compare(ctx context.Context, v vault, there remote) error 
 		}
 		there.shards = append(there.shards, shard)
 	}
+	p.arns = there.arns()
+	var err error
+	if p.sealed, err = p.sealed.WithShards(p.arns); err != nil {
+		return err
+	}
 	p.changes = differing(p.sealed, p.prefix, there)
 	return nil
 }
 
 func differing(sealed bundle.Sealed, prefix string, there remote) []change {
 	var changes []change
-	add := func(c change, now stored) {
-		if c.exists = now.exists; !bytes.Equal(c.data, now.value) {
+	add := func(c change, data []byte, now stored) {
+		if !now.holds(data) {
+			c.data, c.size, c.exists = bundle.NewSecret(data), len(data), now.exists
 			changes = append(changes, c)
 		}
 	}
-	add(change{id: bundle.ServerID(prefix), what: "the gateway's certificate and keys", data: sealed.Server}, there.server)
+	add(change{id: bundle.ServerID(prefix), what: "the gateway's certificate and keys"}, sealed.Server, there.server)
 	for i, data := range sealed.Shards {
 		var now stored
 		if i < len(there.shards) {
 			now = there.shards[i]
 		}
-		add(change{id: bundle.ShardID(prefix, i), what: "revocations and roster", data: data, binary: true}, now)
+		add(change{id: bundle.ShardID(prefix, i), what: "revocations and roster", binary: true}, data, now)
 	}
-	add(change{id: bundle.AccessID(prefix), what: "what belongs together", data: sealed.Head}, there.head)
+	add(change{id: bundle.AccessID(prefix), what: "what belongs together"}, sealed.Head, there.head)
 	return changes
 }
 
@@ -169,7 +206,7 @@ func checkReplace(server bundle.Server, access bundle.Access, prefix string, the
 		return nil
 	}
 	if there.openedErr != nil {
-		if len(there.server.value) == 0 {
+		if there.server.value.IsZero() {
 			return nil // a publish broke off before its first secret
 		}
 		return fmt.Errorf("publishing under %q: what is there now is none of vpnami's (%w)"+replace, prefix, there.openedErr)
@@ -190,9 +227,25 @@ func checkReplace(server bundle.Server, access bundle.Access, prefix string, the
 	return nil
 }
 
-// describe says in words what the publish changes.
-func describe(server bundle.Server, access bundle.Access, there remote) []string {
-	var lines []string
+// checkCopy refuses a publish over that of a newer copy of the folder. The
+// number of the CRL does not tell those who were added since.
+func (p publication) checkCopy(there remote, last uint64) error {
+	if len(p.changes) == 0 || there.generation() <= last {
+		return nil
+	}
+	loses := "would undo what it changed"
+	switch {
+	case len(p.removed) > 0:
+		loses = "would remove " + some(p.removed)
+	case there.accessErr != nil:
+		loses = "might remove people (what is there cannot be read)"
+	}
+	return fmt.Errorf("publishing under %q: generation %d is there, and this folder last published %d: another copy of it has published since, and this one %s: publish from that copy; if this one is meant, say --replace",
+		p.prefix, there.generation(), last, loses)
+}
+
+// describe says in words what the publish changes, and whom it removes.
+func describe(server bundle.Server, access bundle.Access, there remote) (lines, removed []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	switch {
 	case there.openedErr != nil:
@@ -204,13 +257,13 @@ func describe(server bundle.Server, access bundle.Access, there remote) []string
 	}
 	if there.accessErr != nil && !there.empty() {
 		say("repair   what is there is not whole (%v): it is written anew", there.accessErr)
-		return lines
+		return lines, nil
 	}
 	before := map[string]bundle.Person{}
 	for _, p := range there.access.Roster {
 		before[p.Name] = p
 	}
-	var added, changed, removed []string
+	var added, changed []string
 	for _, p := range access.Roster {
 		old, known := before[p.Name]
 		switch {
@@ -240,7 +293,7 @@ func describe(server bundle.Server, access bundle.Access, there remote) []string
 	if there.access.CRL != nil && there.access.CRL.Number.Cmp(list.Number) != 0 {
 		say("CRL      number %s, until %s", list.Number, day(list.NextUpdate))
 	}
-	return lines
+	return lines, removed
 }
 
 func samePerson(a, b bundle.Person) bool {
@@ -258,14 +311,28 @@ func some(names []string) string {
 }
 
 // write puts the changes in order: server, shards, and the head last, which
-// alone makes the rest count.
-func (p publication) write(ctx context.Context, v vault, progress func(change)) error {
+// alone makes the rest count. What it makes has an ARN only then; the head is
+// completed with those.
+func (p *publication) write(ctx context.Context, v vault, progress func(change)) error {
 	for i, c := range p.changes {
-		if err := v.put(ctx, c); err != nil {
+		if c.id == bundle.AccessID(p.prefix) {
+			var err error
+			if p.sealed, err = p.sealed.WithShards(p.arns); err != nil {
+				return err
+			}
+			c.data, c.size = bundle.NewSecret(p.sealed.Head), len(p.sealed.Head)
+		}
+		arn, err := v.put(ctx, c)
+		if err != nil {
 			if i > 0 {
 				return fmt.Errorf("%w; %d of %s were written: running gateways keep what they have, publish again", err, i, plural(len(p.changes), "secret", "secrets"))
 			}
 			return err
+		}
+		for n := range p.sealed.Shards {
+			if c.id == bundle.ShardID(p.prefix, n) {
+				p.arns[n] = arn
+			}
 		}
 		progress(c)
 	}
@@ -281,7 +348,15 @@ func (p publication) verify(ctx context.Context, v vault, now time.Time) error {
 	if other := differing(p.sealed, p.prefix, there); len(other) > 0 {
 		return fmt.Errorf("reading back secret %q: it is not what was written: is somebody else publishing? publish again", other[0].id)
 	}
-	if _, _, err := bundle.Open(there.server.value, there.head.value, p.sealed.Shards, now); err != nil {
+	var shards [][]byte
+	for _, shard := range there.headed.Shards { // by the ids of the head, as the gateway does
+		found, err := v.get(ctx, shard.ID)
+		if err != nil {
+			return fmt.Errorf("reading back: %w", err)
+		}
+		shards = append(shards, found.value.Reveal())
+	}
+	if _, _, err := bundle.Open(there.server.value.Reveal(), there.head.value.Reveal(), shards, now); err != nil {
 		return fmt.Errorf("reading back: %w", err)
 	}
 	return errors.Join(there.openedErr, there.headedErr, there.accessErr)

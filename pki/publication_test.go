@@ -6,8 +6,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"slices"
 	"strings"
@@ -34,6 +36,20 @@ type shelf struct {
 	err    error
 }
 
+// arnOf is as AWS makes them, in another account than anybody's own.
+func arnOf(name string) string {
+	return "arn:aws:secretsmanager:ap-northeast-1:210987654321:secret:" + name + "-AbCdEf"
+}
+
+// nameOf takes a name or an ARN.
+func nameOf(id *string) string {
+	name, isARN := strings.CutPrefix(aws.ToString(id), strings.TrimSuffix(arnOf(""), "-AbCdEf"))
+	if isARN {
+		name = strings.TrimSuffix(name, "-AbCdEf")
+	}
+	return name
+}
+
 func (s *shelf) check(verb, id string) error {
 	if s.fail == verb+" "+id {
 		return s.err
@@ -42,7 +58,7 @@ func (s *shelf) check(verb, id string) error {
 }
 
 func (s *shelf) GetSecretValue(_ context.Context, in *secretsmanager.GetSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error) {
-	id := aws.ToString(in.SecretId)
+	id := nameOf(in.SecretId)
 	if err := s.check("get", id); err != nil {
 		return nil, err
 	}
@@ -50,24 +66,24 @@ func (s *shelf) GetSecretValue(_ context.Context, in *secretsmanager.GetSecretVa
 		return nil, errors.New("the stage was not asked for by name")
 	}
 	if value, ok := s.values[id]; ok && value != nil {
-		return &secretsmanager.GetSecretValueOutput{SecretBinary: value}, nil
+		return &secretsmanager.GetSecretValueOutput{SecretBinary: value, ARN: aws.String(arnOf(id))}, nil
 	}
 	return nil, &types.ResourceNotFoundException{}
 }
 
 func (s *shelf) DescribeSecret(_ context.Context, in *secretsmanager.DescribeSecretInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error) {
 	if _, ok := s.values[aws.ToString(in.SecretId)]; ok {
-		return &secretsmanager.DescribeSecretOutput{}, nil
+		return &secretsmanager.DescribeSecretOutput{ARN: aws.String(arnOf(aws.ToString(in.SecretId)))}, nil
 	}
 	return nil, &types.ResourceNotFoundException{}
 }
 
 func (s *shelf) CreateSecret(_ context.Context, in *secretsmanager.CreateSecretInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.CreateSecretOutput, error) {
-	return &secretsmanager.CreateSecretOutput{}, s.store("create", aws.ToString(in.Name), in.SecretString, in.SecretBinary)
+	return &secretsmanager.CreateSecretOutput{ARN: aws.String(arnOf(aws.ToString(in.Name)))}, s.store("create", aws.ToString(in.Name), in.SecretString, in.SecretBinary)
 }
 
 func (s *shelf) PutSecretValue(_ context.Context, in *secretsmanager.PutSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error) {
-	return &secretsmanager.PutSecretValueOutput{}, s.store("put", aws.ToString(in.SecretId), in.SecretString, in.SecretBinary)
+	return &secretsmanager.PutSecretValueOutput{ARN: aws.String(arnOf(aws.ToString(in.SecretId)))}, s.store("put", aws.ToString(in.SecretId), in.SecretString, in.SecretBinary)
 }
 
 func (s *shelf) store(verb, id string, text *string, binary []byte) error {
@@ -101,6 +117,9 @@ func publishTo(s *shelf, server bundle.Server, access bundle.Access, last uint64
 	if err := p.compare(ctx, v, there); err != nil {
 		return publication{}, err
 	}
+	if err := p.checkCopy(there, last); err != nil {
+		return publication{}, err
+	}
 	if err := p.write(ctx, v, func(change) {}); err != nil {
 		return p, err
 	}
@@ -131,7 +150,7 @@ func TestPublishInOrder(t *testing.T) {
 	for i := range serials {
 		serials[i] = new(big.Int).Exp(big.NewInt(int64(i)+3), big.NewInt(11), nil)
 	}
-	p, err := publishTo(s, server, bundle.Access{CRL: a.CRL(2, serials...), Roster: people(1)}, 0)
+	p, err := publishTo(s, server, bundle.Access{CRL: a.CRL(2, serials...), Roster: people(1)}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +206,7 @@ func TestPublishRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.fail, s.err = c.fail, c.err
-			_, err := publishTo(s, c.server, bundle.Access{CRL: a.CRL(c.list)}, 0)
+			_, err := publishTo(s, c.server, bundle.Access{CRL: a.CRL(c.list)}, 1)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v\nwant %q", err, c.want)
 			}
@@ -211,8 +230,118 @@ func TestPublishIsReadBack(t *testing.T) {
 
 func TestVaultKeepsTheLimit(t *testing.T) {
 	s := &shelf{values: map[string][]byte{}}
-	err := vault{api: s}.put(context.Background(), change{id: "vpn/x", data: make([]byte, bundle.MaxSecretBytes+1), binary: true})
+	_, err := vault{api: s}.put(context.Background(), change{id: "vpn/x", data: bundle.NewSecret(make([]byte, bundle.MaxSecretBytes+1)), binary: true})
 	if err == nil || len(s.writes) != 0 {
 		t.Errorf("%v, writes %v", err, s.writes)
+	}
+}
+
+// TestPublishFromAnOldCopy has two copies of a folder, with the same CRL: what
+// one added, the other must not take away in silence.
+func TestPublishFromAnOldCopy(t *testing.T) {
+	a := bundletest.New(t, testNow)
+	server, list := a.Server(), a.CRL(1)
+	s := &shelf{values: map[string][]byte{}}
+	for i, n := range []int{2, 4} {
+		if _, err := publishTo(s, server, bundle.Access{CRL: list, Roster: people(n)}, uint64(i)); err != nil { //nolint:gosec // small
+			t.Fatal(err)
+		}
+	}
+	before := slices.Clone(s.writes)
+	for n, want := range map[int]string{
+		2: "publishing under \"vpn\": generation 2 is there, and this folder last published 1: another copy of it has published since, and this one would remove person-2, person-3: publish from that copy; if this one is meant, say --replace",
+		5: "this one would undo what it changed",
+	} {
+		if _, err := publishTo(s, server, bundle.Access{CRL: list, Roster: people(n)}, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d people: error %v\nwant %q", n, err, want)
+		}
+	}
+	if _, err := publishTo(s, server, bundle.Access{CRL: list, Roster: people(4)}, 1); err != nil {
+		t.Errorf("what is there already: %v", err)
+	}
+	if diff := cmp.Diff(before, s.writes); diff != "" {
+		t.Errorf("something was written: %s", diff)
+	}
+	s.values["vpn/access/000"] = []byte("x")
+	if _, err := publishTo(s, server, bundle.Access{CRL: list, Roster: people(2)}, 1); err == nil || !strings.Contains(err.Error(), "might remove people") {
+		t.Errorf("what is there cannot be read: %v", err)
+	}
+}
+
+// TestHeadNamesShardsByARN, with which a gateway of another account finds them.
+func TestHeadNamesShardsByARN(t *testing.T) {
+	a := bundletest.New(t, testNow)
+	server := a.Server()
+	// One made by Terraform without a value, none, and one that is written anew.
+	for name, values := range map[string]map[string][]byte{
+		"containers": {"vpn/server": nil, "vpn/access": nil, "vpn/access/000": nil},
+		"nothing":    {},
+	} {
+		s := &shelf{values: values}
+		for generation := range uint64(3) {
+			if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(1), Roster: people(int(generation))}, generation); err != nil { //nolint:gosec // small
+				t.Fatalf("%s: %v", name, err)
+			}
+			head, err := bundle.OpenHead(s.values["vpn/access"])
+			if err != nil || len(head.Shards) != 1 || head.Shards[0].ID != arnOf("vpn/access/000") {
+				t.Errorf("%s: %v, %+v", name, err, head)
+			}
+		}
+	}
+	// A head of plain names is put right by the next publish.
+	access := bundle.Access{CRL: a.CRL(1)}
+	sealed, err := bundle.Seal(server, access, "vpn", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shelf{values: map[string][]byte{"vpn/server": sealed.Server, "vpn/access": sealed.Head, "vpn/access/000": sealed.Shards[0]}}
+	if _, err := publishTo(s, server, access, 1); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"put vpn/access"}, s.writes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestPublicationIsNotPrinted, nor what it is made of.
+func TestPublicationIsNotPrinted(t *testing.T) {
+	a := bundletest.New(t, testNow)
+	server := a.Server()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	v := vault{api: &shelf{values: map[string][]byte{}}}
+	p, err := plan(server, bundle.Access{CRL: a.CRL(1)}, "vpn", remote{}, 0, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.compare(ctx, v, remote{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.write(ctx, v, func(change) {}); err != nil {
+		t.Fatal(err)
+	}
+	there, err := readRemote(ctx, v, "vpn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	for _, value := range []any{p, &p, []publication{p}, p.changes, p.changes[0], there, &there, there.server} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+			fmt.Fprintf(&out, verb+"\n", value)
+		}
+		for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+			slog.New(handler).Info("x", "value", value)
+		}
+		raw, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(raw)
+	}
+	const key = "PRIVATE KEY"
+	for _, form := range []string{key, fmt.Sprintf("%x", key), strings.Trim(fmt.Sprint([]byte(key)), "[]"), "0x50, 0x52, 0x49"} {
+		if strings.Contains(out.String(), form) {
+			t.Errorf("%q was printed", form)
+		}
 	}
 }

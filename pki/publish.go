@@ -104,6 +104,11 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err := p.compare(ctx, v, there); err != nil {
 		return err
 	}
+	if !order.replace {
+		if err := p.checkCopy(there, published[order.prefix].Generation); err != nil {
+			return err
+		}
+	}
 	for _, w := range p.warnings {
 		d.warn("%s", w)
 	}
@@ -117,14 +122,14 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	}
 	if order.dryRun {
 		for _, c := range p.changes {
-			d.say("would write %s (%d bytes)", c.id, len(c.data))
+			d.say("would write %s (%d bytes)", c.id, c.size)
 		}
 		return nil
 	}
 	if err := folder.RecordPublish(now, order.prefix, p.generation); err != nil {
 		return err
 	}
-	if err := p.write(ctx, v, func(c change) { d.say("wrote %s (%d bytes)", c.id, len(c.data)) }); err != nil {
+	if err := p.write(ctx, v, func(c change) { d.say("wrote %s (%d bytes)", c.id, c.size) }); err != nil {
 		return err
 	}
 	if err := p.verify(ctx, v, now); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // TestPublish runs the transcripts that publish to a stand-in for AWS. Each
@@ -42,13 +45,15 @@ func TestPublish(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"mode":   checkMode,
 			"secret": func(ts *testscript.TestScript, negated bool, args []string) { secretCommand(ts, client, negated, args) },
 		},
 	})
 }
 
 // secretCommand is "secret get ID FILE", "secret put ID FILE", "secret make ID"
-// (without a value, as Terraform does) and "secret delete ID".
+// (without a value, as Terraform does), "secret delete ID" and "secret open
+// PREFIX", which reads what the gateway reads, by the ids that the head has.
 func secretCommand(ts *testscript.TestScript, client *secretsmanager.Client, negated bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -70,12 +75,52 @@ func secretCommand(ts *testscript.TestScript, client *secretsmanager.Client, neg
 		_, err = client.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String(args[1])})
 	case len(args) == 2 && args[0] == "delete":
 		_, err = client.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: aws.String(args[1])})
+	case len(args) == 2 && args[0] == "open":
+		err = openPublished(ctx, client, args[1])
 	default:
-		ts.Fatalf("usage: secret get ID FILE | put ID FILE | make ID | delete ID")
+		ts.Fatalf("usage: secret open PREFIX | get ID FILE | put ID FILE | make ID | delete ID")
 	}
 	if negated != (err != nil) {
 		ts.Fatalf("secret %v: error %v", args, err)
 	}
+}
+
+func openPublished(ctx context.Context, client *secretsmanager.Client, prefix string) error {
+	read := func(id string) ([]byte, error) {
+		out, err := client.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(id), VersionStage: aws.String(currentStage)})
+		if err != nil {
+			return nil, err
+		}
+		if out.SecretString != nil {
+			return []byte(*out.SecretString), nil
+		}
+		return out.SecretBinary, nil
+	}
+	server, err := read(bundle.ServerID(prefix))
+	if err != nil {
+		return err
+	}
+	rawHead, err := read(bundle.AccessID(prefix))
+	if err != nil {
+		return err
+	}
+	head, err := bundle.OpenHead(rawHead)
+	if err != nil {
+		return err
+	}
+	var shards [][]byte
+	for _, shard := range head.Shards {
+		if !strings.HasPrefix(shard.ID, "arn:aws:secretsmanager:ap-northeast-1:") {
+			return fmt.Errorf("the head names a shard %q, which is no ARN", shard.ID)
+		}
+		data, err := read(shard.ID)
+		if err != nil {
+			return err
+		}
+		shards = append(shards, data)
+	}
+	_, _, err = bundle.Open(server, rawHead, shards, time.Now())
+	return err
 }
 
 // startMoto starts moto_server on a free port and waits until it answers.

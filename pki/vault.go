@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,17 +63,21 @@ func openVault(ctx context.Context, region string) (vault, string, error) {
 // stored is a secret as it is there.
 type stored struct {
 	exists bool // there is a secret of that name, with or without a value
-	value  []byte
+	arn    string
+	value  bundle.Secret
 }
+
+func (s stored) holds(data []byte) bool { return bytes.Equal(s.value.Reveal(), data) }
 
 // get reads a secret; one that is not there is no error.
 func (v vault) get(ctx context.Context, id string) (stored, error) {
 	out, err := v.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(id), VersionStage: aws.String(currentStage)})
 	if err == nil {
+		value := out.SecretBinary
 		if out.SecretString != nil {
-			return stored{exists: true, value: []byte(*out.SecretString)}, nil
+			value = []byte(*out.SecretString)
 		}
-		return stored{exists: true, value: out.SecretBinary}, nil
+		return stored{exists: true, arn: aws.ToString(out.ARN), value: bundle.NewSecret(value)}, nil
 	}
 	if _, none := errors.AsType[*types.ResourceNotFoundException](err); !none {
 		return stored{}, explainAWS("reading", id, "secretsmanager:GetSecretValue", err)
@@ -88,37 +93,41 @@ func (v vault) get(ctx context.Context, id string) (stored, error) {
 	if described.DeletedDate != nil {
 		return stored{}, markedDeleted(id)
 	}
-	return stored{exists: true}, nil
+	return stored{exists: true, arn: aws.ToString(described.ARN)}, nil
 }
 
-// put writes a secret and makes it when there is none.
-func (v vault) put(ctx context.Context, c change) error {
-	if len(c.data) > bundle.MaxSecretBytes {
-		return fmt.Errorf("writing secret %q: it has %d bytes; a secret holds at most %d", c.id, len(c.data), bundle.MaxSecretBytes)
+// put writes a secret, makes it when there is none, and returns its ARN.
+func (v vault) put(ctx context.Context, c change) (string, error) {
+	data := c.data.Reveal()
+	if len(data) > bundle.MaxSecretBytes {
+		return "", fmt.Errorf("writing secret %q: it has %d bytes; a secret holds at most %d", c.id, len(data), bundle.MaxSecretBytes)
 	}
 	var text *string
 	var binary []byte
 	if c.binary {
-		binary = c.data
+		binary = data
 	} else {
-		text = aws.String(string(c.data))
+		text = aws.String(string(data))
 	}
 	if c.exists {
-		_, err := v.api.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{SecretId: aws.String(c.id), SecretString: text, SecretBinary: binary})
-		return explainAWS("writing", c.id, "secretsmanager:PutSecretValue", err)
+		out, err := v.api.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{SecretId: aws.String(c.id), SecretString: text, SecretBinary: binary})
+		if err != nil {
+			return "", explainAWS("writing", c.id, "secretsmanager:PutSecretValue", err)
+		}
+		return aws.ToString(out.ARN), nil
 	}
-	_, err := v.api.CreateSecret(ctx, &secretsmanager.CreateSecretInput{
+	out, err := v.api.CreateSecret(ctx, &secretsmanager.CreateSecretInput{
 		Name: aws.String(c.id), SecretString: text, SecretBinary: binary,
 		Description: aws.String("vpnami: " + c.what + ", written by vpnami-pki publish"),
 	})
-	return explainAWS("making", c.id, "secretsmanager:CreateSecret", err)
+	if err != nil {
+		return "", explainAWS("making", c.id, "secretsmanager:CreateSecret", err)
+	}
+	return aws.ToString(out.ARN), nil
 }
 
 // explainAWS says what to do about what AWS refuses.
 func explainAWS(doing, id, action string, err error) error {
-	if err == nil {
-		return nil
-	}
 	if _, is := errors.AsType[*types.InvalidRequestException](err); is && isMarkedDeleted(err) {
 		return markedDeleted(id)
 	}

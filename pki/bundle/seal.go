@@ -159,6 +159,30 @@ func seal(server Server, access Access, prefix string, generation uint64) (Seale
 	return out, nil
 }
 
+// WithShards is the same with other ids of the shards in the head: their ARNs,
+// once they are known. Who reads from another account or region finds a secret
+// by its ARN only. An empty id, or one that is not given, stays as it is.
+func (s Sealed) WithShards(ids []string) (Sealed, error) {
+	head, err := OpenHead(s.Head)
+	if err != nil {
+		return Sealed{}, fmt.Errorf("naming the shards: %w", err)
+	}
+	document := headDocument{Schema: Schema, Generation: head.Generation, ServerSHA256: head.ServerSHA256}
+	for i, shard := range head.Shards {
+		if i < len(ids) && ids[i] != "" {
+			shard.ID = ids[i]
+		}
+		document.Shards = append(document.Shards, shardDocument(shard))
+	}
+	if s.Head, err = encode(document); err != nil {
+		return Sealed{}, fmt.Errorf("naming the shards: %w", err)
+	}
+	if _, err := OpenHead(s.Head); err != nil {
+		return Sealed{}, fmt.Errorf("naming the shards by their ARNs (choose a shorter prefix if the head is too big): %w", err)
+	}
+	return s, nil
+}
+
 func packAccess(access Access) ([]byte, error) {
 	people := slices.Clone(access.Roster)
 	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(a.Name, b.Name) })
