@@ -42,13 +42,7 @@ func TestArticle(t *testing.T) {
 			if r.Role != i.Name() || r.Instance != i.ID() {
 				t.Errorf("%s reports role %q of instance %q, want %q of %q", i.Name(), r.Role, r.Instance, i.Name(), i.ID())
 			}
-			console, err := i.BootConsole(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(console, "vpnami: ready") {
-				t.Errorf("the console of %s does not say that it is ready:\n%s", i.Name(), console)
-			}
+			saysReady(t, i)
 		}
 	})
 	t.Run("the bastion asks AWS for nothing", func(t *testing.T) {
@@ -216,6 +210,23 @@ func TestArticle(t *testing.T) {
 		ready(t, vpn)
 		connect(t, client2, theOffice.profile("client3"))
 	})
+}
+
+// saysReady asserts that the console says it, a moment after the result did.
+func saysReady(t *testing.T, i *lab.Instance) {
+	t.Helper()
+	var console string
+	for range 30 {
+		var err error
+		if console, err = i.BootConsole(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(console, "vpnami: ready") {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("the console of %s does not say that it is ready:\n%s", i.Name(), console)
 }
 
 func servicesRun(t *testing.T, vpn *lab.Instance) {
