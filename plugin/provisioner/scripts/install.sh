@@ -11,7 +11,8 @@ policy=/usr/sbin/policy-rc.d
 made=""
 cleanup() { [ -z "$made" ] || rm -f "$policy"; }
 trap cleanup EXIT
-trap 'exit 130' HUP INT TERM
+# PIPE: nobody listens any more, because the connection broke.
+trap 'exit 130' HUP INT TERM PIPE
 if [ ! -e "$policy" ]; then
 	made=yes
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -38,13 +39,36 @@ fresh() {
 }
 # Another package manager may have come since we looked: five minutes are a long
 # upgrade.
+patience=300
+
+# apt-get waits for dpkg's lock by itself, not for that of the lists: "update"
+# fails at once while another one is at it.
+update() {
+	end=$(($(date +%s) + patience))
+	while :; do
+		status=0
+		complaint=$(apt-get -o APT::Update::Error-Mode=any --quiet update 2>&1 >&3) || status=$?
+		case $status$complaint in
+		0*) ;;
+		*/var/lib/apt/lists/lock*)
+			if [ "$(date +%s)" -lt "$end" ]; then
+				echo "I: another package manager updates the lists; waiting..."
+				sleep 5
+				continue
+			fi
+			;;
+		esac
+		[ -z "$complaint" ] || printf '%s\n' "$complaint" >&2
+		return "$status"
+	done
+}
 if ! fresh; then
 	echo "I: running apt-get update..."
-	apt-get -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any --quiet update
+	update 3>&1
 fi
 
 apt-get --quiet --yes --no-install-recommends \
-	-o DPkg::Lock::Timeout=300 \
+	-o DPkg::Lock::Timeout="$patience" \
 	-o Dpkg::Use-Pty=0 \
 	-o Dpkg::Options::=--force-confdef \
 	-o Dpkg::Options::=--force-confold \
