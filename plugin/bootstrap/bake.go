@@ -27,7 +27,7 @@ type bake struct {
 	// work is the folder that everything is made in, beside the folder of the
 	// artifact and on the same disk, from stepMakeWorkspace.
 	work string
-	// sandbox is open from stepOpenSandbox to stepWriteImage.
+	// sandbox is open from stepOpenSandbox to stepWriteImage, and nil otherwise.
 	sandbox *sandbox
 	disk    disk
 	// files are what was written, from stepWriteImage.

@@ -177,7 +177,9 @@ func (s *stepProvision) Cleanup(state multistep.StateBag) {
 	// error-cleanup-provisioner, as every builder runs it.
 	_, failed := state.GetOk(multistep.StateHalted)
 	_, interrupted := state.GetOk(multistep.StateCancelled)
-	if !failed || interrupted {
+	// Without a sandbox the root is sealed: a later step failed, and there is
+	// nothing any more that a provisioner could look at.
+	if !failed || interrupted || s.sandbox == nil {
 		return
 	}
 	comm := &communicator{sandbox: s.sandbox, root: s.root()}

@@ -59,6 +59,7 @@ func (s *stepWriteImage) Run(ctx context.Context, state multistep.StateBag) mult
 	return s.step(ctx, state, "Writing root.tar and disk.raw...", func(ctx context.Context) error {
 		// Nothing may write in the root any more, nor be mounted in it.
 		s.sandbox.Close()
+		s.sandbox = nil
 		if err := sealRoot(s.root()); err != nil {
 			return err
 		}
