@@ -21,6 +21,8 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
+
+	"github.com/vpnami/packer-plugin-vpnami/plugin/option"
 )
 
 // Config holds the options of source "vpnami-bootstrap".
@@ -65,7 +67,7 @@ type Config struct {
 	OutputDirectory string `mapstructure:"output_directory"`
 
 	// How long making the root file system may take, provisioners not included,
-	// as "45m". Defaults to "30m".
+	// as "45m". At least "1m". Defaults to "30m".
 	Timeout string `mapstructure:"timeout"`
 
 	distro   distribution
@@ -83,15 +85,13 @@ const (
 	minDiskSize     = 1 << 30
 	// 16 TiB is ext4's limit with blocks of 4 KiB.
 	maxDiskSize = 16 << 40
-	// 45 s here (see facts of the bake in the README); a slow mirror may take
-	// twenty times as long, and no more is waited for one that is dead.
+	// Measured: 45 s on two cores with a mirror nearby. A slow mirror may take
+	// forty times as long; no more is waited for one that is dead.
 	defaultTimeout = 30 * time.Minute
-	maxTimeout     = 24 * time.Hour
+	// Nothing is baked in less: it is a slip of the unit.
+	minTimeout = time.Minute
+	maxTimeout = 24 * time.Hour
 )
-
-// packageName is Debian policy 5.6.1; a version (=1.2) or release (/backports)
-// is not taken, so that the manifest is the only place that knows versions.
-var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 
 // Prepare sets defaults and refuses what cannot work: every wrong option, each by
 // its name.
@@ -141,18 +141,19 @@ func (c *Config) Prepare(raws ...any) error {
 		refuse("security_mirror", withoutPassword(c.SecurityMirror), "it has a meaning beside mirror only, and mirror is not set")
 	}
 	for _, p := range c.Packages {
-		if !packageName.MatchString(p) {
-			refuse("packages", p, "a package is a name such as \"tcpdump\": small letters, digits, + - .")
+		if err := option.CheckPackage(p); err != nil {
+			refuse("packages", p, err.Error())
 		}
 	}
 	if c.diskSize, err = parseSize(c.DiskSize); err != nil {
 		refuse("disk_size", c.DiskSize, err.Error())
 	}
-	if dir := filepath.Clean(c.OutputDirectory); dir == "." || dir == ".." || dir == "/" {
+	// What "a/.." and "../.." lead to has no name that a rename could give it.
+	if name := filepath.Base(filepath.Clean(c.OutputDirectory)); name == "." || name == ".." || name == "/" {
 		refuse("output_directory", c.OutputDirectory, "it must be a folder of its own, which the bake makes and -force replaces")
 	}
-	if c.timeout, err = time.ParseDuration(c.Timeout); err != nil || c.timeout <= 0 || c.timeout > maxTimeout {
-		refuse("timeout", c.Timeout, "it is a duration such as \"30m\", at most \"24h\"")
+	if c.timeout, err = option.Duration(c.Timeout, minTimeout, maxTimeout); err != nil {
+		refuse("timeout", c.Timeout, err.Error())
 	}
 	if errs != nil && len(errs.Errors) > 0 {
 		// Maps have no order; people and tests want one.
@@ -183,12 +184,23 @@ func checkMirror(s string) error {
 		return nil
 	}
 	u, err := url.Parse(s)
-	// A blank or a bracket would end the address in a line of sources.list.
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.ContainsAny(s, " \t\n[]") {
+	// A blank, a bracket or a quote would end the address in a line of
+	// sources.list.
+	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.ContainsAny(s, " \t\n[]\"") {
 		return errors.New("it is the address of an archive, such as \"http://deb.debian.org/debian\"")
 	}
 	if u.User != nil {
 		return errors.New("it must not hold a password, because the image keeps it in sources.list for everybody to read")
+	}
+	// sources.list takes what follows # for a comment, and apt appends its paths
+	// to a query.
+	if strings.ContainsAny(s, "#?") {
+		return errors.New("it must not have a query (?) or a fragment (#)")
+	}
+	if strings.HasSuffix(u.Host, ":") || u.Port() != "" {
+		if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
+			return errors.New("its port can be 1 to 65535")
+		}
 	}
 	return nil
 }
@@ -197,6 +209,10 @@ func checkMirror(s string) error {
 func withoutPassword(s string) string {
 	if u, err := url.Parse(s); err == nil {
 		return u.Redacted()
+	}
+	// What cannot be parsed may still have a password before its last @.
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		return "xxxxx" + s[i:]
 	}
 	return s
 }

@@ -55,18 +55,36 @@ func TestPrepareRefuses(t *testing.T) {
 		{option: "mirror", value: "ftp://deb.debian.org/debian", want: []string{"address of an archive"}},
 		{option: "mirror", value: "http://mirror/x] http://other/", want: []string{"address of an archive"}},
 		{option: "mirror", value: "http://user:secret@mirror/debian", want: []string{"must not hold a password", "user:xxxxx@mirror"}},
+		{option: "mirror", value: "http://mirror/debian#main", want: []string{"query (?) or a fragment (#)"}},
+		{option: "mirror", value: "http://mirror/debian#", want: []string{"query (?) or a fragment (#)"}},
+		{option: "mirror", value: "http://mirror/debian?x=y", want: []string{"query (?) or a fragment (#)"}},
+		{option: "mirror", value: "http://mirror/debian?", want: []string{"query (?) or a fragment (#)"}},
+		{option: "mirror", value: "http://@mirror/debian", want: []string{"must not hold a password"}},
+		{option: "mirror", value: "http://mirror:65536/debian", want: []string{"port can be 1 to 65535"}},
+		{option: "mirror", value: "http://mirror:0/debian", want: []string{"port can be 1 to 65535"}},
+		{option: "mirror", value: "http://mirror:/debian", want: []string{"port can be 1 to 65535"}},
+		{option: "mirror", value: "http://:80/debian", want: []string{"address of an archive"}},
+		{option: "mirror", value: "http://user:secret@mirror:x/debian", want: []string{"address of an archive", `"xxxxx@mirror:x/debian"`}},
+		{option: "security_mirror", value: "http://mirror:99999/x", with: map[string]any{"mirror": "http://mirror:65535/debian"}, want: []string{"port can be"}},
+		{option: "security_mirror", value: "http://mirror/x#y", with: map[string]any{"mirror": "http://mirror/debian"}, want: []string{"fragment"}},
 		{option: "security_mirror", value: "nowhere", with: map[string]any{"mirror": "http://mirror/debian"}, want: []string{"address of an archive"}},
 		{option: "security_mirror", value: "http://mirror/security", want: []string{"mirror is not set"}},
 		{option: "packages", value: []string{"tcpdump", "vim=2:9"}, want: []string{`"vim=2:9"`, "small letters"}},
 		{option: "packages", value: []string{"-o", "x"}, want: []string{`"-o"`}},
+		{option: "packages", value: []string{"g++", "openvpn-"}, want: []string{`"openvpn-"`, "an order to remove or install"}},
+		{option: "packages", value: []string{"openvpn+"}, want: []string{`"openvpn+"`, "an order to remove or install"}},
 		{option: "disk_size", value: "2GB", want: []string{`"2GB"`, `"2G"`}},
 		{option: "disk_size", value: "512M", want: []string{`"1G" to "16T"`}},
 		{option: "disk_size", value: "17T", want: []string{`"1G" to "16T"`}},
 		{option: "disk_size", value: "999999999T", want: []string{`"1G" to "16T"`}},
 		{option: "output_directory", value: "/", want: []string{"folder of its own"}},
 		{option: "output_directory", value: "build/..", want: []string{"folder of its own"}},
+		{option: "output_directory", value: "../..", want: []string{"folder of its own"}},
+		{option: "output_directory", value: "build/../..", want: []string{"folder of its own"}},
+		{option: "output_directory", value: "/build/../", want: []string{"folder of its own"}},
 		{option: "timeout", value: "30", want: []string{`"30"`, `"30m"`}},
 		{option: "timeout", value: "-1m", want: []string{`"30m"`}},
+		{option: "timeout", value: "59s", want: []string{`at least "1m"`}},
 		{option: "timeout", value: "25h", want: []string{`"24h"`}},
 	} {
 		t.Run(tt.option+"="+strings.TrimSpace(strings.ReplaceAll(toString(tt.value), "/", "_")), func(t *testing.T) {
@@ -77,6 +95,9 @@ func TestPrepareRefuses(t *testing.T) {
 			_, err := prepare(t, options)
 			if err == nil {
 				t.Fatalf("accepted %s = %v", tt.option, tt.value)
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error tells a password: %v", err)
 			}
 			for _, want := range append(tt.want, "checking "+tt.option+": ") {
 				if !strings.Contains(err.Error(), want) {
@@ -92,6 +113,17 @@ func toString(v any) string {
 		return s
 	}
 	return strings.Join(v.([]string), ",")
+}
+
+// What stands beside what is refused.
+func TestPrepareTakes(t *testing.T) {
+	c, err := prepare(t, map[string]any{
+		"mirror": "https://mirror:65535/debian/", "security_mirror": "http://192.0.2.1/security",
+		"packages": []string{"g++", "libstdc++6"}, "output_directory": "../image", "timeout": "1m",
+	})
+	if err != nil || c.timeout != time.Minute {
+		t.Errorf("%v, %v", c.timeout, err)
+	}
 }
 
 // All that is wrong is told at once, in a fixed order.

@@ -15,10 +15,9 @@ import (
 type distribution struct {
 	// name is the ID of /etc/os-release.
 	name string
-	// releases are the code names, the newest last; the newest is the default
-	// where nothing else is said.
+	// releases are the code names, the oldest first.
 	releases []string
-	// release is the default.
+	// release is the default. It need not be the newest.
 	release    string
 	components string
 	mirror     string

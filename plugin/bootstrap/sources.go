@@ -13,6 +13,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	"github.com/vpnami/packer-plugin-vpnami/plugin/osrelease"
 )
 
 // aptHost is what the host's apt knows of where packages come from.
@@ -35,7 +37,8 @@ func readAptHost(ctx context.Context) (aptHost, error) {
 	if err != nil {
 		return h, fmt.Errorf("reading the host's own release: %w", err)
 	}
-	h.id, h.codename = osReleaseValue(release, "ID"), osReleaseValue(release, "VERSION_CODENAME")
+	values := osrelease.Parse(string(release))
+	h.id, h.codename = values["ID"], values["VERSION_CODENAME"]
 	if h.targets, err = hostApt(ctx, "apt-get", "indextargets",
 		"--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"); err != nil {
 		return h, err
@@ -51,15 +54,6 @@ func hostApt(ctx context.Context, name string, args ...string) ([]byte, error) {
 		return nil, fmt.Errorf("asking the host's apt (%s): %w", name, err)
 	}
 	return out, nil
-}
-
-func osReleaseValue(data []byte, key string) string {
-	for line := range strings.Lines(string(data)) {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(line), key+"="); ok {
-			return strings.Trim(v, `"'`)
-		}
-	}
-	return ""
 }
 
 // sourcesList returns the lines of sources.list. With a mirror of the user's, it

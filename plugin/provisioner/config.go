@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/common"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 	"github.com/hashicorp/packer-plugin-sdk/template/interpolate"
+
+	"github.com/vpnami/packer-plugin-vpnami/plugin/option"
 )
 
 // Config holds the options of provisioner "vpnami".
@@ -31,13 +32,15 @@ type Config struct {
 	ManifestPath string `mapstructure:"manifest_path"`
 
 	// How long to wait for cloud-init and for other users of the package manager
-	// on the guest, as "5m". Defaults to "10m".
+	// on the guest, as "5m". At least "1s". Defaults to "10m".
 	WaitTimeout string `mapstructure:"wait_timeout"`
 
-	// How long all of it may take, as "45m". Defaults to "30m".
-	Timeout string `mapstructure:"timeout"`
+	// How long installing and updating packages may take, as "45m". At least
+	// "1m". Defaults to "30m". (All of the provisioner is bounded by "timeout",
+	// which Packer has for every provisioner.)
+	InstallTimeout string `mapstructure:"install_timeout"`
 
-	waitTimeout, timeout time.Duration
+	waitTimeout, installTimeout time.Duration
 
 	ctx interpolate.Context
 }
@@ -46,13 +49,14 @@ const (
 	// cloud-init and the first unattended upgrade of a fresh Ubuntu guest take
 	// two to four minutes on small instances.
 	defaultWaitTimeout = "10m"
+	// wait.sh counts in seconds.
+	minWaitTimeout = time.Second
 	// A minute here; a guest with a slow mirror and many upgrades takes ten.
-	defaultTimeout = "30m"
-	maxTimeout     = 24 * time.Hour
+	defaultInstallTimeout = "30m"
+	// Nothing is installed in less: it is a slip of the unit.
+	minInstallTimeout = time.Minute
+	maxTimeout        = 24 * time.Hour
 )
-
-// packageName is Debian policy 5.6.1.
-var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 
 // Prepare sets defaults and refuses what cannot work: every wrong option, each by
 // its name.
@@ -70,8 +74,8 @@ func (c *Config) Prepare(raws ...any) error {
 	if c.WaitTimeout == "" {
 		c.WaitTimeout = defaultWaitTimeout
 	}
-	if c.Timeout == "" {
-		c.Timeout = defaultTimeout
+	if c.InstallTimeout == "" {
+		c.InstallTimeout = defaultInstallTimeout
 	}
 
 	// Refuse what cannot work.
@@ -80,33 +84,29 @@ func (c *Config) Prepare(raws ...any) error {
 		errs = packersdk.MultiErrorAppend(errs, fmt.Errorf("checking %s: it is %q; %s", option, value, want))
 	}
 	for _, p := range c.Packages {
-		if !packageName.MatchString(p) {
-			refuse("packages", p, `a package is a name such as "tcpdump": small letters, digits, + - .`)
+		if err := option.CheckPackage(p); err != nil {
+			refuse("packages", p, err.Error())
 		}
 	}
 	if c.ManifestPath != "" {
-		if st, err := os.Stat(c.ManifestPath); err == nil && st.IsDir() {
+		// Lstat: it is replaced by a rename, which a link or a device would not
+		// survive.
+		if st, err := os.Lstat(c.ManifestPath); err == nil && st.IsDir() {
 			refuse("manifest_path", c.ManifestPath, "it is a folder; name the file to write in it")
+		} else if err == nil && !st.Mode().IsRegular() {
+			refuse("manifest_path", c.ManifestPath, "what is there is not a regular file; name a file, which is replaced, or one that is not there yet")
 		} else if st, err := os.Stat(filepath.Dir(c.ManifestPath)); err != nil || !st.IsDir() {
 			refuse("manifest_path", c.ManifestPath, "its folder is not there; make it first")
 		}
 	}
-	c.waitTimeout = duration("wait_timeout", c.WaitTimeout, refuse)
-	c.timeout = duration("timeout", c.Timeout, refuse)
-	if c.timeout > 0 && c.waitTimeout >= c.timeout {
-		refuse("wait_timeout", c.WaitTimeout, fmt.Sprintf("it must be shorter than timeout, which is %q", c.Timeout))
+	if c.waitTimeout, err = option.Duration(c.WaitTimeout, minWaitTimeout, maxTimeout); err != nil {
+		refuse("wait_timeout", c.WaitTimeout, err.Error())
+	}
+	if c.installTimeout, err = option.Duration(c.InstallTimeout, minInstallTimeout, maxTimeout); err != nil {
+		refuse("install_timeout", c.InstallTimeout, err.Error())
 	}
 	if errs != nil && len(errs.Errors) > 0 {
 		return errs
 	}
 	return nil
-}
-
-func duration(option, value string, refuse func(option, value, want string)) time.Duration {
-	d, err := time.ParseDuration(value)
-	if err != nil || d <= 0 || d > maxTimeout {
-		refuse(option, value, `it is a duration such as "30m", at most "24h"`)
-		return 0
-	}
-	return d
 }

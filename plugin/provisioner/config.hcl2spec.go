@@ -21,7 +21,7 @@ type FlatConfig struct {
 	Packages            []string          `mapstructure:"packages" cty:"packages" hcl:"packages"`
 	ManifestPath        *string           `mapstructure:"manifest_path" cty:"manifest_path" hcl:"manifest_path"`
 	WaitTimeout         *string           `mapstructure:"wait_timeout" cty:"wait_timeout" hcl:"wait_timeout"`
-	Timeout             *string           `mapstructure:"timeout" cty:"timeout" hcl:"timeout"`
+	InstallTimeout      *string           `mapstructure:"install_timeout" cty:"install_timeout" hcl:"install_timeout"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -47,7 +47,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"packages":                   &hcldec.AttrSpec{Name: "packages", Type: cty.List(cty.String), Required: false},
 		"manifest_path":              &hcldec.AttrSpec{Name: "manifest_path", Type: cty.String, Required: false},
 		"wait_timeout":               &hcldec.AttrSpec{Name: "wait_timeout", Type: cty.String, Required: false},
-		"timeout":                    &hcldec.AttrSpec{Name: "timeout", Type: cty.String, Required: false},
+		"install_timeout":            &hcldec.AttrSpec{Name: "install_timeout", Type: cty.String, Required: false},
 	}
 	return s
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/vpnami/packer-plugin-vpnami/plugin/osrelease"
 )
 
 // facts are what the guest is.
@@ -26,7 +28,7 @@ func identify(ctx context.Context, g *guest) (facts, error) {
 	if err != nil {
 		return facts{}, fmt.Errorf("looking at the guest: %w", err)
 	}
-	os := parseOSRelease(text)
+	os := osrelease.Parse(text)
 	f := facts{OS: os["PRETTY_NAME"], ID: os["ID"], VersionID: os["VERSION_ID"]}
 	if f.release, err = releaseOf(os); err != nil {
 		return facts{}, err

@@ -8,13 +8,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/plugin/progress"
 )
 
 // install installs the packages of the guest's release and the user's own, and
 // all updates. Nothing of it is started on the guest.
-func install(ctx context.Context, g *guest, r release, extra []string) error {
+func install(ctx context.Context, g *guest, r release, extra []string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
+		fmt.Errorf("it took longer than option install_timeout allows, which is %s: %w", timeout, context.DeadlineExceeded))
+	defer cancel()
 	packages := slices.Concat(r.Packages, extra)
 	slices.Sort(packages)
 	// apt-get takes "name-" for "and remove that".

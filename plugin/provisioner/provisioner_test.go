@@ -91,13 +91,17 @@ func (g *fakeGuest) did() []string {
 
 func provision(t *testing.T, g *fakeGuest, options map[string]any) error {
 	t.Helper()
-	var p Provisioner
+	return prepared(t, options).Provision(context.Background(), packersdk.TestUi(t), g, nil)
+}
+
+func prepared(t *testing.T, options map[string]any) *Provisioner {
+	t.Helper()
+	p := new(Provisioner)
 	if err := p.Prepare(options); err != nil {
 		t.Fatal(err)
 	}
 	p.programs = fstest.MapFS{"programs/vpnami-firstboot_linux_amd64": {Data: []byte("ELF")}}
-	ui := packersdk.TestUi(t)
-	return p.Provision(context.Background(), ui, g, nil)
+	return p
 }
 
 func TestProvisionOrder(t *testing.T) {
@@ -188,14 +192,35 @@ func TestProvisionFails(t *testing.T) {
 	}
 }
 
-// A guest that hangs is not waited for longer than timeout.
+// A guest that hangs is waited for as long as install_timeout says, and no longer
+// than Packer's own timeout, which ends the context.
 func TestProvisionDeadline(t *testing.T) {
+	p := prepared(t, map[string]any{"install_timeout": "7m"})
+	if p.config.installTimeout != 7*time.Minute {
+		t.Fatalf("install_timeout = 7m is %s", p.config.installTimeout)
+	}
+	p.config.installTimeout = 100 * time.Millisecond // less than a user may say
 	g := debian13()
 	g.hangs = "install.sh"
 	began := time.Now()
-	err := provision(t, g, map[string]any{"timeout": "300ms", "wait_timeout": "200ms"})
-	if err == nil || !strings.Contains(err.Error(), "deadline") || time.Since(began) > 5*time.Second {
+	err := p.Provision(context.Background(), packersdk.TestUi(t), g, nil)
+	if err == nil || !strings.Contains(err.Error(), "install_timeout allows, which is 100ms") || time.Since(began) > 5*time.Second {
 		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+
+	for _, script := range []string{"wait.sh", "install.sh", "laydown.sh", "clean.sh"} {
+		g := debian13()
+		g.hangs = script
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		began := time.Now()
+		err := prepared(t, nil).Provision(ctx, packersdk.TestUi(t), g, nil)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "deadline exceeded") || time.Since(began) > 5*time.Second {
+			t.Errorf("%s: after %s: %v", script, time.Since(began), err)
+		}
+		if did := g.did(); did[len(did)-1] != "rm -rf" {
+			t.Errorf("%s: our folder is left: did %q", script, did)
+		}
 	}
 }
 
