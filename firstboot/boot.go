@@ -107,12 +107,20 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 	defer hangUp()
 	up := starter{units: systemd, store: disk, daemon: daemon, lastWords: b.lastWords}
 
+	if cause == nil {
+		cause = b.outdated(r, disk, in)
+	}
+	if cause == nil {
+		cause = b.admitted(ctx, r, disk, in)
+	}
 	if cause != nil {
 		return in, b.resume(ctx, r, up, in, cause)
 	}
 	var placed generation
 	err = b.step(ctx, r, "place", bootWithin, func(context.Context) error {
-		placed, err = disk.place(in.files, record{Instance: in.instance.ID, Role: in.config.Role, Version: b.version})
+		next := recordOf(in)
+		next.Version, next.Machine = b.version, firmware(b.layout.productUUID())
+		placed, err = disk.place(in.files, next)
 		return err
 	})
 	if err != nil {
@@ -129,7 +137,7 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 	if in.config.Role == RoleStep {
 		return in, nil
 	}
-	return in, b.close(ctx, r, in)
+	return in, b.close(ctx, r, in.instance, placed)
 }
 
 // learn asks for everything, and works out everything, that the rest needs.
@@ -151,14 +159,12 @@ func (b boot) learn(ctx context.Context, r *Result) (in intent, err error) {
 		return in, err
 	}
 	if in.config.Role == RoleVPN {
-		r.Network, r.Port = in.config.Network.String(), fmt.Sprintf("%s/%d", in.config.Proto, in.config.Port)
 		err = b.step(ctx, r, "unseal", askWithin, func(ctx context.Context) error {
 			var warnings []bundle.Warning
 			in.bundle, warnings, err = unseal(ctx, b.services(in.instance.Region).secrets, in.config.Secret, b.now())
 			for _, warning := range warnings {
 				b.warn(r, warning.Text)
 			}
-			r.describe(in.bundle)
 			return err
 		})
 		if err != nil {
@@ -174,6 +180,7 @@ func (b boot) learn(ctx context.Context, r *Result) (in intent, err error) {
 
 // operate starts what was laid down, and proves it.
 func (b boot) operate(ctx context.Context, r *Result, up starter, g generation) error {
+	r.describe(g.record)
 	err := b.step(ctx, r, "start", startWithin, func(ctx context.Context) error {
 		if err := up.filter(ctx); err != nil {
 			return err
@@ -197,33 +204,34 @@ func (b boot) operate(ctx context.Context, r *Result, up starter, g generation) 
 	return up.store.keep(g)
 }
 
-// close closes SSH behind the proven tunnel.
-func (b boot) close(ctx context.Context, r *Result, in intent) error {
+// close closes SSH behind the proven tunnel: the one that runs, which need not
+// be the one that was launched.
+func (b boot) close(ctx context.Context, r *Result, instance Instance, g generation) error {
 	return b.step(ctx, r, "seal", ec2Within, func(ctx context.Context) error {
-		service := b.services(in.instance.Region).ingress
+		service := b.services(instance.Region).ingress
 		asking, cancel := context.WithTimeout(ctx, askWithin)
 		defer cancel()
-		gate, err := readGate(asking, service, in.instance.Groups)
+		gate, err := readGate(asking, service, instance.Groups)
 		if err != nil {
 			return err
 		}
-		if err := gate.admits(in.config); err != nil {
+		doubt, err := gate.admits(g.Proto, g.Port, instance.VPC)
+		if err != nil {
 			return err
 		}
-		plan, err := seal(ctx, service, in.instance, gate)
+		if doubt != "" {
+			b.warn(r, doubt)
+		}
 		r.SSH = &SSHEnd{Revoked: []string{}, Left: []Left{}}
+		plan, err := seal(ctx, service, instance, gate, func(rule Rule) {
+			b.log.InfoContext(ctx, "revoked", "rule", rule.String())
+			r.SSH.Revoked = append(r.SSH.Revoked, rule.ID)
+		})
 		for _, left := range plan.Left {
 			b.warn(r, fmt.Sprintf("SSH stays open from outside the VPC by %s: %s", left.What, left.Why))
 			r.SSH.Left = append(r.SSH.Left, left)
 		}
-		if err != nil {
-			return err
-		}
-		for _, rule := range plan.Revoke {
-			b.log.InfoContext(ctx, "revoked", "rule", rule.String())
-			r.SSH.Revoked = append(r.SSH.Revoked, rule.ID)
-		}
-		return nil
+		return err
 	})
 }
 
@@ -261,19 +269,29 @@ func (b boot) warn(r *Result, text string) {
 	b.log.Warn(text)
 }
 
-// report tells how it ended: by the tags, by the file that says that it is
-// over, in the journal and on the console. A cause stood there already.
+// report tells how it ended: by the file that says that it is over, by the
+// tags, in the journal and on the console. A cause stood there already. The
+// tags come after the file, so that none says ready where it cannot be written.
 func (b boot) report(ctx context.Context, r *Result, in intent) {
+	// The run's deadline may be over, and the tags would keep the old state.
+	ctx = context.WithoutCancel(ctx)
 	r.Finished = b.now().UTC()
+	written := writeResult(b.layout.result(), *r)
+	if written != nil {
+		// Whoever waits for the marker waits on: it was not the end.
+		r.State, r.Cause = Refused, strings.TrimPrefix(r.Cause+"; "+oneLine(written), "; ")
+		_, r.Advice = verdict(written)
+	}
 	if in.instance.Region != "" && r.Role == RoleVPN {
 		if err := tagInstance(ctx, b.services(in.instance.Region).tags, *r); err != nil {
 			b.warn(r, err.Error())
+			if written == nil {
+				written = writeResult(b.layout.result(), *r)
+			}
 		}
 	}
-	if err := writeResult(b.layout.result(), *r); err != nil {
-		// Whoever waits for the marker waits on: it was not the end.
-		r.State, r.Cause = Refused, strings.TrimPrefix(r.Cause+"; "+oneLine(err), "; ")
-		_, r.Advice = verdict(err)
+	if written != nil {
+		b.log.ErrorContext(ctx, "the result is not written", "error", written.Error())
 	}
 	b.log.InfoContext(ctx, "finished", "state", r.State, "cause", r.Cause, "took", r.took())
 	b.console.say("%s", r.Line())

@@ -61,6 +61,7 @@ func TestBootRollsBack(t *testing.T) {
 	g.people.person("client2")
 	g.cloud.launch(vpnDocument + "port: 1195\n")
 	g.cloud.publish(g.people.seal(t))
+	g.cloud.rules = append(g.cloud.rules, admission("sgr-1195", 1195, "0.0.0.0/0"))
 	g.prove = errors.New("connecting: port taken")
 	// Both fail: there is nothing better to go back to.
 	g.want(g.boot(), Refused, "port taken")
@@ -68,7 +69,6 @@ func TestBootRollsBack(t *testing.T) {
 		t.Errorf("in force is %+v, want %+v", now, good)
 	}
 	g.prove = nil
-	g.cloud.rules = append(g.cloud.rules, Rule{ID: "sgr-1195", Group: "sg-0aaa", Protocol: "udp", From: 1195, To: 1195, Source: Source{Network: prefix("0.0.0.0/0")}})
 	g.want(g.boot(), Ready, "")
 	if now, _ := g.machine.store.read(g.machine.layout.current()); now.Files == good.Files {
 		t.Error("the new state is not in force")

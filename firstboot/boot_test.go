@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -52,8 +53,27 @@ func (g *gateway) boot() Result {
 // bootIn runs the program in a context that a test may end.
 func (g *gateway) bootIn(ctx context.Context) Result {
 	g.t.Helper()
+	b := g.program()
+	r := b.run(ctx)
+	// The marker says the same as the run.
+	kept, err := readResult(g.machine.layout.result())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if diff := cmp.Diff(r.State, kept.State); diff != "" {
+		g.t.Error(diff)
+	}
+	if last := lastLine(g.console.String()); !strings.HasPrefix(last, "vpnami: "+string(r.State)+": ") {
+		g.t.Errorf("the console ends with %q", last)
+	}
+	g.check(r)
+	return r
+}
+
+// program is main's boot on this machine.
+func (g *gateway) program() boot {
 	service := newMetadata(g.cloud.server.URL)
-	b := boot{
+	return boot{
 		log:       slog.New(slog.NewTextHandler(&g.log, nil)),
 		console:   console{to: &g.console},
 		layout:    g.machine.layout,
@@ -73,20 +93,6 @@ func (g *gateway) bootIn(ctx context.Context) Result {
 		now:       time.Now,
 		version:   "1.2.3",
 	}
-	r := b.run(ctx)
-	// The marker says the same as the run.
-	kept, err := readResult(g.machine.layout.result())
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	if diff := cmp.Diff(r.State, kept.State); diff != "" {
-		g.t.Error(diff)
-	}
-	if last := lastLine(g.console.String()); !strings.HasPrefix(last, "vpnami: "+string(r.State)+": ") {
-		g.t.Errorf("the console ends with %q", last)
-	}
-	g.check(r)
-	return r
 }
 
 // check is what must hold after every run, however it ended.
@@ -97,6 +103,7 @@ func (g *gateway) check(r Result) {
 	if !ssh && !running && r.Role == RoleVPN {
 		g.t.Error("SSH is closed and the VPN is down")
 	}
+	g.checkPort(r)
 	if r.State == Ready && r.Role == RoleVPN && (!running || ssh && g.cloud.consent["sg-0aaa"]) {
 		g.t.Errorf("reported ready and not so: running %v, SSH open %v", running, ssh)
 	}
@@ -115,6 +122,31 @@ func (g *gateway) check(r Result) {
 		if strings.Contains(text, "PRIVATE KEY") {
 			g.t.Error("a key was printed")
 		}
+	}
+}
+
+// checkPort: while SSH is closed, EC2 admits the port that the daemon runs on,
+// and that is the port that is reported.
+func (g *gateway) checkPort(r Result) {
+	g.t.Helper()
+	conf, err := os.ReadFile(filepath.Join(g.machine.layout.current(), "server.conf"))
+	if err != nil || r.Role != RoleVPN {
+		return
+	}
+	var port uint16
+	for line := range strings.Lines(string(conf)) {
+		_, _ = fmt.Sscanf(line, "port %d", &port)
+	}
+	admits := func(protocol string, port uint16) bool {
+		return slices.ContainsFunc(g.cloud.rules, func(r Rule) bool {
+			return r.covers(protocol, port) && (!r.Source.Network.IsValid() || r.Source.Network.Addr().Is4())
+		})
+	}
+	if !admits("tcp", 22) && !admits("udp", port) {
+		g.t.Errorf("SSH is closed, and nobody is let in to port %d, on which the daemon runs: %v", port, g.cloud.rules)
+	}
+	if r.Port != "" && r.Port != fmt.Sprintf("udp/%d", port) {
+		g.t.Errorf("reported is %s, the daemon runs on %d", r.Port, port)
 	}
 }
 
@@ -298,15 +330,5 @@ func TestBootWithoutConsent(t *testing.T) {
 	}
 	if !strings.Contains(g.console.String(), "SSH stays open") || !strings.Contains(lastLine(g.console.String()), "left-open:1") {
 		t.Errorf("not loud enough: %s", g.console.String())
-	}
-}
-
-func TestBootTagsDenied(t *testing.T) {
-	g := newGateway(t, vpnDocument)
-	g.cloud.spoil("CreateTags", denied)
-	r := g.boot()
-	g.want(r, Ready, "")
-	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "tagging") {
-		t.Errorf("got %q", r.Warnings)
 	}
 }

@@ -180,6 +180,10 @@ func parseInstance(a answers) (Instance, error) {
 		}
 		i.Groups = append(i.Groups, group)
 	}
+	if len(i.Groups) == 0 {
+		// EC2, asked about no group, tells about all of the account's.
+		return Instance{}, errors.New("it names no security group: every interface has at least one")
+	}
 	return i, nil
 }
 

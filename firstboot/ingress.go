@@ -93,6 +93,9 @@ func readGate(ctx context.Context, service ingress, groups []string) (Gate, erro
 	}
 	gate := Gate{Consent: map[string]bool{}}
 	for _, group := range described.SecurityGroups {
+		if !slices.Contains(groups, aws.ToString(group.GroupId)) {
+			continue
+		}
 		gate.Consent[aws.ToString(group.GroupId)] = slices.ContainsFunc(group.Tags, func(t types.Tag) bool {
 			return aws.ToString(t.Key) == consentKey && aws.ToString(t.Value) == consentValue
 		})
@@ -174,13 +177,23 @@ func parseRule(described types.SecurityGroupRule) (Rule, error) {
 }
 
 // admits refuses a gate through which nobody reaches the daemon: it is not
-// closed for SSH then, since SSH would be the only way in.
-func (g Gate) admits(c Config) error {
+// closed for SSH then, since SSH would be the only way in. The daemon serves
+// IPv4 alone. The doubt is about a gate that lets nobody in from outside.
+func (g Gate) admits(proto string, port uint16, vpc []netip.Prefix) (doubt string, err error) {
+	any4 := false
 	for _, rule := range g.Rules {
-		if rule.covers(c.Proto, c.Port) {
-			return nil
+		network := rule.Source.Network
+		if !rule.covers(proto, port) || network.IsValid() && !network.Addr().Is4() || rule.Source == (Source{}) {
+			continue
+		}
+		any4 = true
+		if rule.Source.PrefixList != "" || network.IsValid() && !insideVPC(network, vpc) {
+			return "", nil
 		}
 	}
-	return waitingFor(fmt.Errorf("looking for ingress to %s/%d: none of the security groups lets anybody in", c.Proto, c.Port),
-		"admit %s/%d in a security group of the instance; until then SSH is left as it was launched", c.Proto, c.Port)
+	if any4 {
+		return fmt.Sprintf("%s/%d is admitted from inside the VPC alone: nobody reaches the tunnel from outside", proto, port), nil
+	}
+	return "", waitingFor(fmt.Errorf("looking for ingress to %s/%d: none of the security groups lets anybody in over IPv4", proto, port),
+		"admit %s/%d from an IPv4 network in a security group of the instance; until then SSH is left as it is", proto, port)
 }

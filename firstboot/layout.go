@@ -42,9 +42,10 @@ func (l layout) proven() string { return l.at(stateFolder + "/proven") }
 // packet filter or the daemon has not taken up yet.
 func (l layout) pending() string { return l.at(stateFolder + "/pending") }
 
-func (l layout) result() string   { return l.at(stateFolder + "/result.json") }
-func (l layout) rules() string    { return l.at("/etc/iptables") }
-func (l layout) passwd() string   { return l.at("/etc/passwd") }
-func (l layout) console() string  { return l.at("/dev/console") }
-func (l layout) bootID() string   { return l.at("/proc/sys/kernel/random/boot_id") }
-func (l layout) assetTag() string { return l.at("/sys/class/dmi/id/board_asset_tag") }
+func (l layout) result() string      { return l.at(stateFolder + "/result.json") }
+func (l layout) rules() string       { return l.at("/etc/iptables") }
+func (l layout) passwd() string      { return l.at("/etc/passwd") }
+func (l layout) console() string     { return l.at("/dev/console") }
+func (l layout) bootID() string      { return l.at("/proc/sys/kernel/random/boot_id") }
+func (l layout) assetTag() string    { return l.at("/sys/class/dmi/id/board_asset_tag") }
+func (l layout) productUUID() string { return l.at("/sys/class/dmi/id/product_uuid") }

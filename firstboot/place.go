@@ -8,12 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // recordFile stands in each generation and says what it is.
@@ -30,6 +29,15 @@ type record struct {
 	Files  string `json:"files"`
 	Daemon string `json:"daemon"`
 	Rules  string `json:"rules"`
+	// Machine is the firmware's name of the machine, for a boot at which the
+	// metadata service does not answer.
+	Machine string `json:"machine,omitempty"`
+	// What a gateway serves: a later boot may have another launch before it.
+	Network netip.Prefix `json:"network,omitzero"`
+	Proto   string       `json:"proto,omitempty"`
+	Port    uint16       `json:"port,omitempty"`
+	Server  ServerEnd    `json:"server,omitzero"`
+	CRL     CRLEnd       `json:"crl,omitzero"`
 }
 
 const recordSchema = 1
@@ -81,6 +89,13 @@ func (s store) place(files []File, r record) (generation, error) {
 	r.Daemon, r.Rules = digest(files, daemonFiles()...), digest(files, rules4, rules6)
 	now, ok := s.read(s.layout.current())
 	if ok && now.same(r) && s.whole(now, files) {
+		if r.Version = now.Version; now.record != r {
+			// The same files of another secret: a list with a higher number.
+			now.record = r
+			if err := s.describe(now); err != nil {
+				return generation{}, err
+			}
+		}
 		// The rules files lie outside; somebody may have changed them.
 		return now, s.enforce(now)
 	}
@@ -137,11 +152,11 @@ func (s store) write(g generation, files []File) error {
 	if err := os.MkdirAll(s.layout.generations(), 0o755); err != nil { //nolint:gosec // what is secret lies deeper, under 0750
 		return fmt.Errorf("making the folder of the generations: %w", err)
 	}
-	description, err := json.MarshalIndent(g.record, "", "  ")
+	description, err := g.description()
 	if err != nil {
-		return fmt.Errorf("describing generation %s: %w", g.Name, err)
+		return err
 	}
-	all := append(slices.Clone(files), File{recordFile, fileMode, append(description, '\n')})
+	all := append(slices.Clone(files), File{recordFile, fileMode, description})
 	temp := filepath.Join(s.layout.generations(), tempPrefix+g.Name)
 	if err := os.Mkdir(temp, 0o700); err != nil {
 		return fmt.Errorf("making generation %s: %w", g.Name, err)
@@ -153,6 +168,23 @@ func (s store) write(g generation, files []File) error {
 		return fmt.Errorf("writing generation %s: %w", g.Name, err)
 	}
 	return syncFolder(s.layout.generations())
+}
+
+func (g generation) description() ([]byte, error) {
+	text, err := json.MarshalIndent(g.record, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("describing generation %s: %w", g.Name, err)
+	}
+	return append(text, '\n'), nil
+}
+
+// describe writes the record of a generation anew.
+func (s store) describe(g generation) error {
+	text, err := g.description()
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(s.folder(g), recordFile), text, fileMode)
 }
 
 func (s store) fillFolder(folder string, files []File) error {
@@ -223,39 +255,6 @@ func (s store) enforce(g generation) error {
 	return replaceLink(s.layout.current(), filepath.Join(filepath.Base(s.layout.generations()), g.Name))
 }
 
-// waiting names the units that have not taken up yet what lies on the disk. A
-// reboot makes them all do so: what another boot wrote means nothing.
-func (s store) waiting() []string {
-	data, err := os.ReadFile(s.layout.pending())
-	if err != nil {
-		return nil
-	}
-	boot, units, _ := strings.Cut(string(data), "\n")
-	if boot != s.bootID {
-		return nil
-	}
-	return strings.Fields(units)
-}
-
-func (s store) setWaiting(units []string) error {
-	if len(units) == 0 {
-		if err := os.Remove(s.layout.pending()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("noting what was taken up: %w", err)
-		}
-		return nil
-	}
-	return replaceFile(s.layout.pending(), []byte(s.bootID+"\n"+strings.Join(units, "\n")+"\n"), 0o644)
-}
-
-// taken notes that a unit has taken up what lies on the disk.
-func (s store) taken(unit string) error {
-	waiting := s.waiting()
-	if !slices.Contains(waiting, unit) {
-		return nil
-	}
-	return s.setWaiting(slices.DeleteFunc(waiting, func(u string) bool { return u == unit }))
-}
-
 // keep notes a generation as proven, and removes those that are neither proven
 // nor in force.
 func (s store) keep(g generation) error {
@@ -273,28 +272,6 @@ func (s store) keep(g generation) error {
 			if err := os.RemoveAll(filepath.Join(s.layout.generations(), entry.Name())); err != nil {
 				return fmt.Errorf("sweeping old generations: %w", err)
 			}
-		}
-	}
-	return nil
-}
-
-// wipe removes everything that was made for another instance, and puts the
-// image's own rules back.
-func (s store) wipe() error {
-	for _, path := range []string{s.layout.current(), s.layout.proven(), s.layout.generations(), s.layout.pending(), s.layout.result()} {
-		if err := os.RemoveAll(path); err != nil {
-			return fmt.Errorf("removing the state of another instance: %w", err)
-		}
-	}
-	if err := syncFolder(s.layout.state()); err != nil {
-		return err
-	}
-	if err := s.setWaiting([]string{filterUnit}); err != nil {
-		return err
-	}
-	for name, data := range map[string][]byte{rules4: baseRules(), rules6: closedRules6()} {
-		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o640); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -5,8 +5,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,30 +88,4 @@ func (path openConsole) Write(data []byte) (int, error) {
 		err = closeErr
 	}
 	return n, err
-}
-
-// describe puts what the secret is into the result.
-func (r *Result) describe(b bundle.Bundle) {
-	if b.Server.Certificate == nil {
-		return
-	}
-	sum := sha256.Sum256(b.Server.Certificate.Raw)
-	r.Server = &ServerEnd{
-		Name:        b.Server.Certificate.Subject.CommonName,
-		Fingerprint: hex.EncodeToString(sum[:]),
-		NotAfter:    b.Server.Certificate.NotAfter,
-		Generation:  b.Head.Generation,
-		People:      len(b.Access.Roster),
-	}
-	for _, ca := range b.Server.CA {
-		if r.Server.CANotAfter.IsZero() || ca.NotAfter.Before(r.Server.CANotAfter) {
-			r.Server.CANotAfter = ca.NotAfter
-		}
-	}
-	if list := b.Access.CRL; list != nil {
-		r.CRL = &CRLEnd{NextUpdate: list.NextUpdate, Revoked: len(list.RevokedCertificateEntries)}
-		if list.Number != nil {
-			r.CRL.Number = list.Number.String()
-		}
-	}
 }

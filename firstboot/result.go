@@ -58,6 +58,7 @@ type CRLEnd struct {
 	Number     string    `json:"number"`
 	NextUpdate time.Time `json:"next_update"`
 	Revoked    int       `json:"revoked"`
+	Issuer     string    `json:"issuer,omitempty"` // SHA-256 of the CA's public key
 }
 
 // SSHEnd is the SSH ingress from outside the VPC.

@@ -7,8 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
+	"math/big"
 	"time"
 )
 
@@ -38,14 +37,11 @@ func (b boot) resume(ctx context.Context, r *Result, up starter, in intent, caus
 	defer cancel()
 	good, ok := up.store.read(up.store.layout.proven())
 	if !ok {
-		if err := stopOpenVPN(ctx, up.units); err != nil {
-			return errors.Join(cause, err)
-		}
-		return cause
+		r.describe(record{})
+		// The rules too: those of another instance may be in the kernel still.
+		return errors.Join(cause, stopOpenVPN(ctx, up.units), up.filter(ctx))
 	}
-	if r.Role == "" {
-		r.Role = good.Role
-	}
+	r.Role = good.Role
 	r.Instance = good.Instance
 	b.console.say("going on with the last good state (generation %s): %s", good.Name, oneLine(cause))
 	err := b.step(ctx, r, "restore", bootWithin, func(context.Context) error { return up.store.enforce(good) })
@@ -55,9 +51,9 @@ func (b boot) resume(ctx context.Context, r *Result, up starter, in intent, caus
 	if err != nil {
 		return errors.Join(cause, fmt.Errorf("going on with the last good state: %w", err))
 	}
-	if good.Role == RoleVPN && in.config.Role == RoleVPN {
+	if good.Role == RoleVPN && in.instance.Region != "" {
 		// What was proven may not have been sealed yet, or opened again.
-		if err := b.close(ctx, r, in); err != nil {
+		if err := b.close(ctx, r, in.instance, good); err != nil {
 			b.warn(r, oneLine(err))
 		}
 	}
@@ -70,20 +66,46 @@ type keptRunningError struct{ cause error }
 func (k *keptRunningError) Error() string { return k.cause.Error() }
 func (k *keptRunningError) Unwrap() error { return k.cause }
 
-// disown wipes the state of another instance: this one was launched from an
-// image that was made of it.
-func (b boot) disown(disk store, id string) error {
-	if id == "" {
-		// On Nitro the firmware says it too, which cannot be away.
-		tag, _ := os.ReadFile(b.layout.assetTag())
-		if id = strings.TrimSpace(string(tag)); !instanceID.MatchString(id) {
-			return nil
-		}
+// admitted refuses a launch that moves the daemon to a port to which nobody is
+// let in, while the one before it serves: SSH may be closed behind that one,
+// and the tunnel would be lost too. It is asked before the daemon is touched,
+// so that trying again costs no session.
+func (b boot) admitted(ctx context.Context, r *Result, disk store, in intent) error {
+	good, ok := disk.read(b.layout.proven())
+	if !ok || good.Role != RoleVPN || in.config.Role != RoleVPN || good.Port == in.config.Port && good.Proto == in.config.Proto {
+		return nil
 	}
+	return b.step(ctx, r, "admit", askWithin, func(ctx context.Context) error {
+		gate, err := readGate(ctx, b.services(in.instance.Region).ingress, in.instance.Groups)
+		if err != nil {
+			return err
+		}
+		_, err = gate.admits(in.config.Proto, in.config.Port, in.instance.VPC)
+		return err
+	})
+}
+
+// outdated refuses a revocation list that is older than one that was in force:
+// it would let people in again who were shut out. Numbers rise under one CA.
+func (b boot) outdated(r *Result, disk store, in intent) error {
+	if in.config.Role != RoleVPN {
+		return nil
+	}
+	offered := recordOf(in)
 	for _, link := range []string{b.layout.current(), b.layout.proven()} {
-		if g, ok := disk.read(link); ok && g.Instance != id {
-			b.console.say("the state is of instance %s and this is %s: starting over", g.Instance, id)
-			return disk.wipe()
+		known, ok := disk.read(link)
+		if !ok || known.CRL.Issuer == "" || known.CRL.Issuer != offered.CRL.Issuer {
+			continue
+		}
+		before, ok1 := new(big.Int).SetString(known.CRL.Number, 10)
+		now, ok2 := new(big.Int).SetString(offered.CRL.Number, 10)
+		if ok1 && ok2 && now.Cmp(before) < 0 {
+			return refusing(fmt.Errorf("looking at the revocation list: the secret's has the number %s, and %s was in force under the same CA: it is an older one", now, before),
+				"publish again from the authority's newest folder with \"vpnami-pki publish\"; if that folder was restored from a backup, launch a new instance")
+		}
+		if offered.Server.Generation < known.Server.Generation {
+			b.warn(r, fmt.Sprintf("the secret is of generation %d, and %d was in force: somebody has published from an older folder", offered.Server.Generation, known.Server.Generation))
+			return nil
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -34,13 +35,17 @@ type sealPlan struct {
 // planSeal decides rule by rule. It is pure, and the only place that decides
 // what is revoked: a rule for TCP port 22 and nothing else, that lets in
 // somebody outside the VPC, on a group that carries the launch's consent.
+// The gate has a word on consent for the instance's own groups alone: the rules
+// of others are none of its business.
 func planSeal(g Gate, vpc []netip.Prefix) sealPlan {
 	var p sealPlan
 	leave := func(r Rule, why string) {
 		p.Left = append(p.Left, Left{Rule: r.ID, Group: r.Group, What: r.String(), Why: why})
 	}
 	for _, rule := range g.Rules {
+		consent, ours := g.Consent[rule.Group]
 		switch {
+		case !ours:
 		case !rule.covers("tcp", sshPort):
 		case rule.Source.Group != "":
 			// Members of a group are interfaces of the VPC (or of a peer).
@@ -49,7 +54,7 @@ func planSeal(g Gate, vpc []netip.Prefix) sealPlan {
 			leave(rule, "it lets in more than SSH, and narrowing it would take the right to open")
 		case !rule.Source.Network.IsValid() && rule.Source.PrefixList == "":
 			leave(rule, "it is not known whom it lets in")
-		case !g.Consent[rule.Group]:
+		case !consent:
 			leave(rule, fmt.Sprintf("its group does not carry the tag %s=%s", consentKey, consentValue))
 		default:
 			p.Revoke = append(p.Revoke, rule)
@@ -64,18 +69,23 @@ func insideVPC(network netip.Prefix, vpc []netip.Prefix) bool {
 	})
 }
 
-// seal revokes what the plan says and reads back that it is gone.
-func seal(ctx context.Context, service ingress, instance Instance, gate Gate) (sealPlan, error) {
+// seal revokes what the plan says and reads back that it is gone. Each rule is
+// told at once when EC2 has said that it is revoked: nobody finds it out later.
+func seal(ctx context.Context, service ingress, instance Instance, gate Gate, tell func(Rule)) (sealPlan, error) {
 	vpc := slices.Concat(instance.VPC, instance.VPC6)
 	plan := planSeal(gate, vpc)
 	if len(plan.Revoke) == 0 {
 		return plan, nil
 	}
-	byGroup := map[string][]string{}
+	byGroup := map[string][]Rule{}
 	for _, rule := range plan.Revoke {
-		byGroup[rule.Group] = append(byGroup[rule.Group], rule.ID)
+		byGroup[rule.Group] = append(byGroup[rule.Group], rule)
 	}
-	for group, ids := range byGroup {
+	for _, group := range slices.Sorted(maps.Keys(byGroup)) {
+		var ids []string
+		for _, rule := range byGroup[group] {
+			ids = append(ids, rule.ID)
+		}
 		output, err := service.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{
 			GroupId:              aws.String(group),
 			SecurityGroupRuleIds: ids,
@@ -87,6 +97,9 @@ func seal(ctx context.Context, service ingress, instance Instance, gate Gate) (s
 		}
 		if err == nil && len(output.UnknownIpPermissions) > 0 {
 			return plan, waitingFor(fmt.Errorf("revoking the SSH ingress %s of security group %q: EC2 does not know %d of them", quoted(ids), group, len(output.UnknownIpPermissions)), "it is tried again by itself")
+		}
+		for _, rule := range byGroup[group] {
+			tell(rule)
 		}
 	}
 	after, err := readRules(ctx, service, instance.Groups)

@@ -1,0 +1,71 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// recordOf is what a generation says of itself.
+func recordOf(in intent) record {
+	r := record{Instance: in.instance.ID, Role: in.config.Role}
+	if in.config.Role != RoleVPN {
+		return r
+	}
+	r.Network, r.Proto, r.Port = in.config.Network, in.config.Proto, in.config.Port
+	r.Server, r.CRL = serverEnd(in.bundle), crlEnd(in.bundle)
+	return r
+}
+
+func serverEnd(b bundle.Bundle) ServerEnd {
+	if b.Server.Certificate == nil {
+		return ServerEnd{}
+	}
+	sum := sha256.Sum256(b.Server.Certificate.Raw)
+	end := ServerEnd{
+		Name:        b.Server.Certificate.Subject.CommonName,
+		Fingerprint: hex.EncodeToString(sum[:]),
+		NotAfter:    b.Server.Certificate.NotAfter.UTC(),
+		Generation:  b.Head.Generation,
+		People:      len(b.Access.Roster),
+	}
+	for _, ca := range b.Server.CA {
+		if end.CANotAfter.IsZero() || ca.NotAfter.Before(end.CANotAfter) {
+			end.CANotAfter = ca.NotAfter.UTC()
+		}
+	}
+	return end
+}
+
+func crlEnd(b bundle.Bundle) CRLEnd {
+	list := b.Access.CRL
+	if list == nil {
+		return CRLEnd{}
+	}
+	end := CRLEnd{NextUpdate: list.NextUpdate.UTC(), Revoked: len(list.RevokedCertificateEntries)}
+	if list.Number != nil {
+		end.Number = list.Number.String()
+	}
+	for _, ca := range b.Server.CA {
+		if list.CheckSignatureFrom(ca) == nil {
+			sum := sha256.Sum256(ca.RawSubjectPublicKeyInfo)
+			end.Issuer = hex.EncodeToString(sum[:])
+		}
+	}
+	return end
+}
+
+// describe puts what is in force into the result.
+func (r *Result) describe(g record) {
+	r.Network, r.Port, r.Server, r.CRL = "", "", nil, nil
+	if g.Port == 0 {
+		return
+	}
+	r.Network, r.Port = g.Network.String(), fmt.Sprintf("%s/%d", g.Proto, g.Port)
+	r.Server, r.CRL = &g.Server, &g.CRL
+}
