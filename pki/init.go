@@ -52,6 +52,7 @@ func (d *desk) init(plan authority.Plan) error {
 	if err != nil {
 		return err
 	}
+	d.swept(authority.SweepBuilding(plan.Path, d.now()))
 	folder, err := authority.Make(plan, passphrase, d.now())
 	if err != nil {
 		return err
@@ -65,6 +66,17 @@ func (d *desk) init(plan authority.Plan) error {
 	d.say("  server  until %s  %s", day(server.Certificate.NotAfter), folder.ServerName())
 	d.say("keep a copy of the folder, and the passphrase apart from it: without either nobody can be added")
 	return nil
+}
+
+// swept tells what was removed of an earlier command that was killed. That
+// something could not be is no reason not to go on.
+func (d *desk) swept(paths []string, err error) {
+	for _, path := range paths {
+		d.warn("removed %q, which a broken-off command had left; there were keys in it", path)
+	}
+	if err != nil {
+		d.warn("%v", err)
+	}
 }
 
 // exactly is a usage error unless there are n arguments.

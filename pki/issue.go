@@ -148,6 +148,7 @@ func (d *desk) issueAll(ctx context.Context, folder authority.Folder, passphrase
 	if err := os.MkdirAll(req.out, 0o700); err != nil {
 		return fmt.Errorf("making the folder for profiles: %w", err)
 	}
+	d.swept(authority.SweepProfiles(req.out, now))
 	if err := folder.RenewCRL(issuer); err != nil {
 		return err
 	}

@@ -243,7 +243,7 @@ func TestPublishFromAnOldCopy(t *testing.T) {
 	server, list := a.Server(), a.CRL(1)
 	s := &shelf{values: map[string][]byte{}}
 	for i, n := range []int{2, 4} {
-		if _, err := publishTo(s, server, bundle.Access{CRL: list, Roster: people(n)}, uint64(i)); err != nil { //nolint:gosec // small
+		if _, err := publishTo(s, server, bundle.Access{CRL: list, Roster: people(n)}, uint64(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -279,7 +279,7 @@ func TestHeadNamesShardsByARN(t *testing.T) {
 	} {
 		s := &shelf{values: values}
 		for generation := range uint64(3) {
-			if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(1), Roster: people(int(generation))}, generation); err != nil { //nolint:gosec // small
+			if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(1), Roster: people(int(generation))}, generation); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			head, err := bundle.OpenHead(s.values["vpn/access"])
@@ -339,7 +339,7 @@ func TestPublicationIsNotPrinted(t *testing.T) {
 		out.Write(raw)
 	}
 	const key = "PRIVATE KEY"
-	for _, form := range []string{key, fmt.Sprintf("%x", key), strings.Trim(fmt.Sprint([]byte(key)), "[]"), "0x50, 0x52, 0x49"} {
+	for _, form := range []string{key, fmt.Sprintf("%x", key), strings.Trim(fmt.Sprintf("%d", []byte(key)), "[]"), "0x50, 0x52, 0x49"} {
 		if strings.Contains(out.String(), form) {
 			t.Errorf("%q was printed", form)
 		}

@@ -135,7 +135,7 @@ func Make(plan Plan, passphrase []byte, now time.Time) (Folder, error) {
 	if err := os.MkdirAll(parent, folderMode); err != nil {
 		return Folder{}, fmt.Errorf("making the folder %q: %w", plan.Path, err)
 	}
-	building, err := os.MkdirTemp(parent, "."+filepath.Base(plan.Path)+".*.tmp")
+	building, err := startBuilding(plan.Path)
 	if err != nil {
 		return Folder{}, fmt.Errorf("making the folder %q: %w", plan.Path, err)
 	}
@@ -153,6 +153,13 @@ func Make(plan Plan, passphrase []byte, now time.Time) (Folder, error) {
 		return Folder{}, err
 	}
 	return Open(plan.Path)
+}
+
+// startBuilding makes the folder that becomes the one at path; [SweepBuilding]
+// knows its name.
+func startBuilding(path string) (string, error) {
+	path = filepath.Clean(path)
+	return os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
 }
 
 func fill(path string, plan Plan, passphrase []byte, now time.Time) error {

@@ -46,7 +46,7 @@ func TestKeysAreNotPrinted(t *testing.T) {
 	}
 	out.Write(asJSON)
 	for _, form := range []string{
-		"hunter2", fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%X", "hunter2"), strings.Trim(fmt.Sprint([]byte("hunter2")), "[]"),
+		"hunter2", fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%X", "hunter2"), strings.Trim(fmt.Sprintf("%d", []byte("hunter2")), "[]"),
 		"0x68, 0x75, 0x6e", base64.StdEncoding.EncodeToString(raw)[:40],
 	} {
 		if strings.Contains(out.String(), form) {
