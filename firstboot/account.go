@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,7 @@ func findAccount(passwd, name string) (account, error) {
 // checkReadable opens every file that the daemon reads per client, with the
 // rights of the daemon's user: OpenVPN admits a revoked client without a word
 // when it cannot read the file that says so.
-func checkReadable(folder string, as account) error {
+func checkReadable(ctx context.Context, folder string, as account) error {
 	done := make(chan error, 1)
 	go func() {
 		// The thread takes on another user for its file accesses and is given
@@ -52,7 +53,12 @@ func checkReadable(folder string, as account) error {
 		runtime.LockOSThread()
 		done <- readAs(folder, as)
 	}()
-	return <-done
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("reading as the daemon's user: %w", ctx.Err())
+	}
 }
 
 func readAs(folder string, as account) error {

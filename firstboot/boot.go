@@ -22,6 +22,9 @@ const (
 	// askWithin bounds each of the places that wait for an answer before there
 	// is any, so that the first cause stands on the console within 5 seconds.
 	askWithin = 4 * time.Second
+	// unsealWithin: the largest roster is 256 secrets, each of which answers
+	// within some 50 ms, and askWithin bounds each by itself.
+	unsealWithin = 30 * time.Second
 	// ec2Within: two descriptions, a revocation, the reading back.
 	ec2Within = 15 * time.Second
 	// startWithin: openvpn's unit waits for network-online.target.
@@ -113,14 +116,18 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 	if cause == nil {
 		cause = b.admitted(ctx, r, disk, in)
 	}
+	attempt := disk.attempt(in, b.version)
+	if cause == nil {
+		cause = disk.failed(attempt)
+	}
 	if cause != nil {
 		return in, b.resume(ctx, r, up, in, cause)
 	}
 	var placed generation
-	err = b.step(ctx, r, "place", bootWithin, func(context.Context) error {
+	err = b.step(ctx, r, "place", bootWithin, func(ctx context.Context) error {
 		next := recordOf(in)
 		next.Version, next.Machine = b.version, firmware(b.layout.productUUID())
-		placed, err = disk.place(in.files, next)
+		placed, err = disk.place(ctx, in.files, next)
 		return err
 	})
 	if err != nil {
@@ -132,7 +139,14 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 			// is left running: that it cannot be proven now may pass.
 			return in, err
 		}
-		return in, b.resume(ctx, r, up, in, err)
+		end := b.resume(ctx, r, up, in, err)
+		if _, kept := errors.AsType[*keptRunningError](end); kept && ctx.Err() == nil {
+			end = errors.Join(end, disk.setFailed(attempt, err))
+		}
+		return in, end
+	}
+	if err := disk.forget(); err != nil {
+		return in, err
 	}
 	if in.config.Role == RoleStep {
 		return in, nil
@@ -159,7 +173,7 @@ func (b boot) learn(ctx context.Context, r *Result) (in intent, err error) {
 		return in, err
 	}
 	if in.config.Role == RoleVPN {
-		err = b.step(ctx, r, "unseal", askWithin, func(ctx context.Context) error {
+		err = b.step(ctx, r, "unseal", unsealWithin, func(ctx context.Context) error {
 			var warnings []bundle.Warning
 			in.bundle, warnings, err = unseal(ctx, b.services(in.instance.Region).secrets, in.config.Secret, b.now())
 			for _, warning := range warnings {

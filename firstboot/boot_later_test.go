@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -164,5 +166,52 @@ func TestBootQueued(t *testing.T) {
 	g.want(g.bootIn(ctx), Refused, "systemd has not finished")
 	if diff := cmp.Diff([]string{"reload " + filterUnit, "restart " + openvpnUnit, "stop " + openvpnUnit}, g.systemd.taken()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestBootFailedBefore: what does not work is tried once, not at every retry.
+func TestBootFailedBefore(t *testing.T) {
+	g := newGateway(t, vpnDocument)
+	g.want(g.boot(), Ready, "")
+	g.systemd.taken()
+	g.cloud.rules = append(g.cloud.rules, admission("sgr-1195", 1195, "0.0.0.0/0"))
+	g.cloud.launch(vpnDocument + "port: 1195\n")
+	works := false
+	g.proving = func() error {
+		conf, err := os.ReadFile(filepath.Join(g.machine.layout.current(), "server.conf"))
+		if !works && strings.Contains(string(conf), "port 1195") {
+			err = errors.New("connecting: AUTH_FAILED")
+		}
+		return err
+	}
+	again := func(restarts int) {
+		t.Helper()
+		g.want(g.boot(), Degraded, "AUTH_FAILED")
+		n := 0
+		for _, job := range g.systemd.taken() {
+			if job == "restart "+openvpnUnit {
+				n++
+			}
+		}
+		if n != restarts {
+			t.Errorf("the daemon was restarted %d times, want %d", n, restarts)
+		}
+	}
+	again(2)
+	again(0)
+	again(0)
+	// Each change, and each boot, is worth an attempt.
+	g.cloud.launch(vpnDocument + "port: 1195\n# again\n")
+	again(2)
+	again(0)
+	g.machine.reboot(t)
+	again(2)
+	again(0)
+	works = true
+	g.people.person("client2")
+	g.cloud.publish(g.people.seal(t))
+	g.want(g.boot(), Ready, "")
+	if _, err := os.Stat(g.machine.layout.failed()); err == nil {
+		t.Error("the failure is remembered")
 	}
 }

@@ -42,6 +42,9 @@ func (l layout) proven() string { return l.at(stateFolder + "/proven") }
 // packet filter or the daemon has not taken up yet.
 func (l layout) pending() string { return l.at(stateFolder + "/pending") }
 
+// failed holds the digest of what was tried in this boot and did not work.
+func (l layout) failed() string { return l.at(stateFolder + "/failed") }
+
 func (l layout) result() string      { return l.at(stateFolder + "/result.json") }
 func (l layout) rules() string       { return l.at("/etc/iptables") }
 func (l layout) passwd() string      { return l.at("/etc/passwd") }

@@ -5,14 +5,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 )
 
 // recordFile stands in each generation and says what it is.
@@ -84,7 +87,7 @@ func (s store) folder(g generation) string { return filepath.Join(s.layout.gener
 
 // place makes files the generation in force, all of them or none. When the one
 // in force has the same files already, nothing is written.
-func (s store) place(files []File, r record) (generation, error) {
+func (s store) place(ctx context.Context, files []File, r record) (generation, error) {
 	r.Schema, r.Files = recordSchema, digest(files)
 	r.Daemon, r.Rules = digest(files, daemonFiles()...), digest(files, rules4, rules6)
 	now, ok := s.read(s.layout.current())
@@ -100,7 +103,7 @@ func (s store) place(files []File, r record) (generation, error) {
 		return now, s.enforce(now)
 	}
 	g := generation{Name: strconv.Itoa(s.highest() + 1), record: r}
-	if err := s.write(g, files); err != nil {
+	if err := s.write(ctx, g, files); err != nil {
 		return generation{}, err
 	}
 	return g, s.enforce(g)
@@ -112,24 +115,48 @@ func (r record) same(other record) bool {
 	return r.Instance == other.Instance && r.Role == other.Role && r.Files == other.Files
 }
 
-// whole tells whether a generation on the disk has exactly these files: an
-// interrupted disk, or a person, may have changed one.
+// whole tells whether a generation on the disk has exactly these files and no
+// other: an interrupted disk, or a person, may have changed one.
 func (s store) whole(g generation, files []File) bool {
+	want := map[string]File{".": {".", folderMode, nil}, recordFile: {}}
 	for _, f := range files {
-		path := filepath.Join(s.folder(g), f.Path)
-		info, err := os.Lstat(path)
-		if err != nil || info.Mode() != f.Mode {
-			return false
-		}
-		if f.Mode.IsDir() {
-			continue
-		}
-		data, err := os.ReadFile(path) //nolint:gosec // a generation of ours
-		if err != nil || !bytes.Equal(data, f.Data) {
-			return false
-		}
+		want[f.Path] = f
 	}
-	return true
+	err := filepath.WalkDir(s.folder(g), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(s.folder(g), path)
+		if err != nil {
+			return err
+		}
+		f, ok := want[name]
+		delete(want, name)
+		if name == recordFile {
+			return nil // root's alone to read, and read already
+		}
+		if !ok || !s.placed(path, entry, f) {
+			return fmt.Errorf("%q is not as it was placed", name)
+		}
+		return nil
+	})
+	return err == nil && len(want) == 0
+}
+
+// placed tells whether a file or folder is as place makes it.
+func (s store) placed(path string, entry fs.DirEntry, f File) bool {
+	info, err := entry.Info()
+	if err != nil || info.Mode() != f.Mode {
+		return false
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Gid) != s.group {
+		return false
+	}
+	if f.Mode.IsDir() {
+		return true
+	}
+	data, err := os.ReadFile(path) //nolint:gosec // a generation of ours
+	return err == nil && bytes.Equal(data, f.Data)
 }
 
 // highest is the highest number of a generation there is.
@@ -148,7 +175,7 @@ func (s store) highest() int {
 }
 
 // write lays a generation down beside those in force.
-func (s store) write(g generation, files []File) error {
+func (s store) write(ctx context.Context, g generation, files []File) error {
 	if err := os.MkdirAll(s.layout.generations(), 0o755); err != nil { //nolint:gosec // what is secret lies deeper, under 0750
 		return fmt.Errorf("making the folder of the generations: %w", err)
 	}
@@ -161,7 +188,7 @@ func (s store) write(g generation, files []File) error {
 	if err := os.Mkdir(temp, 0o700); err != nil {
 		return fmt.Errorf("making generation %s: %w", g.Name, err)
 	}
-	if err := s.fillFolder(temp, all); err != nil {
+	if err := s.fillFolder(ctx, temp, all); err != nil {
 		return errors.Join(fmt.Errorf("writing generation %s: %w", g.Name, err), os.RemoveAll(temp))
 	}
 	if err := os.Rename(temp, s.folder(g)); err != nil {
@@ -187,9 +214,13 @@ func (s store) describe(g generation) error {
 	return replaceFile(filepath.Join(s.folder(g), recordFile), text, fileMode)
 }
 
-func (s store) fillFolder(folder string, files []File) error {
+func (s store) fillFolder(ctx context.Context, folder string, files []File) error {
 	folders := []string{folder}
 	for _, f := range files {
+		// A revoked set of thousands takes its time.
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		path := filepath.Join(folder, f.Path)
 		if f.Mode.IsDir() {
 			if err := os.Mkdir(path, 0o700); err != nil {

@@ -4,11 +4,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,7 +51,7 @@ func tree(t *testing.T, root string) map[string]string {
 
 func place(t *testing.T, m machine, text string) generation {
 	t.Helper()
-	g, err := m.store.place(someFiles(text), record{Instance: "i-1", Role: RoleVPN})
+	g, err := m.store.place(t.Context(), someFiles(text), record{Instance: "i-1", Role: RoleVPN})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +141,16 @@ func TestPlaceRepairs(t *testing.T) {
 		"a file": func(m machine) error {
 			return os.WriteFile(filepath.Join(m.layout.current(), "server.conf"), []byte("x"), 0o640)
 		},
-		"a mode":    func(m machine) error { return os.Chmod(filepath.Join(m.layout.current(), "server.key"), 0o644) },
-		"missing":   func(m machine) error { return os.Remove(filepath.Join(m.layout.current(), "ccd/client1")) },
+		"a mode":  func(m machine) error { return os.Chmod(filepath.Join(m.layout.current(), "server.key"), 0o644) },
+		"missing": func(m machine) error { return os.Remove(filepath.Join(m.layout.current(), "ccd/client1")) },
+		"another": func(m machine) error {
+			return os.WriteFile(filepath.Join(m.layout.current(), "ccd/mallory"), []byte("any\n"), 0o640)
+		},
+		"another folder":  func(m machine) error { return os.Mkdir(filepath.Join(m.layout.current(), "more"), 0o750) },
+		"a folder's mode": func(m machine) error { return os.Chmod(filepath.Join(m.layout.current(), "ccd"), 0o755) },
+		"a group": func(m machine) error {
+			return os.Chown(filepath.Join(m.layout.current(), "server.key"), -1, otherGroup(m))
+		},
 		"no record": func(m machine) error { return os.Remove(filepath.Join(m.layout.current(), recordFile)) },
 		"the rules": func(m machine) error { return os.WriteFile(filepath.Join(m.layout.rules(), rules4), nil, 0o640) },
 		"the link":  func(m machine) error { return os.Remove(m.layout.current()) },
@@ -147,6 +158,7 @@ func TestPlaceRepairs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)
 			place(t, m, "one")
+			wanted := tree(t, m.layout.current()+"/.")
 			if err := spoil(m); err != nil {
 				t.Fatal(err)
 			}
@@ -157,10 +169,43 @@ func TestPlaceRepairs(t *testing.T) {
 			if text, err := os.ReadFile(filepath.Join(m.layout.rules(), rules4)); err != nil || string(text) != "four one" {
 				t.Errorf("got %q, %v", text, err)
 			}
-			if info, err := os.Stat(filepath.Join(m.layout.current(), "server.key")); err != nil || info.Mode() != fileMode {
+			now := tree(t, m.layout.current()+"/.")
+			if diff := cmp.Diff(wanted, now); diff != "" {
+				t.Error(diff)
+			}
+			info, err := os.Stat(filepath.Join(m.layout.current(), "server.key"))
+			if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Gid) != m.daemon.gid {
+				t.Errorf("the group is %+v", owner)
+			}
+			if err != nil || info.Mode() != fileMode {
 				t.Errorf("got %v, %v", info.Mode(), err)
 			}
 		})
+	}
+}
+
+// otherGroup is one that files are not placed with, and may be given to here.
+func otherGroup(m machine) int {
+	if os.Geteuid() == 0 {
+		return 0
+	}
+	return m.daemon.gid
+}
+
+// TestPlaceEnds: a run that is over leaves nothing half placed.
+func TestPlaceEnds(t *testing.T) {
+	m := newMachine(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.store.place(ctx, someFiles("one"), record{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if left := tree(t, m.layout.generations()); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+	place(t, m, "one")
+	if err := checkReadable(ctx, m.layout.current(), m.daemon); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -193,7 +238,7 @@ func TestDaemonFilesOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := append(someFiles("one"), File{"revoked/17", fileMode, nil})
-	g, err := m.store.place(files, record{Instance: "i-1", Role: RoleVPN})
+	g, err := m.store.place(t.Context(), files, record{Instance: "i-1", Role: RoleVPN})
 	if err != nil || g.Name != "2" {
 		t.Fatalf("got %+v, %v", g, err)
 	}
@@ -267,7 +312,7 @@ func TestReadable(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := checkReadable(m.layout.current(), m.daemon)
+			err := checkReadable(t.Context(), m.layout.current(), m.daemon)
 			if (err == nil) != (spoil == nil) {
 				t.Errorf("got %v", err)
 			}

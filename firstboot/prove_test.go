@@ -112,10 +112,10 @@ func serve(t *testing.T, a *authority, lines ...string) (machine, *daemon) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.store.place(files, record{Instance: "i-1", Role: RoleVPN}); err != nil {
+	if _, err := m.store.place(t.Context(), files, record{Instance: "i-1", Role: RoleVPN}); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkReadable(m.layout.current(), m.daemon); err != nil {
+	if err := checkReadable(t.Context(), m.layout.current(), m.daemon); err != nil {
 		t.Fatal(err)
 	}
 	return m, startDaemon(t, m)

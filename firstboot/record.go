@@ -11,6 +11,12 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
+// Format prints whose intent it is and nothing of it: package fmt asks no
+// method of what lies in unexported fields, and files there may be keys.
+func (in intent) Format(to fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(to, "intent of instance %s (%d files)", in.instance.ID, len(in.files))
+}
+
 // recordOf is what a generation says of itself.
 func recordOf(in intent) record {
 	r := record{Instance: in.instance.ID, Role: in.config.Role}

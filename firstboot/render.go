@@ -6,9 +6,11 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -22,6 +24,19 @@ type File struct {
 	Mode fs.FileMode
 	Data []byte
 }
+
+// Format prints what a file is and never what is in it, whatever the verb: it
+// may be a key.
+func (f File) Format(to fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(to, "%s (%s, %d bytes)", f.Path, f.Mode, len(f.Data))
+}
+
+// LogValue is the same for a logger that does not print with fmt.
+func (f File) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(f)) }
+
+// MarshalJSON is the same for one that writes JSON, and finds the files in
+// something else.
+func (f File) MarshalJSON() ([]byte, error) { return json.Marshal(fmt.Sprint(f)) }
 
 const (
 	// fileMode: the daemon reads its files by group and can change none.

@@ -4,8 +4,11 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net/netip"
 	"os"
@@ -104,6 +107,57 @@ func TestRenderKeepsSecretsToTheirFiles(t *testing.T) {
 			t.Errorf("%s has a key in it", f.Path)
 		}
 	}
+}
+
+// TestFilePrintsNoKey, whoever prints it and how.
+func TestFilePrintsNoKey(t *testing.T) {
+	file := File{"server.key", fileMode, []byte("PRIVATE")}
+	in := intent{files: []File{file}}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "file", file, "files", in.files, "in", in)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "file", file, "files", in.files, "in", in)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, value := range []any{file, &file, in.files, in, &in} {
+			fmt.Fprintf(&log, verb+"\n", value)
+		}
+	}
+	for _, shown := range []string{"PRIVATE", fmt.Sprintf("%x", "PRIVATE"), fmt.Sprint([]byte("PRIVATE")), base64.StdEncoding.EncodeToString([]byte("PRIVATE"))} {
+		if strings.Contains(log.String(), shown) {
+			t.Errorf("printed as %q: %s", shown, log.String())
+		}
+	}
+	if !strings.Contains(log.String(), "server.key (-rw-r-----, 7 bytes)") {
+		t.Errorf("it does not say which: %s", log.String())
+	}
+}
+
+// TestBakedRules: the image's own rules are those that the program puts back.
+func TestBakedRules(t *testing.T) {
+	for name, own := range map[string][]byte{rules4: baseRules(), rules6: closedRules6()} {
+		baked, err := os.ReadFile(filepath.Join("../images/rootfs/etc/iptables", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(essence(baked), essence(own)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// essence leaves out of rules what decides nothing: comments, what is logged,
+// and the empty table with which the program undoes another role's.
+func essence(rules []byte) []string {
+	text, empty, _ := strings.Cut(string(rules), "*nat\n")
+	if strings.Contains(empty, "-A ") {
+		text += empty
+	}
+	var lines []string
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") && !strings.Contains(line, "-j LOG") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
 }
 
 func TestPlanAddresses(t *testing.T) {

@@ -86,7 +86,7 @@ func (s starter) filter(ctx context.Context) error {
 
 // openvpn starts the daemon, or starts it again when it runs on other files.
 func (s starter) openvpn(ctx context.Context) error {
-	if err := checkReadable(s.store.layout.current(), s.daemon); err != nil {
+	if err := checkReadable(ctx, s.store.layout.current(), s.daemon); err != nil {
 		return refusing(fmt.Errorf("checking the revoked set and the allow-list: %w", err), "the daemon's user must be able to read them: look at the modes under %s", currentFolder)
 	}
 	active, _, err := isActive(ctx, s.units, openvpnUnit)

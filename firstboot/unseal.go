@@ -53,6 +53,8 @@ func unseal(ctx context.Context, service secrets, names SecretNames, now time.Ti
 const publishAdvice = "publish again with \"vpnami-pki publish\"; it is read again by itself"
 
 func readSecret(ctx context.Context, service secrets, id string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	output, err := service.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{
 		SecretId: aws.String(id),
 		// Asked for by name: the role's policy may be limited to this stage.
