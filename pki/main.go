@@ -27,10 +27,10 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
 
-// Set by the linker.
+// Set by the linker, whose -X needs variables.
 var (
-	version = "0.1.0-dev" //nolint:gochecknoglobals // -ldflags -X needs a variable
-	commit  = "unknown"   //nolint:gochecknoglobals // -ldflags -X needs a variable
+	version = "0.1.0-dev"
+	commit  = "unknown" //nolint:gochecknoglobals // as above
 )
 
 // The exit codes, documented in --help.

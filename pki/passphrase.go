@@ -91,7 +91,7 @@ func (d *desk) passphraseOf(path string) ([]byte, error) {
 }
 
 func (d *desk) prompt(question string) ([]byte, error) {
-	descriptor := int(d.in.Fd()) //nolint:gosec // a file descriptor fits an int
+	descriptor := int(d.in.Fd())
 	if !term.IsTerminal(descriptor) {
 		return nil, errors.New("reading the passphrase: there is no terminal to ask at: use --passphrase-file FILE, VPNAMI_PASSPHRASE_FILE or VPNAMI_PASSPHRASE")
 	}

@@ -216,10 +216,10 @@ func checkReplace(server bundle.Server, access bundle.Access, prefix string, the
 		return fmt.Errorf("publishing under %q: the authority %q is there now, with another CA: everybody who connects today would be locked out"+replace, prefix, there.opened.Authority)
 	}
 	if there.accessErr != nil {
-		return nil // a publish broke off, or is being repaired by this one
+		return nil //nolint:nilerr // a publish broke off, or is being repaired by this one
 	}
 	if there.access.CRL.CheckSignatureFrom(server.CA[0]) != nil {
-		return nil // a list of an older CA says nothing of this one's
+		return nil //nolint:nilerr // a list of an older CA says nothing of this one's
 	}
 	if there.access.CRL.Number.Cmp(access.CRL.Number) > 0 {
 		return fmt.Errorf("publishing under %q: the CRL there has number %s, this folder's has %s: this folder is an old copy, and would let in who was revoked since"+replace, prefix, there.access.CRL.Number, access.CRL.Number)

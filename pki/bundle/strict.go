@@ -132,7 +132,7 @@ func (o object) text(name, allowed string) (string, error) {
 }
 
 // number reads a whole number of min..max.
-func (o object) number(name string, least, most uint64) (uint64, error) {
+func (o object) number(name string, least, most uint64) (uint64, error) { //nolint:unparam // a range has two ends
 	allowed := fmt.Sprintf("a whole number of %d to %d", least, most)
 	if least == most {
 		allowed = fmt.Sprintf("the number %d", least)

@@ -40,7 +40,7 @@ func (c ClientKey) Hello(session Session, now time.Time) []byte {
 	packet := []byte{hardResetClientV3 << opcodeShift}
 	packet = append(packet, session[:]...)
 	packet = binary.BigEndian.AppendUint32(packet, earlyNegotiation+1)
-	packet = binary.BigEndian.AppendUint32(packet, uint32(now.Unix()))
+	packet = binary.BigEndian.AppendUint32(packet, uint32(now.Unix())) //nolint:gosec // the format has 32 bits
 
 	// No acknowledgements, then message number 0 of the reliability layer.
 	plain := []byte{0, 0, 0, 0, 0}

@@ -90,14 +90,14 @@ func (k ServerKey) NewClientKey(random io.Reader, now time.Time) (ClientKey, err
 	if _, err := io.ReadFull(random, c.key[:]); err != nil {
 		return ClientKey{}, fmt.Errorf("making a tls-crypt-v2 client key: %w", err)
 	}
-	metadata := binary.BigEndian.AppendUint64([]byte{metadataTimestamp}, uint64(now.Unix()))
+	metadata := binary.BigEndian.AppendUint64([]byte{metadataTimestamp}, uint64(now.Unix())) //nolint:gosec // not before 1970
 	c.wrapped = k.wrap(c.key, metadata)
 	return c, nil
 }
 
 func (k ServerKey) wrap(key [clientKeySize]byte, metadata []byte) []byte {
 	plain := append(append([]byte{}, key[:]...), metadata...)
-	size := binary.BigEndian.AppendUint16(nil, uint16(tagSize+len(plain)+lenSize))
+	size := binary.BigEndian.AppendUint16(nil, uint16(tagSize+len(plain)+lenSize)) //nolint:gosec // a few hundred bytes
 	tag := k.tag(size, plain)
 	out := append([]byte{}, tag...)
 	out = append(out, ctr(k.bytes[:usedSize], tag, plain)...)
