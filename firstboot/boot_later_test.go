@@ -63,7 +63,7 @@ func TestBootRollsBack(t *testing.T) {
 	g.people.person("client2")
 	g.cloud.launch(vpnDocument + "port: 1195\n")
 	g.cloud.publish(g.people.seal(t))
-	g.cloud.rules = append(g.cloud.rules, admission("sgr-1195", 1195, "0.0.0.0/0"))
+	g.cloud.rules = append(g.cloud.rules, admission("sgr-1195", 1195))
 	g.prove = errors.New("connecting: port taken")
 	// Both fail: there is nothing better to go back to.
 	g.want(g.boot(), Refused, "port taken")
@@ -174,7 +174,7 @@ func TestBootFailedBefore(t *testing.T) {
 	g := newGateway(t, vpnDocument)
 	g.want(g.boot(), Ready, "")
 	g.systemd.taken()
-	g.cloud.rules = append(g.cloud.rules, admission("sgr-1195", 1195, "0.0.0.0/0"))
+	g.cloud.rules = append(g.cloud.rules, admission("sgr-1195", 1195))
 	g.cloud.launch(vpnDocument + "port: 1195\n")
 	works := false
 	g.proving = func() error {

@@ -253,6 +253,7 @@ func TestBootFails(t *testing.T) {
 		"bad user-data":  {func(g *gateway) { g.cloud.launch(vpnDocument + "port: 22\n") }, func(g *gateway) { g.cloud.launch(vpnDocument) }, Refused, "\"port\" is \"22\""},
 		"imds away":      {func(g *gateway) { g.cloud.spoil("imds", status(404)) }, func(g *gateway) { g.cloud.spoil("imds", nil) }, Waiting, "instance metadata service"},
 		"secret missing": {func(g *gateway) { delete(g.cloud.secrets, "vpn/office/server") }, func(g *gateway) { g.cloud.publish(g.people.seal(g.t)) }, Waiting, "reading secret \"vpn/office/server\""},
+		"secrets hang":   {func(g *gateway) { g.cloud.spoil("secretsmanager", hang) }, func(g *gateway) { g.cloud.spoil("secretsmanager", nil) }, Waiting, "reading secret \"vpn/office/server\""},
 		"secret wrong":   {func(g *gateway) { g.cloud.secrets["vpn/office/server"] = []byte("{}") }, func(g *gateway) { g.cloud.publish(g.people.seal(g.t)) }, Refused, "opening secrets"},
 		"filter":         {func(g *gateway) { g.systemd.fails[filterUnit] = "failed" }, func(g *gateway) { delete(g.systemd.fails, filterUnit) }, Refused, "netfilter-persistent.service"},
 		"daemon":         {func(g *gateway) { g.systemd.fails[openvpnUnit] = "failed" }, func(g *gateway) { delete(g.systemd.fails, openvpnUnit) }, Refused, "(its last words)"},

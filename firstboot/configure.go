@@ -134,6 +134,9 @@ func (c Config) judge(d *document, instance Instance) {
 		if special, what := specialPurpose(netip.PrefixFrom(address, 32)); special {
 			d.problem(key, fmt.Sprintf("%q is of %s, which no client can ask: allowed is a DNS server's address, such as the VPC's %s", address, what, resolver(instance)))
 		}
+		if slices.Contains(c.DNS[:i], address) {
+			d.problem(key, fmt.Sprintf("%q is there twice", address))
+		}
 		if c.Network.IsValid() && c.Network.Contains(address) {
 			d.problem(key, fmt.Sprintf("%q lies in the tunnel network %q, where no DNS server is", address, c.Network))
 		}
@@ -146,6 +149,14 @@ func (c Config) judgeNetwork(d *document, instance Instance) {
 		d.problem("network", fmt.Sprintf("%q covers %s: allowed are private networks, such as %q", network, what, defaultNetwork))
 		return
 	}
+	if instance.Public.IsValid() && network.Contains(instance.Public) {
+		d.problem("network", fmt.Sprintf("%q has the instance's own public address %s in it", network, instance.Public))
+		return
+	}
+	if network.Bits() >= 16 && !private(network) {
+		d.problem("network", fmt.Sprintf("%q is of the internet's addresses, whose owners the clients could not reach: allowed are parts of %s, such as %q", network, strings.Join(privateNetworks(), ", "), defaultNetwork))
+		return
+	}
 	// /16 is as much as OpenVPN's pool takes (65,536); a /29 has the gateway,
 	// the probe and 4 addresses for people.
 	if network.Bits() > 29 {
@@ -155,9 +166,6 @@ func (c Config) judgeNetwork(d *document, instance Instance) {
 	if network.Bits() < 16 {
 		d.problem("network", fmt.Sprintf("%q is too large: allowed are /16 to /29", network))
 		return
-	}
-	if instance.Public.IsValid() && network.Contains(instance.Public) {
-		d.problem("network", fmt.Sprintf("%q has the instance's own public address %s in it", network, instance.Public))
 	}
 	for _, taken := range takenAddresses(instance) {
 		if network.Contains(taken.address) {
@@ -224,6 +232,19 @@ func specialPurpose(network netip.Prefix) (bool, string) {
 		}
 	}
 	return false, ""
+}
+
+// privateNetworks are those of RFC 1918, and RFC 6598's for carriers, which
+// many choose for tunnels because offices do not have it.
+func privateNetworks() []string {
+	return []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"}
+}
+
+func private(network netip.Prefix) bool {
+	return slices.ContainsFunc(privateNetworks(), func(block string) bool {
+		outer := netip.MustParsePrefix(block)
+		return outer.Bits() <= network.Bits() && outer.Contains(network.Addr())
+	})
 }
 
 func quoted(words []string) string {

@@ -6,7 +6,8 @@
 // exits: nothing of it stays resident.
 //
 // One page reads downward, [boot.become]: identify, configure, unseal, render,
-// place, start, prove, seal, report, a file per step. Data flows once: first
+// admit, place, start, prove, seal, report, most in a file of their own. What
+// fails ends in [boot.resume], which goes back to what was proven last. Data flows once: first
 // everything that needs the network, then what is pure, then what writes. Each
 // step may run again after a crash at any point.
 //
@@ -42,5 +43,8 @@
 //   - for its own unit: write access to /var/lib/vpnami and /etc/iptables,
 //     /dev/console, and the capabilities CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER
 //     CAP_SETUID CAP_SETGID, and CAP_KILL to end the proving client, which
-//     runs as vpnami-openvpn.
+//     runs as vpnami-openvpn. It loads no rules itself (netfilter-persistent
+//     does), and asks systemd at its own socket, without the message bus.
+//   - /etc/iptables/rules.v4 and rules.v6, the same as its own base rules; a
+//     test compares them.
 package main

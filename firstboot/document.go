@@ -260,6 +260,9 @@ func (d *document) secret(region string) SecretNames {
 			*target = d.arn(name, value, region)
 		}
 	}
+	if names.Server != "" && names.Server == names.Access {
+		d.problem("secret", fmt.Sprintf("names %q twice (line %d): allowed are two secrets, one for the server and one for the access", names.Server, node.Line))
+	}
 	for _, key := range []string{"server", "access"} {
 		if *into[key] == "" {
 			d.problem("secret."+key, "is missing or refused: required is the ARN of the secret")

@@ -15,8 +15,8 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
-func admission(id string, port int32, source string) Rule {
-	return Rule{ID: id, Group: "sg-0aaa", Protocol: "udp", From: port, To: port, Source: Source{Network: prefix(source)}}
+func admission(id string, port int32) Rule {
+	return Rule{ID: id, Group: "sg-0aaa", Protocol: "udp", From: port, To: port, Source: Source{Network: prefix("0.0.0.0/0")}}
 }
 
 func openSSH(id string) Rule {
@@ -46,7 +46,7 @@ func TestBootMovesPort(t *testing.T) {
 	g.cloud.spoil("ec2", denied)
 	g.want(g.boot(), Degraded, "UnauthorizedOperation")
 	g.cloud.spoil("ec2", nil)
-	g.cloud.rules = append(g.cloud.rules, admission("sgr-1195", 1195, "0.0.0.0/0"))
+	g.cloud.rules = append(g.cloud.rules, admission("sgr-1195", 1195))
 	if r := g.boot(); r.State != Ready || r.Port != "udp/1195" {
 		t.Errorf("got %s on %s: %s", r.State, r.Port, r.Cause)
 	}
@@ -58,7 +58,7 @@ func TestBootSealsWhatRuns(t *testing.T) {
 	g := newGateway(t, vpnDocument)
 	first := g.boot()
 	g.want(first, Ready, "")
-	g.cloud.rules = []Rule{admission("sgr-0udp", 1195, "0.0.0.0/0"), openSSH("sgr-again")}
+	g.cloud.rules = []Rule{admission("sgr-0udp", 1195), openSSH("sgr-again")}
 	g.cloud.launch("#vpnami\nrole: vpn\nsecret: vpn/ofice\nport: 1195\nnetwork: 10.0.254.0/24\n")
 	r := g.boot()
 	g.want(r, Degraded, "vpn/ofice")
@@ -68,7 +68,7 @@ func TestBootSealsWhatRuns(t *testing.T) {
 	if diff := cmp.Diff([]any{first.Network, first.Port, first.Server, first.CRL}, []any{r.Network, r.Port, r.Server, r.CRL}); diff != "" {
 		t.Error(diff)
 	}
-	g.cloud.rules = append(g.cloud.rules, admission("sgr-1194", 1194, "0.0.0.0/0"))
+	g.cloud.rules = append(g.cloud.rules, admission("sgr-1194", 1194))
 	g.want(g.boot(), Degraded, "vpn/ofice")
 	if len(g.cloud.rules) != 2 {
 		t.Errorf("SSH was left open: %v", g.cloud.rules)

@@ -121,7 +121,7 @@ func TestFilePrintsNoKey(t *testing.T) {
 			fmt.Fprintf(&log, verb+"\n", value)
 		}
 	}
-	for _, shown := range []string{"PRIVATE", fmt.Sprintf("%x", "PRIVATE"), fmt.Sprint([]byte("PRIVATE")), base64.StdEncoding.EncodeToString([]byte("PRIVATE"))} {
+	for _, shown := range []string{"PRIVATE", fmt.Sprintf("%x", "PRIVATE"), "80 82 73 86 65 84 69", base64.StdEncoding.EncodeToString([]byte("PRIVATE"))} {
 		if strings.Contains(log.String(), shown) {
 			t.Errorf("printed as %q: %s", shown, log.String())
 		}

@@ -69,7 +69,14 @@ func search(data []byte, mediaType string, depth int) ([][]byte, error) {
 		return nil, nil //nolint:nilerr // not an archive: something for cloud-init
 	}
 	kind, parameters, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
-	if err != nil || !strings.HasPrefix(kind, "multipart/") {
+	switch {
+	case err == nil && kind == documentType:
+		body, err := decode(message.Body, message.Header.Get(encodingHeader))
+		if err != nil {
+			return nil, fmt.Errorf("reading the user-data of type %q: %w", documentType, err)
+		}
+		return search(body, kind, depth+1)
+	case err != nil || !strings.HasPrefix(kind, "multipart/"):
 		return nil, nil //nolint:nilerr // as above
 	}
 	var found [][]byte
@@ -81,13 +88,16 @@ func search(data []byte, mediaType string, depth int) ([][]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the MIME archive in the user-data: %w", err)
 		}
-		body, err := decode(part)
-		if err != nil {
-			return nil, fmt.Errorf("reading part %q of the MIME archive in the user-data: %w", part.FileName(), err)
-		}
 		kind, _, err := mime.ParseMediaType(part.Header.Get("Content-Type"))
 		if err != nil {
 			kind = ""
+		}
+		body, err := decode(part, part.Header.Get(encodingHeader))
+		if errors.Is(err, errEncoding) && kind != documentType && !startsWithHead(body) {
+			continue // for cloud-init, which knows more of them
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading part %q of the MIME archive in the user-data: %w", part.FileName(), err)
 		}
 		if strings.HasPrefix(kind, "multipart/") {
 			// A part has its headers before it, as the whole archive has.
@@ -118,14 +128,20 @@ func unpack(data []byte) ([]byte, error) {
 	return limited(reader)
 }
 
-func decode(part *multipart.Part) ([]byte, error) {
-	switch encoding := strings.ToLower(strings.TrimSpace(part.Header.Get("Content-Transfer-Encoding"))); encoding {
+const encodingHeader = "Content-Transfer-Encoding"
+
+var errEncoding = errors.New("allowed are base64, 7bit, 8bit and binary")
+
+// decode returns what an unknown encoding is of as it is, with the error.
+func decode(body io.Reader, encoding string) ([]byte, error) {
+	switch encoding = strings.ToLower(strings.TrimSpace(encoding)); encoding {
 	case "base64":
-		return limited(base64.NewDecoder(base64.StdEncoding, part))
+		return limited(base64.NewDecoder(base64.StdEncoding, body))
 	case "", "7bit", "8bit", "binary":
-		return limited(part)
+		return limited(body)
 	default:
-		return nil, fmt.Errorf("its Content-Transfer-Encoding is %q: allowed are base64, 7bit, 8bit and binary", encoding)
+		raw, err := limited(body)
+		return raw, errors.Join(fmt.Errorf("its %s is %q: %w", encodingHeader, encoding, errEncoding), err)
 	}
 }
 
