@@ -27,7 +27,7 @@ func replaceFile(path string, data []byte, mode fs.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
-	defer os.Remove(temp.Name()) //nolint:errcheck // gone already when all went well
+	defer os.Remove(temp.Name())
 	if err := fill(temp, data, mode, keepOwner); err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
@@ -69,7 +69,7 @@ func replaceLink(path, target string) error {
 
 // syncFolder makes the names in a folder durable.
 func syncFolder(path string) error {
-	folder, err := os.Open(path) //nolint:gosec // a folder of ours
+	folder, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("syncing the folder %q: %w", path, err)
 	}

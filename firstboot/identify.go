@@ -122,7 +122,7 @@ func get(ctx context.Context, service metadata, path string) (string, error) {
 }
 
 func readAll(body io.ReadCloser) ([]byte, error) {
-	defer body.Close() //nolint:errcheck // read to its end already, or given up
+	defer body.Close()
 	data, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer: %w", err)

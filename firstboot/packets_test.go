@@ -74,7 +74,7 @@ func (n network) in(where int, do func() error) error {
 			result <- err
 			return
 		}
-		defer file.Close() //nolint:errcheck // only entered
+		defer file.Close()
 		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
 			result <- err
 			return
@@ -121,7 +121,7 @@ func (n network) dial(where int, from, to string) string {
 		if err != nil {
 			return err
 		}
-		defer c.Close() //nolint:errcheck // a probe
+		defer c.Close()
 		b := make([]byte, 64)
 		_ = c.SetReadDeadline(time.Now().Add(time.Second))
 		k, err := c.Read(b)

@@ -155,7 +155,7 @@ func (s store) placed(path string, entry fs.DirEntry, f File) bool {
 	if f.Mode.IsDir() {
 		return true
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // a generation of ours
+	data, err := os.ReadFile(path)
 	return err == nil && bytes.Equal(data, f.Data)
 }
 
@@ -229,7 +229,7 @@ func (s store) fillFolder(ctx context.Context, folder string, files []File) erro
 			folders = append(folders, path)
 			continue
 		}
-		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // in a folder that was just made
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err
 		}
@@ -252,11 +252,11 @@ func (s store) enforce(g generation) error {
 	rules := map[string][]byte{}
 	changed := false
 	for _, name := range []string{rules4, rules6} {
-		data, err := os.ReadFile(filepath.Join(s.folder(g), name)) //nolint:gosec // a generation of ours
+		data, err := os.ReadFile(filepath.Join(s.folder(g), name))
 		if err != nil {
 			return fmt.Errorf("reading the rules of generation %s: %w", g.Name, err)
 		}
-		there, err := os.ReadFile(filepath.Join(s.layout.rules(), name)) //nolint:gosec // the packet filter's
+		there, err := os.ReadFile(filepath.Join(s.layout.rules(), name))
 		if err != nil || !bytes.Equal(there, data) {
 			rules[name] = data
 		}

@@ -63,7 +63,7 @@ func (p *prober) wait() {
 // it to leave.
 func (p *prober) run(ctx context.Context, config string, as account) (string, error) {
 	// The context does not kill it: whoever is asked to leave tells the server.
-	command := exec.Command(p.program, "--config", config) //nolint:gosec,noctx // fixed program; the context is minded below
+	command := exec.Command(p.program, "--config", config) //nolint:noctx // fixed program; the context is minded below
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if syscall.Geteuid() == 0 {
 		command.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.gid)} //nolint:gosec // from the passwd file

@@ -158,7 +158,7 @@ const maxWords = 200
 // journalWords returns the telling line of a unit's last log, in parentheses.
 func journalWords(ctx context.Context, unit string) string {
 	// 30 lines hold one failed start of OpenVPN at verb 3.
-	output, err := exec.CommandContext(ctx, "journalctl", "--unit", unit, "--boot", "--lines", "30", "--output", "cat", "--no-pager").Output() //nolint:gosec // one of our units
+	output, err := exec.CommandContext(ctx, "journalctl", "--unit", unit, "--boot", "--lines", "30", "--output", "cat", "--no-pager").Output()
 	if err != nil {
 		return ""
 	}
