@@ -22,7 +22,7 @@ variable "mirror" {
 variable "security_mirror" {
   type        = string
   default     = ""
-  description = "Archive of the security updates, beside a mirror of your own. Empty: the distribution's."
+  description = "Archive of the security updates, to be given beside a mirror of your own for Debian."
 }
 
 variable "packages" {

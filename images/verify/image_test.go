@@ -135,7 +135,7 @@ func secretIn(e entry) string {
 		return ""
 	case hostKey.MatchString(e.path):
 		return "a host key that all instances would share"
-	case strings.HasSuffix(e.path, "/authorized_keys") && len(bytes.TrimSpace(e.data)) > 0:
+	case strings.Contains(e.path, "/.ssh/authorized_keys") && len(bytes.TrimSpace(e.data)) > 0:
 		return "somebody's key lets her in everywhere"
 	case e.path == "/etc/machine-id":
 		if id := strings.TrimSpace(string(e.data)); id != "" && id != "uninitialized" {

@@ -42,15 +42,14 @@ type Config struct {
 	// host's.
 	Architecture string `mapstructure:"architecture"`
 
-	// The archive that the packages come from, as "http://deb.debian.org/debian".
+	// The archive that the packages come from, as "http://mirror.example/debian".
 	// By default, the host's own apt configuration decides if the host is of the
 	// same distribution; if not, it is the distribution's public archive. The
 	// image keeps it in /etc/apt/sources.list.
 	Mirror string `mapstructure:"mirror"`
 
-	// The archive of the security updates. Defaults, together with mirror, to
-	// what the host uses; beside a mirror of your own, to the public one for
-	// Debian and to that mirror for Ubuntu.
+	// The archive of the security updates. Required beside a mirror of your own
+	// for Debian, which has them apart; defaults to that mirror for Ubuntu.
 	SecurityMirror string `mapstructure:"security_mirror"`
 
 	// Packages to install besides those that a cloud image of the distribution
@@ -140,6 +139,9 @@ func (c *Config) Prepare(raws ...any) error {
 	if c.SecurityMirror != "" && c.Mirror == "" {
 		refuse("security_mirror", withoutPassword(c.SecurityMirror), "it has a meaning beside mirror only, and mirror is not set")
 	}
+	if c.Mirror != "" && c.SecurityMirror == "" && c.distro.securityApart {
+		refuse("security_mirror", "", "beside a mirror for "+c.Distribution+" it must be given, because the security updates lie in an archive of their own")
+	}
 	for _, p := range c.Packages {
 		if err := option.CheckPackage(p); err != nil {
 			refuse("packages", p, err.Error())
@@ -187,7 +189,7 @@ func checkMirror(s string) error {
 	// A blank, a bracket or a quote would end the address in a line of
 	// sources.list.
 	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.ContainsAny(s, " \t\n[]\"") {
-		return errors.New("it is the address of an archive, such as \"http://deb.debian.org/debian\"")
+		return errors.New("it is the address of an archive, such as \"http://mirror.example/debian\"")
 	}
 	if u.User != nil {
 		return errors.New("it must not hold a password, because the image keeps it in sources.list for everybody to read")

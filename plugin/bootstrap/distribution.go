@@ -20,9 +20,8 @@ type distribution struct {
 	// release is the default. It need not be the newest.
 	release    string
 	components string
-	mirror     string
-	// securityMirror is the archive of <release>-security; empty: the mirror.
-	securityMirror string
+	// securityApart: <release>-security lies in an archive of its own.
+	securityApart bool
 	// keyring verifies the archive. It has the same path on the host and in the
 	// image, so that sources.list is valid on both.
 	keyring, keyringPackage string
@@ -65,8 +64,7 @@ func distributions() map[string]distribution {
 			releases:       []string{"bookworm", "trixie"},
 			release:        "trixie",
 			components:     "main",
-			mirror:         "http://deb.debian.org/debian",
-			securityMirror: "http://security.debian.org/debian-security",
+			securityApart:  true,
 			keyring:        "/usr/share/keyrings/debian-archive-keyring.gpg",
 			keyringPackage: "debian-archive-keyring",
 			kernel:         map[string]string{"amd64": "linux-image-cloud-amd64", "arm64": "linux-image-cloud-arm64"},
@@ -77,22 +75,12 @@ func distributions() map[string]distribution {
 			releases:       []string{"noble", "resolute"},
 			release:        "noble",
 			components:     "main universe",
-			mirror:         "http://archive.ubuntu.com/ubuntu",
 			keyring:        "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
 			keyringPackage: "ubuntu-keyring",
 			kernel:         map[string]string{"amd64": "linux-image-aws", "arm64": "linux-image-aws"},
 			packages:       []string{"apparmor", "ubuntu-keyring"},
 		},
 	}
-}
-
-// archive is the default mirror of an architecture: Ubuntu serves all but amd64
-// from another host (https://wiki.ubuntu.com/ARM).
-func (d distribution) archive(arch string) string {
-	if d.name == "ubuntu" && arch != "amd64" {
-		return "http://ports.ubuntu.com/ubuntu-ports"
-	}
-	return d.mirror
 }
 
 // include is the list of packages of an image, sorted.

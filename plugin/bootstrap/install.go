@@ -40,6 +40,10 @@ func (s *stepInstallPackages) mmdebstrap(ctx context.Context) error {
 	out := progress.New(s.say)
 	cmd.Stdout, cmd.Stderr = out, out
 	err := cmd.Run()
+	if err == nil && len(s.sources) == 0 {
+		s.sources, err = sourcesOf(s.root())
+		return err
+	}
 	if err == nil {
 		return nil
 	}
@@ -54,7 +58,7 @@ func (s *stepInstallPackages) mmdebstrap(ctx context.Context) error {
 
 // mmdebstrapArgs is the whole of what is asked of mmdebstrap.
 func mmdebstrapArgs(c *Config, settings, root string, sources []string) []string {
-	return append([]string{
+	args := []string{
 		"--mode=root", "--variant=minbase", "--format=directory", "--verbose",
 		"--architectures=" + c.Architecture,
 		"--components=" + strings.ReplaceAll(c.distro.components, " ", ","),
@@ -65,6 +69,11 @@ func mmdebstrapArgs(c *Config, settings, root string, sources []string) []string
 		"--dpkgopt=force-unsafe-io",
 		// The provisioner installs more from the same lists, and removes them.
 		"--skip=cleanup/apt/lists",
-		c.Release, root,
-	}, sources...)
+	}
+	if len(sources) == 0 {
+		// Of the public archives mmdebstrap knows the addresses; the host need not
+		// trust them for itself.
+		args = append(args, "--keyring="+c.distro.keyring)
+	}
+	return append(append(args, c.Release, root), sources...)
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -59,24 +60,35 @@ func hostApt(ctx context.Context, name string, args ...string) ([]byte, error) {
 // sourcesList returns the lines of sources.list. With a mirror of the user's, it
 // is that one. Otherwise the host's own archives of the same distribution are
 // taken, with the release's name in place of the host's, so that a company's
-// mirror serves the bake without being named twice; and if the host is another
-// distribution, the public archives.
+// mirror serves the bake without being named twice. If the host is another
+// distribution there are none: mmdebstrap knows the public archives.
 func sourcesList(c *Config, h aptHost) []string {
 	line := func(uri, suite, components string) string {
 		return fmt.Sprintf("deb [signed-by=%s] %s %s %s", c.distro.keyring, uri, suite, components)
 	}
 	if c.Mirror == "" {
-		if lines := hostSources(c, h, line); lines != nil {
-			return lines
+		return hostSources(c, h, line)
+	}
+	return []string{
+		line(c.Mirror, c.Release, c.distro.components),
+		line(c.Mirror, c.Release+"-updates", c.distro.components),
+		line(orDefault(c.SecurityMirror, c.Mirror), c.Release+"-security", c.distro.components),
+	}
+}
+
+// sourcesOf reads the lines that mmdebstrap wrote into the image.
+func sourcesOf(root string) ([]string, error) {
+	data, err := os.ReadFile(filepath.Join(root, "etc/apt/sources.list"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the image's sources of packages: %w", err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "deb ") {
+			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
-	mirror := orDefault(c.Mirror, c.distro.archive(c.Architecture))
-	security := orDefault(c.SecurityMirror, orDefault(c.distro.securityMirror, mirror))
-	return []string{
-		line(mirror, c.Release, c.distro.components),
-		line(mirror, c.Release+"-updates", c.distro.components),
-		line(security, c.Release+"-security", c.distro.components),
-	}
+	return lines, nil
 }
 
 func hostSources(c *Config, h aptHost, line func(uri, suite, components string) string) []string {
