@@ -7,6 +7,7 @@ package verify
 
 import (
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestArticle(t *testing.T) {
 			if r.Role != i.Name() || r.Instance != i.ID() {
 				t.Errorf("%s reports role %q of instance %q, want %q of %q", i.Name(), r.Role, r.Instance, i.Name(), i.ID())
 			}
-			saysReady(t, i)
+			saysOnConsole(t, i, `vpnami: ready: role=`+i.Name())
 		}
 	})
 	t.Run("the bastion asks AWS for nothing", func(t *testing.T) {
@@ -212,21 +213,22 @@ func TestArticle(t *testing.T) {
 	})
 }
 
-// saysReady asserts that the console says it, a moment after the result did.
-func saysReady(t *testing.T, i *lab.Instance) {
+// saysOnConsole asserts that a line of the console matches, a moment after the
+// result was written.
+func saysOnConsole(t *testing.T, i *lab.Instance, pattern string) {
 	t.Helper()
-	var console string
+	line, console := regexp.MustCompile(pattern), ""
 	for range 30 {
 		var err error
 		if console, err = i.BootConsole(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(console, "vpnami: ready") {
+		if line.MatchString(console) {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	t.Errorf("the console of %s does not say that it is ready:\n%s", i.Name(), console)
+	t.Errorf("no line of the console of %s matches %q:\n%s", i.Name(), pattern, console)
 }
 
 func servicesRun(t *testing.T, vpn *lab.Instance) {
