@@ -65,11 +65,11 @@ func readAs(folder string, as account) error {
 	if os.Geteuid() == 0 {
 		// As raw system calls, because these hold for this thread alone;
 		// package syscall's wrappers change every thread.
-		groups := uint32(as.gid) //nolint:gosec // from the passwd file
+		gid := uint32(as.gid) //nolint:gosec // from the passwd file
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
 			return fmt.Errorf("becoming the daemon's user: %w", errno)
 		}
-		_, _, _ = unix.RawSyscall(unix.SYS_SETFSGID, uintptr(groups), 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_SETFSGID, uintptr(gid), 0, 0)
 		_, _, _ = unix.RawSyscall(unix.SYS_SETFSUID, uintptr(as.uid), 0, 0)
 		// The two calls return the old value and no error: asked again with a
 		// value that does not exist, they tell what was set.
