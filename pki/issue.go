@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
+	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
 )
 
 const profileMode fs.FileMode = 0o600
@@ -105,7 +105,7 @@ characters at most, and are what the gateway's log shows.`,
 }
 
 func (d *desk) issue(ctx context.Context, folder authority.Folder, req request, now time.Time) error {
-	if err := checkRequest(folder, req); err != nil {
+	if err := checkRequest(folder, req, now); err != nil {
 		return err
 	}
 	passphrase, err := d.passphrase()
@@ -120,10 +120,10 @@ func (d *desk) issue(ctx context.Context, folder authority.Folder, req request, 
 }
 
 // checkRequest finds what would fail, before anything is asked or written.
-func checkRequest(folder authority.Folder, req request) error {
+func checkRequest(folder authority.Folder, req request, now time.Time) error {
 	seen := map[string]bool{}
 	for _, name := range req.names {
-		if err := folder.CheckNew(name); err != nil {
+		if err := folder.CheckNew(name, now); err != nil {
 			return fmt.Errorf("issuing for %q: %w", name, err)
 		}
 		if seen[strings.ToLower(name)] {
@@ -152,46 +152,69 @@ func (d *desk) issueAll(ctx context.Context, folder authority.Folder, passphrase
 	if err := folder.RenewCRL(issuer); err != nil {
 		return err
 	}
-	for done, name := range req.names {
-		err := ctx.Err() // between two people is where to stop
-		var client authority.Client
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		return err
+	}
+	done := 0
+	for names := range slices.Chunk(req.names, atOnce) {
+		err := ctx.Err() // between two batches is where to stop
 		if err == nil {
-			client, err = d.issueOne(folder, issuer, req, name, now)
+			err = d.issueBatch(folder, issuer, wrapper, req, names, now)
 		}
 		if err != nil {
-			return fmt.Errorf("issuing for %q, after %d of %s: %w", name, done, plural(len(req.names), "profile", "profiles"), err)
+			return fmt.Errorf("issuing for %s, after %d of %s: %w", some(names), done, plural(len(req.names), "profile", "profiles"), err)
 		}
-		certificate := client.Pair.Certificate
-		d.say("%s  until %s  serial %s", req.file(name), day(certificate.NotAfter), certificate.SerialNumber)
+		done += len(names)
 	}
-	d.say("added to the roster: %s; \"vpnami-pki publish\" lets them in", strings.Join(req.names, ", "))
+	d.say("added to the roster: %s; \"vpnami-pki publish\" lets them in", some(req.names))
 	return nil
 }
 
-// issueOne records the certificate, writes the profile, and last adds the
-// person: whoever is in the roster has a profile.
-func (d *desk) issueOne(folder authority.Folder, issuer authority.Issuer, req request, name string, now time.Time) (authority.Client, error) {
-	client, err := folder.Issue(issuer, name, req.life)
-	if err != nil {
-		return authority.Client{}, err
+// atOnce is how many people are issued to together: what is written for them
+// reaches the disk with few flushes, and a broken-off command leaves no more
+// than so many profiles of people who are not in the roster.
+const atOnce = 64
+
+// issueBatch records the certificates, writes the profiles, and last adds the
+// people: whoever is in the roster has a profile.
+func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrapper tlscrypt.ServerKey, req request, names []string, now time.Time) error {
+	var clients []authority.Client
+	var profiles []authority.NewFile
+	for _, name := range names {
+		person, _, err := folder.Person(name)
+		if err != nil {
+			return err
+		}
+		person.Name = name
+		client, err := issuer.Issue(person, wrapper, req.life)
+		if err != nil {
+			return err
+		}
+		text, err := profile.Profile{
+			Name: name, Authority: folder.Name(), ServerName: folder.ServerName(),
+			Protocol: req.protocol, Remotes: req.remotes,
+			CA:          folder.CAs(),
+			Certificate: client.Pair.Certificate, Key: client.Pair.Key, TLSCryptV2: client.TLSCryptV2,
+		}.Render()
+		if err != nil {
+			return err
+		}
+		clients = append(clients, client)
+		profiles = append(profiles, authority.NewFile{Path: req.file(name), Mode: profileMode, Data: text})
 	}
-	text, err := profile.Profile{
-		Name: name, Authority: folder.Name(), ServerName: folder.ServerName(),
-		Protocol: req.protocol, Remotes: req.remotes,
-		CA:          []*x509.Certificate{folder.CA()},
-		Certificate: client.Pair.Certificate, Key: client.Pair.Key, TLSCryptV2: client.TLSCryptV2,
-	}.Render()
-	if err != nil {
-		return authority.Client{}, err
+	if err := folder.Record(now, clients...); err != nil {
+		return err
 	}
-	if err := folder.Record(now, client); err != nil {
-		return authority.Client{}, err
+	if err := authority.CreateAll(profiles); err != nil {
+		return err
 	}
-	if err := authority.Create(req.file(name), profileMode, text); err != nil {
-		return authority.Client{}, err
+	if err := folder.Add(clients...); err != nil {
+		return err
 	}
-	if err := folder.Add(client); err != nil {
-		return authority.Client{}, errors.Join(err, os.Remove(req.file(name)))
+	for _, client := range clients {
+		certificate := client.Pair.Certificate
+		d.say("%s  until %s  serial %s", req.file(client.Name), day(certificate.NotAfter), certificate.SerialNumber)
 	}
-	return client, nil
+	return nil
 }

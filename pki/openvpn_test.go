@@ -185,7 +185,11 @@ func newOffice(t *testing.T, name string) office {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := folder.Issue(issuer, "client1", time.Hour)
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := issuer.Issue(authority.Person{Name: "client1"}, wrapper, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +200,7 @@ func newOffice(t *testing.T, name string) office {
 	return office{
 		folder: folder, client: client,
 		server: authority.Pair{Certificate: contents.Certificate, Key: contents.Key},
-		probe: authority.Client{Name: "vpnami-probe", TLSCryptV2: contents.Probe.TLSCryptV2,
+		probe: authority.Client{Person: authority.Person{Name: "vpnami-probe"}, TLSCryptV2: contents.Probe.TLSCryptV2,
 			Pair: authority.Pair{Certificate: contents.Probe.Certificate, Key: contents.Probe.Key}},
 	}
 }
@@ -252,8 +256,8 @@ func (o office) serveAs(t *testing.T, protocol, cookie string, pair authority.Pa
 	text := fmt.Sprintf("port %d\nproto %s\ndev tun0\ndev-type tun\nifconfig-noexec\nroute-noexec\ntopology subnet\nserver 10.8.0.0 255.255.255.0\n"+
 		"ca %s\ncert %s\nkey %s\ndh none\ntls-version-min 1.2\ntls-cert-profile preferred\nremote-cert-tls client\nverify-client-cert require\n"+
 		"tls-crypt-v2 %s %s\ndata-ciphers AES-256-GCM\ncrl-verify %s\nkeepalive 10 60\nverb 3\n",
-		port, server, filepath.Join(o.folder.Path(), "ca.crt"), certificate, key,
-		filepath.Join(o.folder.Path(), "server", "tls-crypt-v2.key"), cookie, filepath.Join(o.folder.Path(), "crl.pem"))
+		port, server, filepath.Join(o.folder.Path(), "ca", "1", "ca.crt"), certificate, key,
+		filepath.Join(o.folder.Path(), "server", "1", "tls-crypt-v2.key"), cookie, filepath.Join(o.folder.Path(), "ca", "1", "crl.pem"))
 	path := filepath.Join(folder, "server.conf")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

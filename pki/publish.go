@@ -75,7 +75,7 @@ func (d *desk) publish(ctx context.Context, folder authority.Folder, order publi
 }
 
 func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order publishOrder) error {
-	server, access, err := contents(folder)
+	server, access, err := contents(folder, d.now())
 	if err != nil {
 		return err
 	}
@@ -140,12 +140,12 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 }
 
 // contents is what there is to publish.
-func contents(folder authority.Folder) (bundle.Server, bundle.Access, error) {
+func contents(folder authority.Folder, now time.Time) (bundle.Server, bundle.Access, error) {
 	server, err := folder.Server()
 	if err != nil {
 		return bundle.Server{}, bundle.Access{}, err
 	}
-	list, err := folder.CRL()
+	lists, err := folder.CRLs()
 	if err != nil {
 		return bundle.Server{}, bundle.Access{}, err
 	}
@@ -153,9 +153,17 @@ func contents(folder authority.Folder) (bundle.Server, bundle.Access, error) {
 	if err != nil {
 		return bundle.Server{}, bundle.Access{}, err
 	}
-	access := bundle.Access{CRL: list}
+	standing, err := folder.Standing(now)
+	if err != nil {
+		return bundle.Server{}, bundle.Access{}, err
+	}
+	access := bundle.Access{CRL: lists[0]}
 	for _, p := range people {
-		person, err := p.Access()
+		live := standing.Live(p)
+		if len(live) == 0 {
+			continue // no serial at all would mean any
+		}
+		person, err := p.Access(live)
 		if err != nil {
 			return bundle.Server{}, bundle.Access{}, err
 		}

@@ -46,18 +46,27 @@ func unlock(t *testing.T, folder Folder, at time.Time) Issuer {
 	return issuer
 }
 
+func issueTo(t *testing.T, folder Folder, at time.Time, name string) (Client, error) {
+	t.Helper()
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return unlock(t, folder, at).Issue(Person{Name: name}, wrapper, ClientLife)
+}
+
 func TestMadeAuthorityIsPublishable(t *testing.T) {
 	folder := newFolder(t)
 	server, err := folder.Server()
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := folder.CRL()
+	lists, err := folder.CRLs()
 	if err != nil {
 		t.Fatal(err)
 	}
 	server.Generation = 1
-	sealed, err := bundle.Seal(server, bundle.Access{CRL: list}, "vpn/office", 1)
+	sealed, err := bundle.Seal(server, bundle.Access{CRL: lists[0]}, "vpn/office", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +81,7 @@ func TestMadeAuthorityIsPublishable(t *testing.T) {
 
 func TestCertificates(t *testing.T) {
 	folder := newFolder(t)
-	client, err := folder.Issue(unlock(t, folder, now), "first.last", ClientLife)
+	client, err := issueTo(t, folder, now, "first.last")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +99,7 @@ func TestCertificates(t *testing.T) {
 		t.Error("the CA's path length is not 0")
 	}
 	// Issued in the CA's last year, a certificate ends with the CA.
-	late, err := folder.Issue(unlock(t, folder, now.Add(CALife-30*24*time.Hour)), "late", ClientLife)
+	late, err := issueTo(t, folder, now.Add(CALife-30*24*time.Hour), "late")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +110,7 @@ func TestCertificates(t *testing.T) {
 
 func TestRosterRemembers(t *testing.T) {
 	folder := newFolder(t)
-	client, err := folder.Issue(unlock(t, folder, now), "Ann", ClientLife)
+	client, err := issueTo(t, folder, now, "Ann")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +127,7 @@ func TestRosterRemembers(t *testing.T) {
 		t.Errorf("added twice: %v", err)
 	}
 	for _, taken := range []string{"Ann", "ann", "office-vpn", "vpnami-probe", "default"} {
-		if err := folder.CheckNew(taken); err == nil {
+		if err := folder.CheckNew(taken, now); err == nil {
 			t.Errorf("%q can be new", taken)
 		}
 	}
@@ -126,7 +135,7 @@ func TestRosterRemembers(t *testing.T) {
 	if err != nil || len(people) != 1 {
 		t.Fatal(people, err)
 	}
-	person, err := people[0].Access()
+	person, err := people[0].Access(people[0].Certificates)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,10 +153,11 @@ func TestCRLIsRenewedFromHalfItsLife(t *testing.T) {
 		if err := folder.RenewCRL(unlock(t, folder, now.Add(c.at))); err != nil {
 			t.Fatal(err)
 		}
-		list, err := folder.CRL()
+		lists, err := folder.CRLs()
 		if err != nil {
 			t.Fatal(err)
 		}
+		list := lists[0]
 		if list.Number.Int64() != c.want {
 			t.Errorf("after %s: number %s, want %d", c.at, list.Number, c.want)
 		}
@@ -289,7 +299,7 @@ func FuzzDecodePerson(f *testing.F) {
 		if decode(raw, &p) != nil {
 			return
 		}
-		_, _ = p.Access()
+		_, _ = p.Access(p.Certificates)
 		if _, err := encode(p); err != nil && !strings.Contains(err.Error(), "year outside") {
 			t.Fatal(err)
 		}

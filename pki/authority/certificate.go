@@ -40,6 +40,7 @@ const (
 
 // Issuer signs for an authority: its key, unlocked.
 type Issuer struct {
+	number      int // of the CA, in ca/
 	certificate *x509.Certificate
 	key         crypto.Signer
 	random      io.Reader
@@ -92,7 +93,7 @@ func newIssuer(name string, now time.Time, random io.Reader) (Issuer, error) {
 	if err != nil {
 		return Issuer{}, fmt.Errorf("signing the CA certificate %q: %w", name, err)
 	}
-	return Issuer{certificate: certificate, key: key, random: random, now: now}, nil
+	return Issuer{number: 1, certificate: certificate, key: key, random: random, now: now}, nil
 }
 
 // server makes the daemon's certificate. Its name is in the subject, which
@@ -161,17 +162,14 @@ func sign(random io.Reader, template, parent *x509.Certificate, public crypto.Pu
 	return x509.ParseCertificate(der)
 }
 
-func (i Issuer) crl(number *big.Int, revoked []x509.RevocationListEntry) (*x509.RevocationList, error) {
-	der, err := x509.CreateRevocationList(i.random, &x509.RevocationList{
-		Number:                    number,
-		ThisUpdate:                i.now.Add(-backdate).UTC().Truncate(time.Second),
-		NextUpdate:                i.until(CRLLife).UTC().Truncate(time.Second),
-		RevokedCertificateEntries: revoked,
-	}, i.certificate, i.key)
+// crl signs a list of what is revoked and returns its PEM.
+func (i Issuer) crl(number *big.Int, revoked []Revocation) ([]byte, error) {
+	from, until := i.now.Add(-backdate).UTC().Truncate(time.Second), i.until(CRLLife).UTC().Truncate(time.Second)
+	der, err := signCRL(i.random, i.certificate, i.key, number, from, until, revoked)
 	if err != nil {
 		return nil, fmt.Errorf("signing the CRL %s: %w", number, err)
 	}
-	return x509.ParseRevocationList(der)
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), nil
 }
 
 // newSerial makes a positive number of 127 bits, 126 of them random: CAs are

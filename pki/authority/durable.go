@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 const (
@@ -33,6 +34,15 @@ func Replace(path string, mode fs.FileMode, data []byte) error {
 // Create is [Replace] of a file that must not be there; if it is, the error is
 // [fs.ErrExist].
 func Create(path string, mode fs.FileMode, data []byte) error {
+	if err := createUnsynced(path, mode, data); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// createUnsynced leaves it to the caller to make the name durable; what is in
+// the file is.
+func createUnsynced(path string, mode fs.FileMode, data []byte) error {
 	temporary, err := writeTemporary(path, mode, data)
 	if err != nil {
 		return err
@@ -48,7 +58,7 @@ func Create(path string, mode fs.FileMode, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
-	return syncFolder(filepath.Dir(path))
+	return nil
 }
 
 // createPlainly is for file systems without hard links, such as that of a USB
@@ -86,4 +96,40 @@ func syncFolder(path string) error {
 		return fmt.Errorf("making the writes in %q durable: %w", path, err)
 	}
 	return nil
+}
+
+// NewFile is a file to be made.
+type NewFile struct {
+	Path string
+	Mode fs.FileMode
+	Data []byte
+}
+
+// together is how many files [CreateAll] writes at a time: a disk ends several
+// waiting fsyncs with one flush, and beyond some sixteen there is nothing left
+// to gain (measured with a thousand certificates on ext4).
+const together = 16
+
+// CreateAll is [Create] of many files, which reach the disk together. Where one
+// fails the others are made all the same.
+func CreateAll(files []NewFile) error {
+	var wait sync.WaitGroup
+	failed := make([]error, len(files))
+	turn := make(chan struct{}, together)
+	for i, file := range files {
+		turn <- struct{}{}
+		wait.Go(func() {
+			failed[i] = createUnsynced(file.Path, file.Mode, file.Data)
+			<-turn
+		})
+	}
+	wait.Wait()
+	folders := map[string]bool{}
+	for _, file := range files {
+		folders[filepath.Dir(file.Path)] = true
+	}
+	for folder := range folders {
+		failed = append(failed, syncFolder(folder))
+	}
+	return errors.Join(failed...)
 }

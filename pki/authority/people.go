@@ -4,10 +4,6 @@
 package authority
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +15,6 @@ import (
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
-	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
 )
 
 // Person is one person of the roster with their certificates, as they are in
@@ -35,6 +30,7 @@ type Person struct {
 
 // Issued is one certificate of a person.
 type Issued struct {
+	CA        int       `json:"ca"`     // the CA that signed it, in ca/
 	Serial    string    `json:"serial"` // decimal, as OpenVPN shows it
 	SHA256    string    `json:"sha256"`
 	NotBefore time.Time `json:"not_before"`
@@ -51,9 +47,9 @@ func (p Person) Last() (Issued, bool) {
 
 // Access is what the gateway is told of the person: the name counts with these
 // certificates only.
-func (p Person) Access() (bundle.Person, error) {
+func (p Person) Access(certificates []Issued) (bundle.Person, error) {
 	out := bundle.Person{Name: p.Name, Address: p.Address, Groups: p.Groups, Note: p.Note}
-	for _, c := range p.Certificates {
+	for _, c := range certificates {
 		serial, ok := new(big.Int).SetString(c.Serial, 10)
 		if !ok {
 			return bundle.Person{}, fmt.Errorf("reading the roster: %q has the serial %q, which is no number", p.Name, c.Serial)
@@ -69,92 +65,14 @@ func (f Folder) personFile(name string) string {
 	return f.at("people", strings.ToLower(name)+".json")
 }
 
-// CheckNew refuses a name that no new person can have.
-func (f Folder) CheckNew(name string) error {
-	if err := bundle.CheckPersonName(name); err != nil {
-		return err
-	}
-	if strings.EqualFold(name, f.mark.ServerName) {
-		return fmt.Errorf("the name %q is the server's", name)
-	}
-	_, err := os.Lstat(f.personFile(name))
+// Person reads one person of the roster; false means that there is none of that
+// name.
+func (f Folder) Person(name string) (Person, bool, error) {
+	p, err := f.person(strings.ToLower(name) + ".json")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return Person{}, false, nil
 	}
-	if err != nil {
-		return fmt.Errorf("reading the roster: %w", err)
-	}
-	return fmt.Errorf("the name %q is taken (capitals do not count); see \"vpnami-pki list\"", name)
-}
-
-// Client is what a person needs to connect.
-type Client struct {
-	Name       string
-	Pair       Pair
-	TLSCryptV2 bundle.Secret
-}
-
-// Issue signs for a person who is to be added. Nothing is written.
-func (f Folder) Issue(issuer Issuer, name string, life time.Duration) (Client, error) {
-	if err := f.CheckNew(name); err != nil {
-		return Client{}, err
-	}
-	text, err := os.ReadFile(f.at("server", "tls-crypt-v2.key"))
-	if err != nil {
-		return Client{}, fmt.Errorf("reading the tls-crypt-v2 key: %w", err)
-	}
-	wrapper, err := tlscrypt.ParseServerKey(text)
-	if err != nil {
-		return Client{}, fmt.Errorf("reading the tls-crypt-v2 key %q: %w (is the file damaged?)", f.at("server", "tls-crypt-v2.key"), err)
-	}
-	crypt, err := wrapper.NewClientKey(rand.Reader, issuer.now)
-	if err != nil {
-		return Client{}, err
-	}
-	pair, err := issuer.pair(name, x509.ExtKeyUsageClientAuth, issuer.until(life))
-	if err != nil {
-		return Client{}, err
-	}
-	return Client{Name: name, Pair: pair, TLSCryptV2: bundle.NewSecret(crypt.PEM())}, nil
-}
-
-// CheckLife refuses a life that goes beyond the CA's.
-func (f Folder) CheckLife(life time.Duration, now time.Time) error {
-	if end := now.Add(life); end.After(f.ca.NotAfter) {
-		return fmt.Errorf("a certificate until %s would outlive the CA, which ends on %s: give at most %d days",
-			end.UTC().Format(time.DateOnly), f.ca.NotAfter.UTC().Format(time.DateOnly), int(f.ca.NotAfter.Sub(now)/(24*time.Hour)))
-	}
-	return nil
-}
-
-// Record keeps a certificate and the fact that it was signed. It comes before
-// the certificate is handed out.
-func (f Folder) Record(now time.Time, client Client) error {
-	certificate := client.Pair.Certificate
-	if err := Create(f.at(certificateFile(certificate)), publicFile, bundle.CertificatesPEM(certificate)); err != nil {
-		return err
-	}
-	return f.Log(now, Entry{Action: "issue", Name: client.Name, Certificate: certificate})
-}
-
-// Add puts a person into the roster: from here on the next publish lets them
-// in.
-func (f Folder) Add(client Client) error {
-	certificate := client.Pair.Certificate
-	sum := sha256.Sum256(certificate.Raw)
-	raw, err := encode(Person{Schema: schema, Name: client.Name, Certificates: []Issued{{
-		Serial:    certificate.SerialNumber.String(),
-		SHA256:    hex.EncodeToString(sum[:]),
-		NotBefore: certificate.NotBefore,
-		NotAfter:  certificate.NotAfter,
-	}}})
-	if err != nil {
-		return fmt.Errorf("adding %q to the roster: %w", client.Name, err)
-	}
-	if err := Create(f.personFile(client.Name), privateFile, raw); err != nil {
-		return fmt.Errorf("adding %q to the roster: %w", client.Name, err)
-	}
-	return nil
+	return p, err == nil, err
 }
 
 // People reads the roster, by name.
@@ -169,22 +87,31 @@ func (f Folder) People() ([]Person, error) {
 		if strings.HasPrefix(entry.Name(), ".") || !strings.HasSuffix(entry.Name(), ".json") {
 			continue
 		}
-		raw, err := os.ReadFile(f.at("people", entry.Name()))
+		p, err := f.person(entry.Name())
 		if err != nil {
-			return nil, fmt.Errorf("reading the roster: %w", err)
-		}
-		var p Person
-		if err := decode(raw, &p); err != nil {
-			return nil, fmt.Errorf("reading the roster: %q: %w", f.at("people", entry.Name()), err)
-		}
-		if p.Schema != schema {
-			return nil, fmt.Errorf("reading the roster: %q is of schema %d, this program knows %d", f.at("people", entry.Name()), p.Schema, schema)
-		}
-		if strings.ToLower(p.Name)+".json" != entry.Name() {
-			return nil, fmt.Errorf("reading the roster: %q is of the person %q: was it renamed by hand?", f.at("people", entry.Name()), p.Name)
+			return nil, err
 		}
 		people = append(people, p)
 	}
 	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(a.Name, b.Name) })
 	return people, nil
+}
+
+func (f Folder) person(file string) (Person, error) {
+	path := f.at("people", file)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Person{}, fmt.Errorf("reading the roster: %w", err)
+	}
+	var p Person
+	if err := decode(raw, &p); err != nil {
+		return Person{}, fmt.Errorf("reading the roster: %q: %w", path, err)
+	}
+	if p.Schema != schema {
+		return Person{}, fmt.Errorf("reading the roster: %q is of schema %d, this program knows %d", path, p.Schema, schema)
+	}
+	if strings.ToLower(p.Name)+".json" != file {
+		return Person{}, fmt.Errorf("reading the roster: %q is of the person %q: was it renamed by hand?", path, p.Name)
+	}
+	return p, nil
 }

@@ -41,7 +41,7 @@ func SweepBuilding(path string, now time.Time) ([]string, error) {
 func isBuilding(path string) bool {
 	entries, err := os.ReadDir(path)
 	return err == nil && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
-		known := []string{"server", "people", "certificates", "ca.crt", "ca.key", "crl.pem", "lock", "log.jsonl", markFile}
+		known := []string{"ca", "server", "people", "certificates", "lock", "log.jsonl", markFile}
 		_, temporary := temporaryOf(entry.Name())
 		return !temporary && !slices.Contains(known, entry.Name())
 	})

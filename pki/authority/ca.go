@@ -1,0 +1,206 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// caFile is the path of a file of a CA, within the folder.
+func caFile(number int, name string) string {
+	return filepath.Join("ca", strconv.Itoa(number), name)
+}
+
+// Unlock opens the key of the CA that signs.
+func (f Folder) Unlock(passphrase []byte, now time.Time) (Issuer, error) {
+	return f.unlock(f.mark.Signing, f.cas[0], passphrase, now)
+}
+
+// UnlockAll opens the keys of all CAs in force, in the order of [Folder.CAs]:
+// a certificate is revoked by the CA that signed it.
+func (f Folder) UnlockAll(passphrase []byte, now time.Time) ([]Issuer, error) {
+	var issuers []Issuer
+	for i, number := range f.mark.numbers() {
+		issuer, err := f.unlock(number, f.cas[i], passphrase, now)
+		if err != nil {
+			return nil, err
+		}
+		issuers = append(issuers, issuer)
+	}
+	return issuers, nil
+}
+
+func (f Folder) unlock(number int, certificate *x509.Certificate, passphrase []byte, now time.Time) (Issuer, error) {
+	path := f.at(caFile(number, "ca.key"))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Issuer{}, fmt.Errorf("opening the CA's key: %w", err)
+	}
+	key, err := unlockKey(text, passphrase)
+	if err != nil {
+		return Issuer{}, fmt.Errorf("opening the CA's key %q: %w", path, err)
+	}
+	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !public.Equal(certificate.PublicKey) {
+		return Issuer{}, fmt.Errorf("opening the CA's key %q: it does not belong to %q", path, f.at(caFile(number, "ca.crt")))
+	}
+	return Issuer{number: number, certificate: certificate, key: key, random: rand.Reader, now: now}, nil
+}
+
+// Revocations reads what is revoked of each CA in force, in the order of
+// [Folder.CAs].
+func (f Folder) Revocations() ([][]Revocation, error) {
+	var all [][]Revocation
+	for _, number := range f.mark.numbers() {
+		revoked, err := f.revocations(number)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, revoked)
+	}
+	return all, nil
+}
+
+func (f Folder) revocations(number int) ([]Revocation, error) {
+	path := f.at(caFile(number, "revoked.tsv"))
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is revoked: %w", err)
+	}
+	revoked, err := parseRevoked(raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is revoked: %q: %w", path, err)
+	}
+	return revoked, nil
+}
+
+// CRLs reads the revocation lists last signed, in the order of [Folder.CAs].
+// One that does not say what is revoked, because a command was broken off, is
+// refused: published, it would let somebody in.
+func (f Folder) CRLs() ([]*x509.RevocationList, error) {
+	var lists []*x509.RevocationList
+	for _, number := range f.mark.numbers() {
+		list, err := f.crl(number)
+		if err != nil {
+			return nil, err
+		}
+		revoked, err := f.revocations(number)
+		if err != nil {
+			return nil, err
+		}
+		listed := make(map[string]bool, len(list.RevokedCertificateEntries))
+		for _, entry := range list.RevokedCertificateEntries {
+			listed[entry.SerialNumber.String()] = true
+		}
+		for _, r := range revoked {
+			if !listed[r.Serial.String()] {
+				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed): sign it with \"vpnami-pki crl\"", f.at(caFile(number, "crl.pem")), r.Serial)
+			}
+		}
+		lists = append(lists, list)
+	}
+	return lists, nil
+}
+
+func (f Folder) crl(number int) (*x509.RevocationList, error) {
+	path := f.at(caFile(number, "crl.pem"))
+	der, err := readCRL(path)
+	if err != nil {
+		return nil, err
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CRL %q: %w", path, err)
+	}
+	return list, nil
+}
+
+func readCRL(path string) ([]byte, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CRL: %w", err)
+	}
+	block, rest := pem.Decode(raw)
+	if block == nil || block.Type != "X509 CRL" || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, fmt.Errorf("reading the CRL %q: it is not the PEM of a CRL (is the file damaged?)", path)
+	}
+	return block.Bytes, nil
+}
+
+// RenewCRL signs the CRL of the issuer's CA anew when half of its life is
+// over, or when it may lack what was revoked. Issuing calls it, because the key
+// is open then; it does not read the list's entries, of which there may be a
+// hundred thousand.
+func (f Folder) RenewCRL(issuer Issuer) error {
+	der, err := readCRL(f.at(caFile(issuer.number, "crl.pem")))
+	if err != nil {
+		return err
+	}
+	head, err := readCRLHead(der)
+	if err != nil {
+		return fmt.Errorf("reading the CRL %q: %w", f.at(caFile(issuer.number, "crl.pem")), err)
+	}
+	if issuer.now.Before(head.NextUpdate.Add(-CRLLife / 2)) {
+		return nil
+	}
+	_, err = f.SignCRL(issuer)
+	return err
+}
+
+// SignCRL adds to what is revoked of the issuer's CA, if there is more, and
+// signs its CRL with the next number. What ended long ago falls out of both.
+// It returns the number.
+func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
+	path := f.at(caFile(issuer.number, "crl.pem"))
+	der, err := readCRL(path)
+	if err != nil {
+		return nil, err
+	}
+	head, err := readCRLHead(der)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CRL %q: %w", path, err)
+	}
+	revoked, err := f.revocations(issuer.number)
+	if err != nil {
+		return nil, err
+	}
+	revoked = append(unexpired(revoked, issuer.now), more...)
+	number := new(big.Int).Add(head.Number, big.NewInt(1))
+	text, err := issuer.crl(number, revoked)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Log(issuer.now, Entry{Action: "sign-crl", Name: issuer.certificate.Subject.CommonName, Detail: "number " + number.String()}); err != nil {
+		return nil, err
+	}
+	// What is revoked comes first: a list that lacks some of it is noticed.
+	if err := Replace(f.at(caFile(issuer.number, "revoked.tsv")), privateFile, encodeRevoked(revoked)); err != nil {
+		return nil, fmt.Errorf("writing what is revoked: %w", err)
+	}
+	return number, Replace(path, publicFile, text)
+}
+
+// errNoIssuer is that a certificate is of no CA here.
+var errNoIssuer = errors.New("no CA in force signed it")
+
+// issuerOf finds the CA that signed a certificate.
+func issuerOf(issuers []Issuer, certificate *x509.Certificate) (Issuer, error) {
+	for _, issuer := range issuers {
+		if certificate.CheckSignatureFrom(issuer.certificate) == nil {
+			return issuer, nil
+		}
+	}
+	return Issuer{}, errNoIssuer
+}

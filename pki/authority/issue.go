@@ -1,0 +1,149 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
+)
+
+// CheckName refuses a name that nobody can have: one outside the alphabet, or
+// one of the gateway itself.
+func (f Folder) CheckName(name string) error {
+	if err := bundle.CheckPersonName(name); err != nil {
+		return err
+	}
+	if strings.EqualFold(name, f.mark.ServerName) {
+		return fmt.Errorf("the name %q is the server's", name)
+	}
+	return nil
+}
+
+// CheckNew refuses a name that cannot be issued to anew. That of somebody whose
+// certificates are all revoked or at their end can: what was revoked stays so,
+// because the roster binds a name to serial numbers.
+func (f Folder) CheckNew(name string, now time.Time) error {
+	if err := f.CheckName(name); err != nil {
+		return err
+	}
+	p, known, err := f.Person(name)
+	if err != nil || !known {
+		return err
+	}
+	standing, err := f.Standing(now)
+	if err != nil {
+		return err
+	}
+	if len(standing.Live(p)) > 0 {
+		return fmt.Errorf("the name %q is taken (capitals do not count); see \"vpnami-pki list\"; \"renew\" gives the same person another certificate, \"revoke\" frees the name", name)
+	}
+	if p.Name != name {
+		return fmt.Errorf("the name %q was %q before: write it so, or choose another", name, p.Name)
+	}
+	return nil
+}
+
+// Client is what a person needs to connect.
+type Client struct {
+	Person     // without certificates, when the person is new
+	Pair       Pair
+	TLSCryptV2 bundle.Secret
+	ca         int
+}
+
+// Wrapper reads the key under which those of people for tls-crypt-v2 are made.
+func (f Folder) Wrapper() (tlscrypt.ServerKey, error) {
+	path := f.at(serverFile(f.mark.Server, "tls-crypt-v2.key"))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return tlscrypt.ServerKey{}, fmt.Errorf("reading the tls-crypt-v2 key: %w", err)
+	}
+	wrapper, err := tlscrypt.ParseServerKey(text)
+	if err != nil {
+		return tlscrypt.ServerKey{}, fmt.Errorf("reading the tls-crypt-v2 key %q: %w (is the file damaged?)", path, err)
+	}
+	return wrapper, nil
+}
+
+// Issue signs for a person, who may be of the roster or not. Nothing is
+// written.
+func (i Issuer) Issue(person Person, wrapper tlscrypt.ServerKey, life time.Duration) (Client, error) {
+	crypt, err := wrapper.NewClientKey(rand.Reader, i.now)
+	if err != nil {
+		return Client{}, err
+	}
+	pair, err := i.pair(person.Name, x509.ExtKeyUsageClientAuth, i.until(life))
+	if err != nil {
+		return Client{}, err
+	}
+	return Client{Person: person, Pair: pair, TLSCryptV2: bundle.NewSecret(crypt.PEM()), ca: i.number}, nil
+}
+
+// CheckLife refuses a life that goes beyond the CA's.
+func (f Folder) CheckLife(life time.Duration, now time.Time) error {
+	if end := now.Add(life); end.After(f.CA().NotAfter) {
+		return fmt.Errorf("a certificate until %s would outlive the CA, which ends on %s: give at most %d days",
+			end.UTC().Format(time.DateOnly), f.CA().NotAfter.UTC().Format(time.DateOnly), int(f.CA().NotAfter.Sub(now)/(24*time.Hour)))
+	}
+	return nil
+}
+
+// Record keeps certificates and the fact that they were signed. It comes before
+// any is handed out.
+func (f Folder) Record(now time.Time, clients ...Client) error {
+	var files []NewFile
+	var entries []Entry
+	for _, c := range clients {
+		certificate := c.Pair.Certificate
+		files = append(files, NewFile{f.at(certificateFile(certificate)), publicFile, bundle.CertificatesPEM(certificate)})
+		entries = append(entries, Entry{Action: "issue", Name: c.Name, Certificate: certificate})
+	}
+	if err := CreateAll(files); err != nil {
+		return err
+	}
+	return f.Log(now, entries...)
+}
+
+// Add puts people with their certificates into the roster, or a certificate to
+// those who are in it: from here on the next publish lets them in.
+func (f Folder) Add(clients ...Client) error {
+	var people []NewFile
+	for _, c := range clients {
+		certificate := c.Pair.Certificate
+		sum := sha256.Sum256(certificate.Raw)
+		person := c.Person
+		person.Schema = schema
+		person.Certificates = append(person.Certificates[:len(person.Certificates):len(person.Certificates)], Issued{
+			CA:        c.ca,
+			Serial:    certificate.SerialNumber.String(),
+			SHA256:    hex.EncodeToString(sum[:]),
+			NotBefore: certificate.NotBefore,
+			NotAfter:  certificate.NotAfter,
+		})
+		raw, err := encode(person)
+		if err != nil {
+			return fmt.Errorf("adding %q to the roster: %w", c.Name, err)
+		}
+		if len(c.Certificates) == 0 {
+			people = append(people, NewFile{f.personFile(c.Name), privateFile, raw})
+			continue
+		}
+		if err := Replace(f.personFile(c.Name), privateFile, raw); err != nil {
+			return fmt.Errorf("adding a certificate of %q to the roster: %w", c.Name, err)
+		}
+	}
+	if err := CreateAll(people); err != nil {
+		return fmt.Errorf("adding to the roster: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
+)
+
+// Plan is an authority to be made.
+type Plan struct {
+	Path       string
+	Name       string
+	ServerName string // empty: the name and "-vpn"
+}
+
+// Check refuses what cannot be made, before a passphrase is asked for.
+func (p Plan) Check() (Plan, error) {
+	if err := bundle.CheckName(p.Name); err != nil {
+		return Plan{}, fmt.Errorf("naming the authority: %w", err)
+	}
+	if p.ServerName == "" {
+		p.ServerName = p.Name + "-vpn"
+	}
+	if err := bundle.CheckName(p.ServerName); err != nil {
+		return Plan{}, fmt.Errorf("naming the server: %w", err)
+	}
+	if p.ServerName == bundle.ProbeName {
+		return Plan{}, fmt.Errorf("naming the server: the name %q is reserved", p.ServerName)
+	}
+	info, err := os.Lstat(p.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return p, nil
+	case err != nil:
+		return Plan{}, fmt.Errorf("making the folder %q: %w", p.Path, err)
+	case !info.IsDir():
+		return Plan{}, fmt.Errorf("making the folder %q: a file of that name is there: choose another with --folder", p.Path)
+	}
+	entries, err := os.ReadDir(p.Path)
+	if err != nil {
+		return Plan{}, fmt.Errorf("making the folder %q: %w", p.Path, err)
+	}
+	if len(entries) > 0 {
+		return Plan{}, fmt.Errorf("making the folder %q: it is there and not empty: an authority is never overwritten, choose another with --folder", p.Path)
+	}
+	return p, nil
+}
+
+// Make makes an authority: CA, server, probe, an empty CRL. The folder appears
+// whole or not at all.
+func Make(plan Plan, passphrase []byte, now time.Time) (Folder, error) {
+	plan, err := plan.Check()
+	if err != nil {
+		return Folder{}, err
+	}
+	parent := filepath.Dir(filepath.Clean(plan.Path))
+	if err := os.MkdirAll(parent, folderMode); err != nil {
+		return Folder{}, fmt.Errorf("making the folder %q: %w", plan.Path, err)
+	}
+	building, err := startBuilding(plan.Path)
+	if err != nil {
+		return Folder{}, fmt.Errorf("making the folder %q: %w", plan.Path, err)
+	}
+	if err := fill(building, plan, passphrase, now); err != nil {
+		return Folder{}, errors.Join(fmt.Errorf("making the authority %q: %w", plan.Name, err), os.RemoveAll(building))
+	}
+	// An empty folder was allowed above; os.Rename would not replace it.
+	if err := os.Remove(plan.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Folder{}, errors.Join(fmt.Errorf("making the folder %q: %w", plan.Path, err), os.RemoveAll(building))
+	}
+	if err := os.Rename(building, plan.Path); err != nil {
+		return Folder{}, errors.Join(fmt.Errorf("making the folder %q: %w", plan.Path, err), os.RemoveAll(building))
+	}
+	if err := syncFolder(parent); err != nil {
+		return Folder{}, err
+	}
+	return Open(plan.Path)
+}
+
+// startBuilding makes the folder that becomes the one at path; [SweepBuilding]
+// knows its name.
+func startBuilding(path string) (string, error) {
+	path = filepath.Clean(path)
+	return os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+}
+
+func fill(path string, plan Plan, passphrase []byte, now time.Time) error {
+	issuer, err := newIssuer(plan.Name, now, rand.Reader)
+	if err != nil {
+		return err
+	}
+	server, err := issuer.server(plan.ServerName)
+	if err != nil {
+		return err
+	}
+	probe, err := issuer.probe()
+	if err != nil {
+		return err
+	}
+	list, err := issuer.crl(big.NewInt(1), nil)
+	if err != nil {
+		return err
+	}
+	wrapper, err := tlscrypt.NewServerKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	probeCrypt, err := wrapper.NewClientKey(rand.Reader, now)
+	if err != nil {
+		return err
+	}
+	locked, err := lockKey(issuer.key, passphrase)
+	if err != nil {
+		return err
+	}
+	marked, err := encode(mark{Schema: schema, Name: plan.Name, ServerName: plan.ServerName, Created: now.UTC().Truncate(time.Second), Signing: 1, Server: 1})
+	if err != nil {
+		return err
+	}
+	for _, folder := range []string{"ca/1", "server/1", "people", "certificates"} {
+		if err := os.MkdirAll(filepath.Join(path, folder), folderMode); err != nil {
+			return err
+		}
+	}
+	for _, file := range []struct {
+		name string
+		mode fs.FileMode
+		data []byte
+	}{
+		{caFile(1, "ca.crt"), publicFile, bundle.CertificatesPEM(issuer.certificate)},
+		{caFile(1, "ca.key"), privateFile, locked},
+		{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(nil)},
+		{caFile(1, "crl.pem"), publicFile, list},
+		{"lock", privateFile, nil},
+		{serverFile(1, "server.crt"), publicFile, bundle.CertificatesPEM(server.Certificate)},
+		{serverFile(1, "server.key"), privateFile, server.Key.Reveal()},
+		{serverFile(1, "tls-crypt-v2.key"), privateFile, wrapper.PEM()},
+		{serverFile(1, "probe.crt"), publicFile, bundle.CertificatesPEM(probe.Certificate)},
+		{serverFile(1, "probe.key"), privateFile, probe.Key.Reveal()},
+		{serverFile(1, "probe-tls-crypt-v2.key"), privateFile, probeCrypt.PEM()},
+		{certificateFile(server.Certificate), publicFile, bundle.CertificatesPEM(server.Certificate)},
+		{certificateFile(probe.Certificate), publicFile, bundle.CertificatesPEM(probe.Certificate)},
+		{markFile, publicFile, marked},
+	} {
+		if err := Create(filepath.Join(path, file.name), file.mode, file.data); err != nil {
+			return err
+		}
+	}
+	folder := Folder{path: path}
+	return folder.Log(now,
+		Entry{Action: "init", Name: plan.Name, Certificate: issuer.certificate},
+		Entry{Action: "issue-server", Name: plan.ServerName, Certificate: server.Certificate},
+		Entry{Action: "issue-probe", Name: bundle.ProbeName, Certificate: probe.Certificate})
+}

@@ -1,0 +1,73 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"slices"
+	"time"
+)
+
+// State is how a certificate stands.
+type State string
+
+// The states of a certificate.
+const (
+	Good    State = "good"
+	Ended   State = "ended"   // past its end
+	Revoked State = "revoked" // taken back
+	Foreign State = "foreign" // of a CA that is no longer in force
+)
+
+// Standing tells how certificates stand at one moment.
+type Standing struct {
+	now     time.Time
+	cas     []int
+	revoked map[string]Revocation // by decimal serial
+}
+
+// Standing reads what is revoked.
+func (f Folder) Standing(now time.Time) (Standing, error) {
+	all, err := f.Revocations()
+	if err != nil {
+		return Standing{}, err
+	}
+	s := Standing{now: now, cas: f.mark.numbers(), revoked: map[string]Revocation{}}
+	for _, list := range all {
+		for _, r := range list {
+			s.revoked[r.Serial.String()] = r
+		}
+	}
+	return s, nil
+}
+
+// State is how a certificate stands.
+func (s Standing) State(c Issued) State {
+	_, revoked := s.revoked[c.Serial]
+	switch {
+	case revoked:
+		return Revoked
+	case s.now.After(c.NotAfter):
+		return Ended
+	case !slices.Contains(s.cas, c.CA):
+		return Foreign
+	}
+	return Good
+}
+
+// Revocation tells when and why a certificate was revoked.
+func (s Standing) Revocation(c Issued) (Revocation, bool) {
+	r, revoked := s.revoked[c.Serial]
+	return r, revoked
+}
+
+// Live are those certificates of a person with which they may come in.
+func (s Standing) Live(p Person) []Issued {
+	var live []Issued
+	for _, c := range p.Certificates {
+		if s.State(c) == Good {
+			live = append(live, c)
+		}
+	}
+	return live
+}
