@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -190,17 +189,4 @@ func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 		return nil, fmt.Errorf("writing what is revoked: %w", err)
 	}
 	return number, Replace(path, publicFile, text)
-}
-
-// errNoIssuer is that a certificate is of no CA here.
-var errNoIssuer = errors.New("no CA in force signed it")
-
-// issuerOf finds the CA that signed a certificate.
-func issuerOf(issuers []Issuer, certificate *x509.Certificate) (Issuer, error) {
-	for _, issuer := range issuers {
-		if certificate.CheckSignatureFrom(issuer.certificate) == nil {
-			return issuer, nil
-		}
-	}
-	return Issuer{}, errNoIssuer
 }

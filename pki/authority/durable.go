@@ -124,12 +124,13 @@ func CreateAll(files []NewFile) error {
 		})
 	}
 	wait.Wait()
+	err := errors.Join(failed...)
 	folders := map[string]bool{}
 	for _, file := range files {
 		folders[filepath.Dir(file.Path)] = true
 	}
 	for folder := range folders {
-		failed = append(failed, syncFolder(folder))
+		err = errors.Join(err, syncFolder(folder))
 	}
-	return errors.Join(failed...)
+	return err
 }

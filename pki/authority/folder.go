@@ -39,6 +39,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,8 +174,10 @@ func (f Folder) certificate(name string) (*x509.Certificate, error) {
 	return found[0], nil
 }
 
-func certificateFile(c *x509.Certificate) string {
-	return "certificates/" + strings.ToLower(c.SerialNumber.Text(16)) + ".crt"
+func certificateFile(c *x509.Certificate) string { return certificateFileOf(c.SerialNumber) }
+
+func certificateFileOf(serial *big.Int) string {
+	return filepath.Join("certificates", strings.ToLower(serial.Text(16))+".crt")
 }
 
 func encode(v any) ([]byte, error) {

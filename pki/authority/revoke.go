@@ -1,0 +1,122 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"strings"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// Certificate reads a certificate that was signed here, by its serial.
+func (f Folder) Certificate(serial *big.Int) (*x509.Certificate, error) {
+	certificate, err := f.certificate(certificateFileOf(serial))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("finding the certificate with the serial %s: there is none of it in %q; \"vpnami-pki list --all\" shows those of people", serial, f.at("certificates"))
+	}
+	return certificate, err
+}
+
+// Certificates reads the given certificates of a person.
+func (f Folder) Certificates(issued []Issued) ([]*x509.Certificate, error) {
+	var certificates []*x509.Certificate
+	for _, c := range issued {
+		serial, ok := new(big.Int).SetString(c.Serial, 10)
+		if !ok {
+			return nil, fmt.Errorf("reading the roster: the serial %q is no number", c.Serial)
+		}
+		certificate, err := f.Certificate(serial)
+		if err != nil {
+			return nil, err
+		}
+		certificates = append(certificates, certificate)
+	}
+	return certificates, nil
+}
+
+// CheckRevocable refuses a certificate that cannot be revoked, before a
+// passphrase is asked for: one that is revoked already, that of no CA in force,
+// and those of the gateway itself, which would not start any more.
+func (f Folder) CheckRevocable(certificate *x509.Certificate) error {
+	if _, err := f.caOf(certificate); err != nil {
+		return err
+	}
+	revoked, err := f.Revocations()
+	if err != nil {
+		return err
+	}
+	for _, list := range revoked {
+		for _, r := range list {
+			if r.Serial.Cmp(certificate.SerialNumber) == 0 {
+				return fmt.Errorf("it was revoked on %s (%s)", r.At.Format(time.DateOnly), r.Reason)
+			}
+		}
+	}
+	server, err := f.Server()
+	if err != nil {
+		return err
+	}
+	if certificate.Equal(server.Certificate) || certificate.Equal(server.Probe.Certificate) {
+		return fmt.Errorf("it is that of the gateway itself (%s): give the gateway another one first, with \"vpnami-pki renew-server\"", certificate.Subject.CommonName)
+	}
+	return nil
+}
+
+// caOf is the place among [Folder.CAs] of the CA that signed a certificate.
+func (f Folder) caOf(certificate *x509.Certificate) (int, error) {
+	for i, ca := range f.cas {
+		if certificate.CheckSignatureFrom(ca) == nil {
+			return i, nil
+		}
+	}
+	return 0, errors.New("no CA in force has signed it")
+}
+
+// Revoke takes certificates back for good: they are logged, listed, and on the
+// newly signed CRLs. The issuers are those of [Folder.UnlockAll]. A command
+// that is broken off between leaves what the next "crl" mends, and a publish
+// refuses.
+func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...*x509.Certificate) error {
+	more := make([][]Revocation, len(issuers))
+	var entries []Entry
+	for _, c := range certificates {
+		i, err := f.caOf(c)
+		if err != nil {
+			return fmt.Errorf("revoking the certificate %s: %w", c.SerialNumber, err)
+		}
+		more[i] = append(more[i], Revocation{Serial: c.SerialNumber, NotAfter: c.NotAfter, At: issuers[i].now.UTC().Truncate(time.Second), Reason: reason})
+		entries = append(entries, Entry{Action: "revoke", Name: nameOf(c), Certificate: c, Detail: reason.String()})
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if err := f.Log(issuers[0].now, entries...); err != nil {
+		return err
+	}
+	for i, issuer := range issuers {
+		if len(more[i]) == 0 {
+			continue
+		}
+		if _, err := f.SignCRL(issuer, more[i]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nameOf is a certificate's name as it may stand in a log: that of a
+// certificate which another program signed may hold anything.
+func nameOf(c *x509.Certificate) string {
+	name := c.Subject.CommonName
+	if bundle.CheckName(name) != nil {
+		return strings.Trim(fmt.Sprintf("%+q", name), "\"")
+	}
+	return name
+}

@@ -1,0 +1,200 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+)
+
+func (d *desk) revokeCommand() *cobra.Command {
+	var serials []string
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "revoke NAME...",
+		Short: "Take certificates back",
+		Long: `Revokes every certificate of each NAME that is in force, or with --serial the
+ones of those serial numbers, and signs the CRL. It cannot be undone. The name
+is free again: issued anew, it has a new certificate, and the old stays out.
+
+The gateway learns of it by the next publish. There a revocation has no end: the
+gateway keeps it also when the CRL is past its date.`,
+		Example: `  vpnami-pki revoke client1 --reason keyCompromise
+  vpnami-pki revoke --serial 94827364519283746551234567890123456789
+  vpnami-pki publish --secret vpn/office`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && len(serials) == 0 {
+				return usage(cmd, "no NAME is given: give one or more, such as \"client1\", or --serial")
+			}
+			if len(args) > 0 && len(serials) > 0 {
+				return usage(cmd, "NAME and --serial are given: give one of the two")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			why, err := authority.ParseReason(reason)
+			if err != nil {
+				return usage(cmd, "--reason: %w", err)
+			}
+			var numbers []*big.Int
+			for _, s := range serials {
+				number, err := parseSerial(s)
+				if err != nil {
+					return usage(cmd, "--serial: %w", err)
+				}
+				numbers = append(numbers, number)
+			}
+			folder, err := d.open(cmd)
+			if err != nil {
+				return err
+			}
+			return d.revoke(cmd.Context(), folder, why, revoking{args, numbers})
+		},
+	}
+	cmd.Flags().StringArrayVar(&serials, "serial", nil, "serial number of one certificate, decimal, or hexadecimal after 0x; may be repeated")
+	cmd.Flags().StringVar(&reason, "reason", authority.Unspecified.String(), "why: "+strings.Join(authority.ReasonNames(), ", "))
+	d.folderFlag(cmd)
+	d.passphraseFlag(cmd)
+	return cmd
+}
+
+// parseSerial reads a serial as OpenVPN shows it (decimal) or as openssl does
+// (hexadecimal, here after 0x, colons allowed).
+func parseSerial(s string) (*big.Int, error) {
+	number, ok := new(big.Int), false
+	if digits, is := strings.CutPrefix(strings.ToLower(s), "0x"); is {
+		number, ok = number.SetString(strings.ReplaceAll(digits, ":", ""), 16)
+	} else {
+		number, ok = number.SetString(s, 10)
+	}
+	if !ok || number.Sign() <= 0 {
+		return nil, fmt.Errorf("%q is no serial number: give it decimal, or hexadecimal after 0x", s)
+	}
+	return number, nil
+}
+
+// revoking is what is to be revoked.
+type revoking struct {
+	names   []string
+	serials []*big.Int
+}
+
+func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason authority.Reason, what revoking) error {
+	if _, err := d.revocable(folder, what); err != nil {
+		return err
+	}
+	passphrase, err := d.passphrase()
+	if err != nil {
+		return err
+	}
+	release, err := folder.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(func() error {
+		certificates, err := d.revocable(folder, what) // again, now that nobody else writes
+		if err != nil {
+			return err
+		}
+		issuers, err := folder.UnlockAll(passphrase, d.now())
+		if err != nil {
+			return err
+		}
+		if err := folder.Revoke(issuers, reason, certificates...); err != nil {
+			return err
+		}
+		for _, c := range certificates {
+			d.say("revoked %s  serial %s  (%s)", shown(c.Subject.CommonName), c.SerialNumber, reason)
+		}
+		return d.sayPublish(folder)
+	}(), release())
+}
+
+// revocable finds the certificates and refuses those that cannot be revoked.
+func (d *desk) revocable(folder authority.Folder, what revoking) ([]*x509.Certificate, error) {
+	var certificates []*x509.Certificate
+	for _, name := range what.names {
+		found, err := d.live(folder, name)
+		if err != nil {
+			return nil, fmt.Errorf("revoking %q: %w", name, err)
+		}
+		certificates = append(certificates, found...)
+	}
+	for _, serial := range what.serials {
+		certificate, err := folder.Certificate(serial)
+		if err != nil {
+			return nil, fmt.Errorf("revoking: %w", err)
+		}
+		certificates = append(certificates, certificate)
+	}
+	seen := map[string]bool{}
+	certificates = slices.DeleteFunc(certificates, func(c *x509.Certificate) bool {
+		twice := seen[c.SerialNumber.String()]
+		seen[c.SerialNumber.String()] = true
+		return twice
+	})
+	for _, c := range certificates {
+		if err := folder.CheckRevocable(c); err != nil {
+			return nil, fmt.Errorf("revoking the certificate %s: %w", c.SerialNumber, err)
+		}
+	}
+	return certificates, nil
+}
+
+// live are the certificates of a person that are in force.
+func (d *desk) live(folder authority.Folder, name string) ([]*x509.Certificate, error) {
+	person, known, err := folder.Person(name)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		return nil, errors.New("nobody of that name is in the roster; see \"vpnami-pki list\"")
+	}
+	standing, err := folder.Standing(d.now())
+	if err != nil {
+		return nil, err
+	}
+	live := standing.Live(person)
+	if len(live) == 0 {
+		return nil, errors.New("no certificate of theirs is in force: they are revoked or at their end; see \"vpnami-pki show\"")
+	}
+	return folder.Certificates(live)
+}
+
+// sayPublish says how a gateway learns of what was changed.
+func (d *desk) sayPublish(folder authority.Folder) error {
+	published, err := folder.Published()
+	if err != nil {
+		return err
+	}
+	if len(published) == 0 {
+		d.say("\"vpnami-pki publish\" tells the gateway")
+		return nil
+	}
+	d.say("the gateway does not know it yet; tell it:")
+	for _, prefix := range slices.Sorted(maps.Keys(published)) {
+		d.say("  vpnami-pki publish --folder %s --secret %s", folder.Path(), prefix)
+	}
+	return nil
+}
+
+// shown is a name as it may be printed: that of an imported certificate may
+// hold what turns or hides text.
+func shown(name string) string {
+	quoted := fmt.Sprintf("%+q", name)
+	if plain := strings.Trim(quoted, "\""); plain == name {
+		return name
+	}
+	return quoted
+}
