@@ -14,15 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
-	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
-)
-
-// States of a certificate in the list.
-const (
-	stateGood  = "good"
-	stateSoon  = "ends soon"
-	stateEnded = "ended"
-	stateNone  = "no certificate"
 )
 
 // listed is one line of the list, and its form with --json.
@@ -41,9 +32,11 @@ func (d *desk) listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Show the people of the roster",
-		Long: `Shows who is in the roster, with the certificate issued last: its state, when it
-ends, its serial number, and the person's fixed tunnel address if there is one.
-A state is good, ends soon (within 30 days) or ended.`,
+		Long: `Shows who is in the roster, with their certificate: its state, when it ends, its
+serial number, and the person's fixed tunnel address if there is one.
+A state is good, ends soon (within 30 days), ended, revoked, or foreign (of a CA
+that is no longer in force). Of somebody with several certificates it is the one
+in force that ends last; "show" has them all.`,
 		Example: "  vpnami-pki list --folder office\n  vpnami-pki list --folder office --json",
 		Args:    exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,7 +48,11 @@ A state is good, ends soon (within 30 days) or ended.`,
 			if err != nil {
 				return err
 			}
-			lines := listPeople(people, d.now())
+			standing, err := folder.Standing(d.now())
+			if err != nil {
+				return err
+			}
+			lines := listPeople(people, standing, d.now())
 			if asJSON {
 				encoder := json.NewEncoder(d.out)
 				encoder.SetIndent("", "  ")
@@ -69,23 +66,15 @@ A state is good, ends soon (within 30 days) or ended.`,
 	return cmd
 }
 
-func listPeople(people []authority.Person, now time.Time) []listed {
+func listPeople(people []authority.Person, standing authority.Standing, now time.Time) []listed {
 	lines := []listed{}
 	for _, p := range people {
 		line := listed{Name: p.Name, State: stateNone, Groups: p.Groups, Note: p.Note}
 		if p.Address.IsValid() {
 			line.Address = p.Address.String()
 		}
-		if last, ok := p.Last(); ok {
-			line.Serial, line.NotAfter = last.Serial, &last.NotAfter
-			switch {
-			case now.After(last.NotAfter):
-				line.State = stateEnded
-			case now.After(last.NotAfter.Add(-bundle.EndsSoon)):
-				line.State = stateSoon
-			default:
-				line.State = stateGood
-			}
+		if c, ok := foremost(standing, p); ok {
+			line.Serial, line.NotAfter, line.State = c.Serial, &c.NotAfter, stateOf(standing, c, now)
 		}
 		lines = append(lines, line)
 	}
@@ -110,7 +99,7 @@ func (d *desk) showPeople(lines []listed) error {
 				switch lines[row].State {
 				case stateSoon:
 					return style.Foreground(lipgloss.Yellow)
-				case stateEnded:
+				case string(authority.Ended), string(authority.Revoked), string(authority.Foreign):
 					return style.Foreground(lipgloss.Red)
 				}
 			}

@@ -38,6 +38,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitEnds   = 3 // "check" found what ends
 )
 
 func main() { os.Exit(run()) }
@@ -49,6 +50,9 @@ func run() int {
 	err := d.command().ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
+	}
+	if errors.Is(err, errEnding) {
+		return exitEnds
 	}
 	fmt.Fprintf(os.Stderr, "vpnami-pki: %v\n", err)
 	if wrong, ok := errors.AsType[usageError](err); ok {
@@ -96,7 +100,7 @@ The passphrase of the CA's key is asked for at the terminal, or read from the
 file of --passphrase-file or VPNAMI_PASSPHRASE_FILE, or is VPNAMI_PASSPHRASE.
 
 Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
-2 the command line is wrong.`,
+2 the command line is wrong, 3 "check" found something that ends.`,
 		Example: `  vpnami-pki init office --server-name vpn.example.com
   vpnami-pki issue client1 --folder office
   vpnami-pki publish --folder office --secret vpn/office
@@ -116,7 +120,7 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
 	root.SetErr(d.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
-	root.AddCommand(d.initCommand(), d.issueCommand(), d.revokeCommand(), d.crlCommand(), d.listCommand(), d.publishCommand(), d.reachCommand())
+	root.AddCommand(d.initCommand(), d.issueCommand(), d.revokeCommand(), d.crlCommand(), d.listCommand(), d.showCommand(), d.checkCommand(), d.publishCommand(), d.reachCommand())
 	return root
 }
 

@@ -72,11 +72,12 @@ gateway keeps it also when the CRL is past its date.`,
 // parseSerial reads a serial as OpenVPN shows it (decimal) or as openssl does
 // (hexadecimal, here after 0x, colons allowed).
 func parseSerial(s string) (*big.Int, error) {
-	number, ok := new(big.Int), false
+	var number *big.Int
+	var ok bool
 	if digits, is := strings.CutPrefix(strings.ToLower(s), "0x"); is {
-		number, ok = number.SetString(strings.ReplaceAll(digits, ":", ""), 16)
+		number, ok = new(big.Int).SetString(strings.ReplaceAll(digits, ":", ""), 16)
 	} else {
-		number, ok = number.SetString(s, 10)
+		number, ok = new(big.Int).SetString(s, 10)
 	}
 	if !ok || number.Sign() <= 0 {
 		return nil, fmt.Errorf("%q is no serial number: give it decimal, or hexadecimal after 0x", s)

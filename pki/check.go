@@ -1,0 +1,140 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+)
+
+// ending is something that ends, and its form with --json.
+type ending struct {
+	Kind     string    `json:"kind"` // "ca", "server", "probe", "crl", "client"
+	Name     string    `json:"name"`
+	NotAfter time.Time `json:"not_after"`
+	Days     int       `json:"days"` // whole days left; below 0: it has ended
+	Remedy   string    `json:"remedy"`
+}
+
+// errEnding has the exit code that monitoring looks for.
+var errEnding = errors.New("something ends")
+
+func (d *desk) checkCommand() *cobra.Command {
+	var days int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Tell what ends soon, for monitoring",
+		Long: `Tells what has ended or ends within --days: CAs, the gateway's certificates, the
+CRLs, and those people's certificates that are in force, each with what to do.
+
+Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
+2 the command line is wrong.`,
+		Example: "  vpnami-pki check --folder office --days 30\n  vpnami-pki check --folder office --json",
+		Args:    exactly(0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			const most = 100 * 365
+			if days < 0 || days > most {
+				return usage(cmd, "--days is %d, it must be 0 to %d", days, most)
+			}
+			folder, err := d.open(cmd)
+			if err != nil {
+				return err
+			}
+			ends, err := endings(folder, time.Duration(days)*24*time.Hour, d.now())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				encoder := json.NewEncoder(d.out)
+				encoder.SetIndent("", "  ")
+				err = encoder.Encode(ends)
+			} else {
+				d.sayEndings(ends, days)
+			}
+			if err == nil && len(ends) > 0 {
+				return errEnding
+			}
+			return err
+		},
+	}
+	cmd.Flags().IntVar(&days, "days", 30, "how far to look ahead")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "a list of objects, for programs")
+	d.folderFlag(cmd)
+	return cmd
+}
+
+// endings finds what ends within a time, what ends first in front.
+func endings(folder authority.Folder, within time.Duration, now time.Time) ([]ending, error) {
+	ends := []ending{}
+	look := func(kind, name string, notAfter time.Time, remedy string) {
+		left := notAfter.Sub(now)
+		if left > within {
+			return
+		}
+		days := int(left / (24 * time.Hour))
+		if left < 0 {
+			days--
+		}
+		ends = append(ends, ending{kind, name, notAfter, days, remedy})
+	}
+	server, err := folder.Server()
+	if err != nil {
+		return nil, err
+	}
+	for _, ca := range folder.CAs() {
+		look("ca", shown(ca.Subject.CommonName), ca.NotAfter, "vpnami-pki rollover start")
+	}
+	look("server", shown(server.Certificate.Subject.CommonName), server.Certificate.NotAfter, "vpnami-pki renew-server")
+	look("probe", server.Probe.Certificate.Subject.CommonName, server.Probe.Certificate.NotAfter, "vpnami-pki renew-server")
+	lists, err := folder.CRLs()
+	if err != nil {
+		return nil, err
+	}
+	for i, list := range lists {
+		look("crl", shown(folder.CAs()[i].Subject.CommonName), list.NextUpdate, "vpnami-pki crl")
+	}
+	people, err := folder.People()
+	if err != nil {
+		return nil, err
+	}
+	standing, err := folder.Standing(now)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range people {
+		// Somebody with two certificates is out when the later ends; somebody
+		// whose last one was revoked is out already, and meant to be.
+		if c, ok := foremost(standing, p); ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign {
+			look("client", p.Name, c.NotAfter, "vpnami-pki renew "+p.Name)
+		}
+	}
+	slices.SortStableFunc(ends, func(a, b ending) int { return a.NotAfter.Compare(b.NotAfter) })
+	return ends, nil
+}
+
+func (d *desk) sayEndings(ends []ending, days int) {
+	if len(ends) == 0 {
+		d.say("nothing ends within %s", plural(days, "day", "days"))
+		return
+	}
+	width := 0
+	for _, e := range ends {
+		width = max(width, len(e.Name))
+	}
+	for _, e := range ends {
+		left := "ends in " + plural(e.Days, "day", "days")
+		if e.Days < 0 {
+			left = "ended " + plural(-e.Days, "day", "days") + " ago"
+		}
+		d.say("%-6s  %s%s  %s  %-18s  %s", e.Kind, e.Name, strings.Repeat(" ", width-len(e.Name)), day(e.NotAfter), left, e.Remedy)
+	}
+}

@@ -1,0 +1,39 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// stateSoon is a good certificate near its end; the other states are those of
+// [authority.State], and stateNone.
+const (
+	stateSoon = "ends soon"
+	stateNone = "no certificate"
+)
+
+// stateOf is how a certificate stands, in a word.
+func stateOf(standing authority.Standing, c authority.Issued, now time.Time) string {
+	state := standing.State(c)
+	if state == authority.Good && now.After(c.NotAfter.Add(-bundle.EndsSoon)) {
+		return stateSoon
+	}
+	return string(state)
+}
+
+// foremost is the certificate that tells how a person stands: of those in
+// force the one that ends last, else the one issued last.
+func foremost(standing authority.Standing, p authority.Person) (authority.Issued, bool) {
+	best, found := p.Last()
+	for i, c := range standing.Live(p) {
+		if i == 0 || c.NotAfter.After(best.NotAfter) {
+			best = c
+		}
+	}
+	return best, found
+}
