@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // gateway is a machine, a cloud and systemd, to boot as often as a test wants.
@@ -262,7 +264,7 @@ func TestBootFails(t *testing.T) {
 			g.people.access.Roster[0].Address = articleInstance().Address
 			g.cloud.publish(g.people.seal(g.t))
 		}, func(g *gateway) {
-			g.people.access.Roster[0].Address = planAddresses(prefix(defaultNetwork)).gateway.Next()
+			g.people.access.Roster[0].Address = bundle.PlanAddresses(prefix(bundle.DefaultNetwork)).Gateway.Next()
 			g.cloud.publish(g.people.seal(g.t))
 		}, Refused, "giving \"client1\" the address 10.0.1.2"},
 	} {

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // Role is what an instance is launched as.
@@ -40,7 +42,6 @@ type SecretNames struct {
 
 // Defaults of the image; the article's values.
 const (
-	defaultNetwork = "10.0.255.0/24"
 	// defaultPort is IANA's for OpenVPN.
 	defaultPort = 1194
 	// lowestPort: the daemon has CAP_NET_ADMIN and nothing else, so that the
@@ -91,7 +92,7 @@ func (d *document) config(instance Instance) Config {
 		return c
 	}
 	c.Secret = d.secret(instance.Region)
-	c.Network = d.prefix("network", defaultNetwork)
+	c.Network = d.prefix("network", bundle.DefaultNetwork)
 	c.Routes = d.prefixes("routes", instance.VPC)
 	c.Port = d.port("port", defaultPort)
 	c.Proto = d.word("proto", "udp", "udp", "tcp")
@@ -146,7 +147,7 @@ func (c Config) judge(d *document, instance Instance) {
 func (c Config) judgeNetwork(d *document, instance Instance) {
 	network := c.Network
 	if special, what := specialPurpose(network); special {
-		d.problem("network", fmt.Sprintf("%q covers %s: allowed are private networks, such as %q", network, what, defaultNetwork))
+		d.problem("network", fmt.Sprintf("%q covers %s: allowed are private networks, such as %q", network, what, bundle.DefaultNetwork))
 		return
 	}
 	if instance.Public.IsValid() && network.Contains(instance.Public) {
@@ -154,7 +155,7 @@ func (c Config) judgeNetwork(d *document, instance Instance) {
 		return
 	}
 	if network.Bits() >= 16 && !private(network) {
-		d.problem("network", fmt.Sprintf("%q is of the internet's addresses, whose owners the clients could not reach: allowed are parts of %s, such as %q", network, strings.Join(privateNetworks(), ", "), defaultNetwork))
+		d.problem("network", fmt.Sprintf("%q is of the internet's addresses, whose owners the clients could not reach: allowed are parts of %s, such as %q", network, strings.Join(privateNetworks(), ", "), bundle.DefaultNetwork))
 		return
 	}
 	// /16 is as much as OpenVPN's pool takes (65,536); a /29 has the gateway,

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // network is a client, a gateway and a VPC in three namespaces; the tunnel is
@@ -154,7 +156,7 @@ func TestPackets(t *testing.T) {
 	}
 	n.listen(gate, "0.0.0.0:22")
 	n.listen(client, "10.0.255.9:7777")
-	p := planAddresses(prefix(defaultNetwork))
+	p := bundle.PlanAddresses(prefix(bundle.DefaultNetwork))
 	masquerade, tunnel, routed := articleConfig(t), articleConfig(t, "ssh: tunnel"), articleConfig(t)
 	routed.NAT = natRouted
 

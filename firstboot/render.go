@@ -64,8 +64,8 @@ func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]Fi
 			{rules6, fileMode, closedRules6()},
 		}, nil
 	}
-	p := planAddresses(c.Network)
-	if err := p.judge(b.Access.Roster); err != nil {
+	p := bundle.PlanAddresses(c.Network)
+	if err := p.Judge(b.Access.Roster); err != nil {
 		return nil, refusing(fmt.Errorf("rendering the people of the roster: %w", err), "give the person another address, or the launch another \"network\", and publish again")
 	}
 	files := []File{
@@ -96,15 +96,15 @@ func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]Fi
 
 // people renders the allow-list: OpenVPN admits a name only if ccd/ has a file
 // of that name (ccd-exclusive), and the hook a serial only if serials/ has it.
-func people(b bundle.Bundle, p plan) []File {
+func people(b bundle.Bundle, p bundle.AddressPlan) []File {
 	files := []File{
-		{"ccd/" + bundle.ProbeName, fileMode, fmt.Appendf(nil, "ifconfig-push %s %s\n", p.probe, p.mask())},
+		{"ccd/" + bundle.ProbeName, fileMode, fmt.Appendf(nil, "ifconfig-push %s %s\n", p.Probe, p.Mask())},
 		{"serials/" + bundle.ProbeName, fileMode, fmt.Appendln(nil, b.Server.Probe.Certificate.SerialNumber)},
 	}
 	for _, person := range b.Access.Roster {
 		var own, serials []byte
 		if person.Address.IsValid() {
-			own = fmt.Appendf(nil, "ifconfig-push %s %s\n", person.Address, p.mask())
+			own = fmt.Appendf(nil, "ifconfig-push %s %s\n", person.Address, p.Mask())
 		}
 		for _, serial := range person.Serials {
 			serials = fmt.Appendln(serials, serial)
@@ -120,7 +120,7 @@ func people(b bundle.Bundle, p plan) []File {
 // serverConf is the article's server.conf in the form that OpenVPN 2.6 and 2.7
 // want today. It has no user and group: the unit starts the daemon as nobody
 // else but vpnami-openvpn.
-func serverConf(c Config, p plan, where placement) []byte {
+func serverConf(c Config, p bundle.AddressPlan, where placement) []byte {
 	at := func(name string) string { return where.current + "/" + name }
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -133,12 +133,12 @@ func serverConf(c Config, p plan, where placement) []byte {
 	// 2.7 would choose by itself; 2.6 loses disconnects with it (OpenVPN #883).
 	line("disable-dco")
 	line("topology subnet")
-	line("server %s %s nopool", p.network.Addr(), p.mask())
-	line("ifconfig-pool %s %s %s", p.poolFirst, p.poolLast, p.mask())
+	line("server %s %s nopool", p.Network.Addr(), p.Mask())
+	line("ifconfig-pool %s %s %s", p.PoolFirst, p.PoolLast, p.Mask())
 	line("client-config-dir %s", at("ccd"))
 	line("ccd-exclusive")
 	// OpenVPN's own default of 1024 where the network has more room.
-	line("max-clients %d", min(p.clients(), 1024))
+	line("max-clients %d", min(p.Clients(), 1024))
 	line("")
 	line("ca %s", at("ca.crt"))
 	line("cert %s", at("server.crt"))
@@ -160,7 +160,7 @@ func serverConf(c Config, p plan, where placement) []byte {
 		line("connect-freq-initial 50 10")
 	}
 	for _, route := range c.Routes {
-		line("push \"route %s %s\"", route.Addr(), planAddresses(route).mask())
+		line("push \"route %s %s\"", route.Addr(), bundle.PlanAddresses(route).Mask())
 	}
 	for _, address := range c.DNS {
 		line("push \"dhcp-option DNS %s\"", address)

@@ -166,8 +166,8 @@ func TestPlanAddresses(t *testing.T) {
 		"10.0.255.8/29": "10.0.255.9 10.0.255.12-10.0.255.13 10.0.255.14 5 255.255.255.248",
 		"10.1.0.0/16":   "10.1.0.1 10.1.128.0-10.1.255.253 10.1.255.254 65533 255.255.0.0",
 	} {
-		p := planAddresses(prefix(network))
-		if got := fmt.Sprintf("%s %s-%s %s %d %s", p.gateway, p.poolFirst, p.poolLast, p.probe, p.clients(), p.mask()); got != want {
+		p := bundle.PlanAddresses(prefix(network))
+		if got := fmt.Sprintf("%s %s-%s %s %d %s", p.Gateway, p.PoolFirst, p.PoolLast, p.Probe, p.Clients(), p.Mask()); got != want {
 			t.Errorf("%s: got %s, want %s", network, got, want)
 		}
 	}
@@ -191,7 +191,7 @@ func TestPlanRefusesAddresses(t *testing.T) {
 			for i, address := range c.addresses {
 				people = append(people, bundle.Person{Name: fmt.Sprintf("person%d", i), Address: netip.MustParseAddr(address)})
 			}
-			err := planAddresses(prefix("10.0.255.0/24")).judge(people)
+			err := bundle.PlanAddresses(prefix("10.0.255.0/24")).Judge(people)
 			if (err == nil) != (c.words == "") || err != nil && !strings.Contains(err.Error(), c.words) {
 				t.Errorf("got %v", err)
 			}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // The packet filter, in the form that iptables-restore reads. Every file is
@@ -46,7 +48,7 @@ func (f *ruleFile) common() {
 }
 
 // vpnRules are those of a gateway.
-func vpnRules(c Config, p plan) []byte {
+func vpnRules(c Config, p bundle.AddressPlan) []byte {
 	f := &ruleFile{}
 	f.line("# Written by vpnami-firstboot: the packet filter of a gateway.")
 	f.line("*raw")
@@ -57,13 +59,13 @@ func vpnRules(c Config, p plan) []byte {
 	f.line("# and IMDS version the launch chose.")
 	f.line("-A PREROUTING -i tun0 -d 169.254.0.0/16 -j DROP")
 	f.line("# The tunnel's addresses come through the tunnel, and nothing else does.")
-	f.line("-A PREROUTING -i tun0 ! -s %s -j DROP", p.network)
-	f.line("-A PREROUTING ! -i tun0 -s %s -j DROP", p.network)
+	f.line("-A PREROUTING -i tun0 ! -s %s -j DROP", p.Network)
+	f.line("-A PREROUTING ! -i tun0 -s %s -j DROP", p.Network)
 	f.line("COMMIT")
 
 	f.filterTable()
 	f.line("# The probe proves the handshake and goes nowhere.")
-	f.line("-A INPUT -i tun0 -s %s -j DROP", p.probe)
+	f.line("-A INPUT -i tun0 -s %s -j DROP", p.Probe)
 	f.common()
 	f.line("# Who reaches the daemon and sshd from outside, the security group decides.")
 	f.line("-A INPUT ! -i tun0 -p %s -m %s --dport %d -j ACCEPT", c.Proto, c.Proto, c.Port)
@@ -74,14 +76,14 @@ func vpnRules(c Config, p plan) []byte {
 	}
 	f.logDrops("INPUT")
 	f.line("-A FORWARD -m conntrack --ctstate INVALID -j DROP")
-	f.line("-A FORWARD -s %s -j DROP", p.probe)
-	f.line("-A FORWARD -d %s -j DROP", p.probe)
+	f.line("-A FORWARD -s %s -j DROP", p.Probe)
+	f.line("-A FORWARD -d %s -j DROP", p.Probe)
 	f.line("# Clients do not reach each other.")
 	f.line("-A FORWARD -i tun0 -o tun0 -j DROP")
 	for _, route := range c.Routes {
-		f.line("-A FORWARD -i tun0 -s %s -d %s -j ACCEPT", p.network, route)
+		f.line("-A FORWARD -i tun0 -s %s -d %s -j ACCEPT", p.Network, route)
 	}
-	f.line("-A FORWARD -o tun0 -d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", p.network)
+	f.line("-A FORWARD -o tun0 -d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", p.Network)
 	f.logDrops("FORWARD")
 	f.line("COMMIT")
 
@@ -90,7 +92,7 @@ func vpnRules(c Config, p plan) []byte {
 		f.line(":%s ACCEPT [0:0]", chain)
 	}
 	if c.NAT == natMasquerade {
-		f.line("-A POSTROUTING -s %s ! -o tun0 -j MASQUERADE", p.network)
+		f.line("-A POSTROUTING -s %s ! -o tun0 -j MASQUERADE", p.Network)
 	}
 	f.line("COMMIT")
 	return []byte(f.String())
