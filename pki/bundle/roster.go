@@ -118,14 +118,15 @@ func checkRoster(roster []Person) error {
 			}
 			groups[g] = true
 		}
-		if err := checkNote(p.Note); err != nil {
+		if err := CheckNote(p.Note); err != nil {
 			return refuse("note", err.Error(), allowedNote)
 		}
 	}
 	return nil
 }
 
-func checkNote(s string) error {
+// CheckNote refuses a note that is too long, or holds what turns or hides text.
+func CheckNote(s string) error {
 	if len(s) > MaxNoteLength {
 		return fmt.Errorf("has %d bytes", len(s))
 	}
