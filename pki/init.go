@@ -10,10 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 func (d *desk) initCommand() *cobra.Command {
-	var serverName string
+	var serverName, network string
 	cmd := &cobra.Command{
 		Use:   "init NAME",
 		Short: "Make an authority",
@@ -27,7 +28,7 @@ the remote of profiles when it is a DNS name. It cannot be changed later.`,
   vpnami-pki init office --server-name vpn.example.com --folder ~/vpn/office`,
 		Args: exactly(1, "one NAME for the authority, such as \"office\""),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan := authority.Plan{Path: d.folder, Name: args[0], ServerName: serverName}
+			plan := authority.Plan{Path: d.folder, Name: args[0], ServerName: serverName, Network: network}
 			if plan.Path == "" {
 				plan.Path = args[0]
 			}
@@ -39,6 +40,7 @@ the remote of profiles when it is a DNS name. It cannot be changed later.`,
 	}
 	cmd.Flags().StringVar(&d.folder, "folder", "", "folder to make (default: ./NAME)")
 	cmd.Flags().StringVar(&serverName, "server-name", "", "name in the gateway's certificate (default: NAME-vpn)")
+	cmd.Flags().StringVar(&network, "network", "", "tunnel network, for people's own addresses (default: "+bundle.DefaultNetwork+", as the gateway's)")
 	d.passphraseFlag(cmd)
 	return cmd
 }

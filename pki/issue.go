@@ -7,37 +7,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"net/netip"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
-	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
-	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
+	"github.com/vpnami/packer-plugin-vpnami/pki/roster"
 )
 
-const profileMode fs.FileMode = 0o600
-
-// request is what is to be issued.
-type request struct {
-	names    []string
-	out      string
-	protocol string
-	remotes  []profile.Remote
-	life     time.Duration
-}
-
-func (r request) file(name string) string { return filepath.Join(r.out, name+".ovpn") }
-
 func (d *desk) issueCommand() *cobra.Command {
-	var req request
-	var remotes []string
-	var days int
+	var flags profileFlags
+	var from, request, ip, note string
+	var groups []string
 	cmd := &cobra.Command{
 		Use:   "issue NAME...",
 		Short: "Make a person's certificate and profile",
@@ -49,12 +31,32 @@ The profile holds the only copy of the person's key. It is written with mode
 0600, and an existing file is never overwritten.
 
 Names are of A-Z a-z 0-9 . _ - , begin with a letter or a digit, have 64
-characters at most, and are what the gateway's log shows.`,
+characters at most, and are what the gateway's log shows. Who was revoked, or
+whose certificates have ended, can be issued to anew; the old certificates stay
+out.
+
+--from reads many people from a list, CSV with the columns name, address,
+groups (with semicolons between), note, or YAML (.yaml) with the same keys.
+
+--csr takes a certificate request of the person, whose key then never leaves
+their machine: the profile names it as NAME.key.`,
 		Example: `  vpnami-pki issue client1 --remote vpn.example.com
-  vpnami-pki issue suzuki sato --remote 203.0.113.10:1194 --out profiles --days 90`,
+  vpnami-pki issue suzuki sato --remote 203.0.113.10:1194 --out profiles --days 90
+  vpnami-pki issue suzuki --ip 10.0.255.10 --group ops --note "Tokyo"
+  vpnami-pki issue --from people.csv --out profiles
+  vpnami-pki issue sato --csr sato.csr`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage(cmd, "no NAME is given: give one or more, such as \"client1\"")
+			switch {
+			case len(args) == 0 && from == "":
+				return usage(cmd, "no NAME is given: give one or more, such as \"client1\", or --from FILE")
+			case len(args) > 0 && from != "":
+				return usage(cmd, "NAME and --from are given: give one of the two")
+			case request != "" && len(args) != 1:
+				return usage(cmd, "--csr is of one person: give one NAME")
+			case from != "" && (ip != "" || note != "" || len(groups) > 0):
+				return usage(cmd, "--ip, --group and --note are in the list when --from is given")
+			case ip != "" && ip != "auto" && len(args) != 1:
+				return usage(cmd, "--ip %s is for one person: give one NAME, or --ip auto", ip)
 			}
 			return nil
 		},
@@ -63,49 +65,58 @@ characters at most, and are what the gateway's log shows.`,
 			if err != nil {
 				return err
 			}
-			req.names = args
-			if !slices.Contains(profile.Protocols(), req.protocol) {
-				return usage(cmd, "--proto is %q, it must be one of %s", req.protocol, strings.Join(profile.Protocols(), ", "))
+			order, err := flags.order(cmd, folder, d.now())
+			if err != nil {
+				return err
 			}
-			if len(remotes) == 0 && strings.Contains(folder.ServerName(), ".") {
-				remotes = []string{folder.ServerName()}
-			}
-			if len(remotes) == 0 {
-				return usage(cmd, "--remote is needed: the gateway's address as people reach it, HOST or HOST:PORT (the server name %q is no DNS name to take instead)", folder.ServerName())
-			}
-			for _, s := range remotes {
-				remote, err := profile.ParseRemote(s)
-				if err != nil {
-					return usage(cmd, "--remote: %w", err)
-				}
-				req.remotes = append(req.remotes, remote)
-			}
-			now := d.now()
-			req.life = authority.ClientLife
-			if cmd.Flags().Changed("days") {
-				const most = 100 * 365 // a Duration holds 292 years
-				if days < 1 || days > most {
-					return usage(cmd, "--days is %d, it must be 1 to %d", days, most)
-				}
-				req.life = time.Duration(days) * 24 * time.Hour
-				if err := folder.CheckLife(req.life, now); err != nil {
-					return fmt.Errorf("issuing for %d days: %w", days, err)
+			if from != "" {
+				if order.people, err = readRoster(from); err != nil {
+					return err
 				}
 			}
-			return d.issue(cmd.Context(), folder, req, now)
+			address, err := roster.ParseAddress(ip)
+			if err == nil {
+				err = roster.CheckAttributes(groups, note)
+			}
+			if err != nil {
+				return usage(cmd, "%w", err)
+			}
+			for _, name := range args {
+				order.people = append(order.people, roster.Entry{Name: name, Address: address, Groups: groups, Note: note})
+			}
+			if request != "" {
+				if order.request, err = readSmall(request); err != nil {
+					return fmt.Errorf("reading the certificate request: %w", err)
+				}
+			}
+			return d.issue(cmd.Context(), folder, order)
 		},
 	}
-	cmd.Flags().StringArrayVar(&remotes, "remote", nil, "address of the gateway, HOST or HOST:PORT; may be repeated (default: the server name, if it is a DNS name)")
-	cmd.Flags().StringVar(&req.protocol, "proto", "udp", "protocol of the gateway: udp or tcp")
-	cmd.Flags().StringVar(&req.out, "out", ".", "folder for the profiles")
-	cmd.Flags().IntVar(&days, "days", int(authority.ClientLife/(24*time.Hour)), "how long the certificate is good")
+	flags.add(cmd)
+	cmd.Flags().StringVar(&from, "from", "", "file with a list of people, CSV or YAML")
+	cmd.Flags().StringVar(&request, "csr", "", "file with the person's certificate request, PEM")
+	cmd.Flags().StringVar(&ip, "ip", "", "tunnel address that is the person's own, or \"auto\" for the next that is free")
+	cmd.Flags().StringArrayVar(&groups, "group", nil, "group of the person; may be repeated")
+	cmd.Flags().StringVar(&note, "note", "", "note about the person")
 	d.folderFlag(cmd)
 	d.passphraseFlag(cmd)
 	return cmd
 }
 
-func (d *desk) issue(ctx context.Context, folder authority.Folder, req request, now time.Time) error {
-	if err := checkRequest(folder, req, now); err != nil {
+func readRoster(path string) ([]roster.Entry, error) {
+	text, err := readUpTo(path, roster.MaxBytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of people: %w", err)
+	}
+	entries, err := roster.Parse(path, text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of people %q: %w", path, err)
+	}
+	return entries, nil
+}
+
+func (d *desk) issue(ctx context.Context, folder authority.Folder, order issuing) error {
+	if _, err := d.planIssue(folder, order); err != nil {
 		return err
 	}
 	passphrase, err := d.passphrase()
@@ -116,105 +127,103 @@ func (d *desk) issue(ctx context.Context, folder authority.Folder, req request, 
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.issueAll(ctx, folder, passphrase, req, now), release())
+	return errors.Join(func() error {
+		people, err := d.planIssue(folder, order) // again, now that nobody else writes
+		if err != nil {
+			return err
+		}
+		issuer, err := folder.Unlock(passphrase, order.now)
+		if err != nil {
+			return err
+		}
+		if err := d.issueAll(ctx, folder, issuer, order, people); err != nil {
+			return err
+		}
+		d.say("added to the roster: %s; \"vpnami-pki publish\" lets them in", some(namesOf(people)))
+		return nil
+	}(), release())
 }
 
-// checkRequest finds what would fail, before anything is asked or written.
-func checkRequest(folder authority.Folder, req request, now time.Time) error {
-	seen := map[string]bool{}
-	for _, name := range req.names {
-		if err := folder.CheckNew(name, now); err != nil {
-			return fmt.Errorf("issuing for %q: %w", name, err)
+// planIssue finds what would fail, before anything is asked or written, and
+// makes of the wanted people those of the roster.
+func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Person, error) {
+	var taken map[netip.Addr]bool
+	var people []authority.Person
+	var names []string
+	for _, wanted := range order.people {
+		if err := folder.CheckNew(wanted.Name, order.now); err != nil {
+			return nil, fmt.Errorf("issuing for %q: %w", wanted.Name, err)
 		}
-		if seen[strings.ToLower(name)] {
-			return fmt.Errorf("issuing for %q: the name is given twice (capitals do not count)", name)
+		person, _, err := folder.Person(wanted.Name)
+		if err != nil {
+			return nil, err
 		}
-		seen[strings.ToLower(name)] = true
-		if _, err := os.Lstat(req.file(name)); err == nil {
-			return fmt.Errorf("issuing for %q: the file %q is there: it is not overwritten, move it away or choose another folder with --out", name, req.file(name))
+		person.Name = wanted.Name
+		if wanted.Address != (roster.Address{}) {
+			if taken == nil {
+				if taken, err = folder.Addresses(); err != nil {
+					return nil, err
+				}
+			}
+			if person.Address, err = assign(folder, wanted.Address, person.Address, taken); err != nil {
+				return nil, fmt.Errorf("issuing for %q: %w", wanted.Name, err)
+			}
+		}
+		if len(wanted.Groups) > 0 {
+			person.Groups = wanted.Groups
+		}
+		if wanted.Note != "" {
+			person.Note = wanted.Note
+		}
+		people = append(people, person)
+		names = append(names, wanted.Name)
+	}
+	if order.request != nil {
+		if _, err := authority.ParseRequest(order.request, order.people[0].Name); err != nil {
+			return nil, fmt.Errorf("reading the certificate request: %w", err)
 		}
 	}
-	if info, err := os.Stat(req.out); err == nil && !info.IsDir() {
-		return fmt.Errorf("writing profiles into %q: it is not a folder", req.out)
-	}
-	return nil
+	return people, order.checkFiles(names)
 }
 
-func (d *desk) issueAll(ctx context.Context, folder authority.Folder, passphrase []byte, req request, now time.Time) error {
-	issuer, err := folder.Unlock(passphrase, now)
+// assign finds the address that somebody is to have, and takes it.
+func assign(folder authority.Folder, wanted roster.Address, had netip.Addr, taken map[netip.Addr]bool) (netip.Addr, error) {
+	plan := planOf(folder)
+	if had.IsValid() {
+		if wanted.Auto || wanted.Own == had {
+			return had, nil
+		}
+		delete(taken, had)
+	}
+	address := wanted.Own
+	if wanted.Auto {
+		var err error
+		if address, err = plan.Free(taken); err != nil {
+			return netip.Addr{}, fmt.Errorf("giving an address: %w", err)
+		}
+	} else if err := plan.CheckOwn(address); err != nil {
+		return netip.Addr{}, fmt.Errorf("giving the address %s: %w", address, err)
+	}
+	if taken[address] {
+		return netip.Addr{}, fmt.Errorf("giving the address %s: somebody has it already; see \"vpnami-pki list\"", address)
+	}
+	taken[address] = true
+	return address, nil
+}
+
+// readSmall reads a file of no more than a certificate request has.
+func readSmall(path string) ([]byte, error) { return readUpTo(path, 64<<10) }
+
+func readUpTo(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := os.MkdirAll(req.out, 0o700); err != nil {
-		return fmt.Errorf("making the folder for profiles: %w", err)
+	if info.IsDir() {
+		return nil, fmt.Errorf("%q is a folder", path)
 	}
-	d.swept(authority.SweepProfiles(req.out, now))
-	if err := folder.RenewCRL(issuer); err != nil {
-		return err
+	if info.Size() > most {
+		return nil, fmt.Errorf("%q has %d bytes; %d is the limit", path, info.Size(), most)
 	}
-	wrapper, err := folder.Wrapper()
-	if err != nil {
-		return err
-	}
-	done := 0
-	for names := range slices.Chunk(req.names, atOnce) {
-		err := ctx.Err() // between two batches is where to stop
-		if err == nil {
-			err = d.issueBatch(folder, issuer, wrapper, req, names, now)
-		}
-		if err != nil {
-			return fmt.Errorf("issuing for %s, after %d of %s: %w", some(names), done, plural(len(req.names), "profile", "profiles"), err)
-		}
-		done += len(names)
-	}
-	d.say("added to the roster: %s; \"vpnami-pki publish\" lets them in", some(req.names))
-	return nil
-}
-
-// atOnce is how many people are issued to together: what is written for them
-// reaches the disk with few flushes, and a broken-off command leaves no more
-// than so many profiles of people who are not in the roster.
-const atOnce = 64
-
-// issueBatch records the certificates, writes the profiles, and last adds the
-// people: whoever is in the roster has a profile.
-func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrapper tlscrypt.ServerKey, req request, names []string, now time.Time) error {
-	var clients []authority.Client
-	var profiles []authority.NewFile
-	for _, name := range names {
-		person, _, err := folder.Person(name)
-		if err != nil {
-			return err
-		}
-		person.Name = name
-		client, err := issuer.Issue(person, wrapper, req.life)
-		if err != nil {
-			return err
-		}
-		text, err := profile.Profile{
-			Name: name, Authority: folder.Name(), ServerName: folder.ServerName(),
-			Protocol: req.protocol, Remotes: req.remotes,
-			CA:          folder.CAs(),
-			Certificate: client.Pair.Certificate, Key: client.Pair.Key, TLSCryptV2: client.TLSCryptV2,
-		}.Render()
-		if err != nil {
-			return err
-		}
-		clients = append(clients, client)
-		profiles = append(profiles, authority.NewFile{Path: req.file(name), Mode: profileMode, Data: text})
-	}
-	if err := folder.Record(now, clients...); err != nil {
-		return err
-	}
-	if err := authority.CreateAll(profiles); err != nil {
-		return err
-	}
-	if err := folder.Add(clients...); err != nil {
-		return err
-	}
-	for _, client := range clients {
-		certificate := client.Pair.Certificate
-		d.say("%s  until %s  serial %s", req.file(client.Name), day(certificate.NotAfter), certificate.SerialNumber)
-	}
-	return nil
+	return os.ReadFile(path)
 }

@@ -122,9 +122,21 @@ func (i Issuer) pair(name string, usage x509.ExtKeyUsage, notAfter time.Time) (P
 	if err != nil {
 		return Pair{}, fmt.Errorf("making a key for %q: %w", name, err)
 	}
-	serial, err := newSerial(i.random)
+	certificate, err := i.certify(name, key.Public(), usage, notAfter)
 	if err != nil {
 		return Pair{}, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return Pair{}, fmt.Errorf("encoding the key of %q: %w", name, err)
+	}
+	return Pair{Certificate: certificate, Key: bundle.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))}, nil
+}
+
+func (i Issuer) certify(name string, public crypto.PublicKey, usage x509.ExtKeyUsage, notAfter time.Time) (*x509.Certificate, error) {
+	serial, err := newSerial(i.random)
+	if err != nil {
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
@@ -143,15 +155,11 @@ func (i Issuer) pair(name string, usage x509.ExtKeyUsage, notAfter time.Time) (P
 	if usage == x509.ExtKeyUsageServerAuth && isHostName(name) {
 		template.DNSNames = []string{name}
 	}
-	certificate, err := sign(i.random, template, i.certificate, key.Public(), i.key)
+	certificate, err := sign(i.random, template, i.certificate, public, i.key)
 	if err != nil {
-		return Pair{}, fmt.Errorf("signing a certificate for %q: %w", name, err)
+		return nil, fmt.Errorf("signing a certificate for %q: %w", name, err)
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return Pair{}, fmt.Errorf("encoding the key of %q: %w", name, err)
-	}
-	return Pair{Certificate: certificate, Key: bundle.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))}, nil
+	return certificate, nil
 }
 
 func sign(random io.Reader, template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {

@@ -111,7 +111,7 @@ type NewFile struct {
 const together = 16
 
 // CreateAll is [Create] of many files, which reach the disk together. Where one
-// fails the others are made all the same.
+// fails, the others are removed again.
 func CreateAll(files []NewFile) error {
 	var wait sync.WaitGroup
 	failed := make([]error, len(files))
@@ -125,6 +125,11 @@ func CreateAll(files []NewFile) error {
 	}
 	wait.Wait()
 	err := errors.Join(failed...)
+	for i, file := range files {
+		if err != nil && failed[i] == nil {
+			err = errors.Join(err, os.Remove(file.Path))
+		}
+	}
 	folders := map[string]bool{}
 	for _, file := range files {
 		folders[filepath.Dir(file.Path)] = true

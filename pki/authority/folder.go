@@ -40,6 +40,7 @@ import (
 	"io"
 	"io/fs"
 	"math/big"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,7 @@ type mark struct {
 	Name       string    `json:"name"`
 	ServerName string    `json:"server_name"`
 	Created    time.Time `json:"created"`
+	Network    string    `json:"network"`            // the tunnel's, for people's own addresses
 	Signing    int       `json:"signing"`            // the CA that signs, in ca/
 	Previous   int       `json:"previous,omitempty"` // the CA that it replaces, if any
 	Server     int       `json:"server"`             // what the gateway gets, in server/
@@ -87,6 +89,21 @@ func (f Folder) Name() string { return f.mark.Name }
 
 // ServerName is the common name of the server's certificate.
 func (f Folder) ServerName() string { return f.mark.ServerName }
+
+// Network is the tunnel network that people's own addresses are of.
+func (f Folder) Network() netip.Prefix {
+	network, _ := ParseNetwork(f.mark.Network) // [Open] has looked at it
+	return network
+}
+
+// ParseNetwork reads a tunnel network.
+func ParseNetwork(s string) (netip.Prefix, error) {
+	network, err := netip.ParsePrefix(s)
+	if err != nil || !network.Addr().Is4() || network != network.Masked() || network.Bits() < 16 || network.Bits() > 29 {
+		return netip.Prefix{}, fmt.Errorf("the tunnel network %q: give an IPv4 network of /16 to /29, such as %q", s, bundle.DefaultNetwork)
+	}
+	return network, nil
+}
 
 // Path is where the folder is.
 func (f Folder) Path() string { return f.path }
@@ -129,6 +146,9 @@ func Open(path string) (Folder, error) {
 	}
 	if f.mark.Signing < 1 || f.mark.Previous < 0 || f.mark.Previous == f.mark.Signing || f.mark.Server < 1 {
 		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: CA %d signs in place of CA %d, with server %d: these are no numbers of folders (is the file damaged?)", path, markFile, f.mark.Signing, f.mark.Previous, f.mark.Server)
+	}
+	if _, err := ParseNetwork(f.mark.Network); err != nil {
+		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: %w", path, markFile, err)
 	}
 	for _, number := range f.mark.numbers() {
 		certificate, err := f.certificate(caFile(number, "ca.crt"))

@@ -4,10 +4,14 @@
 package authority
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -87,6 +91,44 @@ func (i Issuer) Issue(person Person, wrapper tlscrypt.ServerKey, life time.Durat
 		return Client{}, err
 	}
 	return Client{Person: person, Pair: pair, TLSCryptV2: bundle.NewSecret(crypt.PEM()), ca: i.number}, nil
+}
+
+// Certify signs for a person whose key was made elsewhere: the client that it
+// returns has none.
+func (i Issuer) Certify(person Person, public crypto.PublicKey, wrapper tlscrypt.ServerKey, life time.Duration) (Client, error) {
+	crypt, err := wrapper.NewClientKey(rand.Reader, i.now)
+	if err != nil {
+		return Client{}, err
+	}
+	certificate, err := i.certify(person.Name, public, x509.ExtKeyUsageClientAuth, i.until(life))
+	if err != nil {
+		return Client{}, err
+	}
+	return Client{Person: person, Pair: Pair{Certificate: certificate}, TLSCryptV2: bundle.NewSecret(crypt.PEM()), ca: i.number}, nil
+}
+
+// ParseRequest reads a certificate request (PKCS#10, PEM) for a person. Of it
+// only the key counts; but a name of somebody else in it is a mistake, and
+// refused.
+func ParseRequest(text []byte, name string) (crypto.PublicKey, error) {
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE REQUEST" && block.Type != "NEW CERTIFICATE REQUEST" || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("it is not the PEM of one certificate request: make one with \"openssl req -new\"")
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("it is no certificate request: %w", err)
+	}
+	if err := request.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("it is not signed with its own key: %w", err)
+	}
+	if cn := request.Subject.CommonName; cn != "" && cn != name {
+		return nil, fmt.Errorf("it is of %+q, not of %q: issue to that name, or let the request have no name", cn, name)
+	}
+	if err := bundle.CheckKey(request.PublicKey); err != nil {
+		return nil, fmt.Errorf("its key is not taken: %w", err)
+	}
+	return request.PublicKey, nil
 }
 
 // CheckLife refuses a life that goes beyond the CA's.

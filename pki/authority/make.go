@@ -22,6 +22,7 @@ type Plan struct {
 	Path       string
 	Name       string
 	ServerName string // empty: the name and "-vpn"
+	Network    string // of the tunnel; empty: bundle.DefaultNetwork
 }
 
 // Check refuses what cannot be made, before a passphrase is asked for.
@@ -37,6 +38,12 @@ func (p Plan) Check() (Plan, error) {
 	}
 	if p.ServerName == bundle.ProbeName {
 		return Plan{}, fmt.Errorf("naming the server: the name %q is reserved", p.ServerName)
+	}
+	if p.Network == "" {
+		p.Network = bundle.DefaultNetwork
+	}
+	if _, err := ParseNetwork(p.Network); err != nil {
+		return Plan{}, err
 	}
 	info, err := os.Lstat(p.Path)
 	switch {
@@ -124,7 +131,7 @@ func fill(path string, plan Plan, passphrase []byte, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	marked, err := encode(mark{Schema: schema, Name: plan.Name, ServerName: plan.ServerName, Created: now.UTC().Truncate(time.Second), Signing: 1, Server: 1})
+	marked, err := encode(mark{Schema: schema, Name: plan.Name, ServerName: plan.ServerName, Created: now.UTC().Truncate(time.Second), Network: plan.Network, Signing: 1, Server: 1})
 	if err != nil {
 		return err
 	}

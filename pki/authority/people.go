@@ -97,6 +97,36 @@ func (f Folder) People() ([]Person, error) {
 	return people, nil
 }
 
+// Addresses are those that people own, also people who cannot come in now.
+func (f Folder) Addresses() (map[netip.Addr]bool, error) {
+	people, err := f.People()
+	if err != nil {
+		return nil, err
+	}
+	taken := map[netip.Addr]bool{}
+	for _, p := range people {
+		if p.Address.IsValid() {
+			taken[p.Address] = true
+		}
+	}
+	return taken, nil
+}
+
+// Change replaces what the roster has of a person: address, groups and note.
+func (f Folder) Change(now time.Time, person Person) error {
+	raw, err := encode(person)
+	if err != nil {
+		return fmt.Errorf("changing %q in the roster: %w", person.Name, err)
+	}
+	if err := f.Log(now, Entry{Action: "change", Name: person.Name, Detail: fmt.Sprintf("address %s, groups %q, note %q", person.Address, person.Groups, person.Note)}); err != nil {
+		return err
+	}
+	if err := Replace(f.personFile(person.Name), privateFile, raw); err != nil {
+		return fmt.Errorf("changing %q in the roster: %w", person.Name, err)
+	}
+	return nil
+}
+
 func (f Folder) person(file string) (Person, error) {
 	path := f.at("people", file)
 	raw, err := os.ReadFile(path)

@@ -21,7 +21,7 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := Plan{Path: filepath.Join(folder, "office"), Name: "office", ServerName: "office-vpn"}
+	plan := Plan{Path: filepath.Join(folder, "office"), Name: "office", ServerName: "office-vpn", Network: "10.0.255.0/24"}
 	if err := fill(building, plan, passphrase, now); err != nil {
 		t.Fatal(err)
 	}

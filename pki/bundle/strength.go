@@ -5,11 +5,13 @@ package bundle
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -21,6 +23,25 @@ const leastRSA = 2048
 
 const allowedStrength = "a certificate with a key on P-256, P-384 or P-521, an Ed25519 key, or an RSA key of 2048 bits or more"
 
+// CheckKey refuses a public key that OpenVPN does not connect with; the error
+// says what it is.
+func CheckKey(public crypto.PublicKey) error {
+	switch key := public.(type) {
+	case *ecdsa.PublicKey:
+		if !slices.Contains([]elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}, key.Curve) {
+			return errors.New("a key on the curve " + key.Params().Name)
+		}
+	case ed25519.PublicKey:
+	case *rsa.PublicKey:
+		if bits := key.N.BitLen(); bits < leastRSA {
+			return fmt.Errorf("an RSA key of %d bits, which OpenVPN refuses", bits)
+		}
+	default:
+		return fmt.Errorf("a key of the kind %T, which is not known here", public)
+	}
+	return nil
+}
+
 // checkStrength refuses the keys and signatures that OpenVPN does not start or
 // connect with. It is for CA certificates too: the profile counts for the
 // whole chain.
@@ -28,18 +49,8 @@ func checkStrength(field string, c *x509.Certificate) error {
 	refuse := func(problem, allowed string) error {
 		return &FieldError{Field: field, Problem: fmt.Sprintf("(%q) %s", shorten(c.Subject.CommonName), problem), Allowed: allowed}
 	}
-	switch key := c.PublicKey.(type) {
-	case *ecdsa.PublicKey:
-		if !slices.Contains([]elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}, key.Curve) {
-			return refuse("has a key on the curve "+key.Params().Name, allowedStrength)
-		}
-	case ed25519.PublicKey:
-	case *rsa.PublicKey:
-		if bits := key.N.BitLen(); bits < leastRSA {
-			return refuse(fmt.Sprintf("has an RSA key of %d bits, which OpenVPN refuses", bits), allowedStrength)
-		}
-	default:
-		return refuse(fmt.Sprintf("has a key of the kind %s, which is not known here", c.PublicKeyAlgorithm), allowedStrength)
+	if err := CheckKey(c.PublicKey); err != nil {
+		return refuse("has "+err.Error(), allowedStrength)
 	}
 	// What a root says of itself proves nothing, and OpenSSL does not look.
 	if bytes.Equal(c.RawIssuer, c.RawSubject) {

@@ -89,7 +89,7 @@ type Profile struct {
 	CA         []*x509.Certificate
 
 	Certificate *x509.Certificate
-	Key         bundle.Secret
+	Key         bundle.Secret // zero: it stays in the person's own file NAME.key
 	TLSCryptV2  bundle.Secret
 }
 
@@ -107,6 +107,9 @@ func (p Profile) Render() ([]byte, error) {
 	var out bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
 	line("# OpenVPN profile of %s for %s, made by vpnami-pki. It holds a private key: keep it as you keep a password.", p.Name, p.Authority)
+	if p.Key.IsZero() {
+		line("# The key of the certificate is in %s.key beside it.", p.Name)
+	}
 	line("# Serial %s, good until %s.", p.Certificate.SerialNumber, p.Certificate.NotAfter.UTC().Format(time.DateOnly))
 	line("client")
 	line("dev tun")
@@ -139,7 +142,12 @@ func (p Profile) Render() ([]byte, error) {
 	}
 	inline("ca", bundle.CertificatesPEM(p.CA...))
 	inline("cert", bundle.CertificatesPEM(p.Certificate))
-	inline("key", p.Key.Reveal())
+	if p.Key.IsZero() {
+		// The key was made on the person's own machine and stays there.
+		line("key %s.key", p.Name)
+	} else {
+		inline("key", p.Key.Reveal())
+	}
 	inline("tls-crypt-v2", p.TLSCryptV2.Reveal())
 	return out.Bytes(), nil
 }

@@ -1,0 +1,213 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
+	"github.com/vpnami/packer-plugin-vpnami/pki/roster"
+	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
+)
+
+const profileMode fs.FileMode = 0o600
+
+// issuing is what is to be issued, to whom and how.
+type issuing struct {
+	people   []roster.Entry
+	request  []byte // PEM of the only person's certificate request, if it is given
+	out      string
+	protocol string
+	remotes  []profile.Remote
+	life     time.Duration
+	now      time.Time
+}
+
+func (o issuing) file(name string) string { return filepath.Join(o.out, name+".ovpn") }
+
+// checkFiles refuses to overwrite a profile.
+func (o issuing) checkFiles(names []string) error {
+	seen := map[string]bool{}
+	for _, name := range names {
+		if seen[strings.ToLower(name)] {
+			return fmt.Errorf("issuing for %q: the name is given twice (capitals do not count)", name)
+		}
+		seen[strings.ToLower(name)] = true
+		if _, err := os.Lstat(o.file(name)); err == nil {
+			return fmt.Errorf("issuing for %q: the file %q is there: it is not overwritten, move it away or choose another folder with --out", name, o.file(name))
+		}
+	}
+	if info, err := os.Stat(o.out); err == nil && !info.IsDir() {
+		return fmt.Errorf("writing profiles into %q: it is not a folder", o.out)
+	}
+	return nil
+}
+
+// profileFlags are the flags of the commands that write profiles.
+type profileFlags struct {
+	out, protocol string
+	remotes       []string
+	days          int
+}
+
+func (f *profileFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.remotes, "remote", nil, "address of the gateway, HOST or HOST:PORT; may be repeated (default: the server name, if it is a DNS name)")
+	cmd.Flags().StringVar(&f.protocol, "proto", "udp", "protocol of the gateway: udp or tcp")
+	cmd.Flags().StringVar(&f.out, "out", ".", "folder for the profiles")
+	cmd.Flags().IntVar(&f.days, "days", int(authority.ClientLife/(24*time.Hour)), "how long the certificate is good")
+}
+
+// order reads the flags.
+func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, now time.Time) (issuing, error) {
+	order := issuing{out: f.out, protocol: f.protocol, life: authority.ClientLife, now: now}
+	if !slices.Contains(profile.Protocols(), f.protocol) {
+		return issuing{}, usage(cmd, "--proto is %q, it must be one of %s", f.protocol, strings.Join(profile.Protocols(), ", "))
+	}
+	remotes := f.remotes
+	if len(remotes) == 0 && strings.Contains(folder.ServerName(), ".") {
+		remotes = []string{folder.ServerName()}
+	}
+	if len(remotes) == 0 {
+		return issuing{}, usage(cmd, "--remote is needed: the gateway's address as people reach it, HOST or HOST:PORT (the server name %q is no DNS name to take instead)", folder.ServerName())
+	}
+	for _, s := range remotes {
+		remote, err := profile.ParseRemote(s)
+		if err != nil {
+			return issuing{}, usage(cmd, "--remote: %w", err)
+		}
+		order.remotes = append(order.remotes, remote)
+	}
+	if cmd.Flags().Changed("days") {
+		const most = 100 * 365 // a Duration holds 292 years
+		if f.days < 1 || f.days > most {
+			return issuing{}, usage(cmd, "--days is %d, it must be 1 to %d", f.days, most)
+		}
+		order.life = time.Duration(f.days) * 24 * time.Hour
+		if err := folder.CheckLife(order.life, now); err != nil {
+			return issuing{}, fmt.Errorf("issuing for %d days: %w", f.days, err)
+		}
+	}
+	return order, nil
+}
+
+func planOf(folder authority.Folder) bundle.AddressPlan {
+	return bundle.PlanAddresses(folder.Network())
+}
+
+// atOnce is how many people are issued to together: what is written for them
+// reaches the disk with few flushes, and a broken-off command leaves no more
+// than so many profiles of people who are not in the roster.
+const atOnce = 64
+
+func (d *desk) issueAll(ctx context.Context, folder authority.Folder, issuer authority.Issuer, order issuing, people []authority.Person) error {
+	if err := os.MkdirAll(order.out, 0o700); err != nil {
+		return fmt.Errorf("making the folder for profiles: %w", err)
+	}
+	d.swept(authority.SweepProfiles(order.out, order.now))
+	if err := folder.RenewCRL(issuer); err != nil {
+		return err
+	}
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		return err
+	}
+	done := 0
+	for batch := range slices.Chunk(people, atOnce) {
+		err := ctx.Err() // between two batches is where to stop
+		if err == nil {
+			err = d.issueBatch(folder, issuer, wrapper, order, batch)
+		}
+		if err != nil {
+			return fmt.Errorf("issuing for %s, after %d of %s: %w", some(namesOf(batch)), done, plural(len(people), "profile", "profiles"), err)
+		}
+		done += len(batch)
+	}
+	return nil
+}
+
+// issueBatch records the certificates, writes the profiles, and last adds the
+// people: whoever is in the roster has a profile.
+func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrapper tlscrypt.ServerKey, order issuing, people []authority.Person) error {
+	var clients []authority.Client
+	var profiles []authority.NewFile
+	for _, person := range people {
+		client, err := order.sign(issuer, person, wrapper)
+		if err != nil {
+			return err
+		}
+		text, err := profile.Profile{
+			Name: person.Name, Authority: folder.Name(), ServerName: folder.ServerName(),
+			Protocol: order.protocol, Remotes: order.remotes,
+			CA:          folder.CAs(),
+			Certificate: client.Pair.Certificate, Key: client.Pair.Key, TLSCryptV2: client.TLSCryptV2,
+		}.Render()
+		if err != nil {
+			return err
+		}
+		clients = append(clients, client)
+		profiles = append(profiles, authority.NewFile{Path: order.file(person.Name), Mode: profileMode, Data: text})
+	}
+	if err := folder.Record(order.now, clients...); err != nil {
+		return err
+	}
+	if err := authority.CreateAll(profiles); err != nil {
+		return err
+	}
+	if err := folder.Add(clients...); err != nil {
+		return errors.Join(err, removeOrphans(folder, order, clients))
+	}
+	for _, client := range clients {
+		certificate := client.Pair.Certificate
+		own := ""
+		if client.Address.IsValid() {
+			own = "  address " + client.Address.String()
+		}
+		d.say("%s  until %s  serial %s%s", order.file(client.Name), day(certificate.NotAfter), certificate.SerialNumber, own)
+	}
+	return nil
+}
+
+// removeOrphans removes the profiles of those who did not get into the roster.
+func removeOrphans(folder authority.Folder, order issuing, clients []authority.Client) error {
+	var failed error
+	for _, c := range clients {
+		person, _, err := folder.Person(c.Name)
+		if last, ok := person.Last(); err == nil && ok && last.Serial == c.Pair.Certificate.SerialNumber.String() {
+			continue
+		}
+		failed = errors.Join(failed, err, os.Remove(order.file(c.Name)))
+	}
+	return failed
+}
+
+func (o issuing) sign(issuer authority.Issuer, person authority.Person, wrapper tlscrypt.ServerKey) (authority.Client, error) {
+	if o.request == nil {
+		return issuer.Issue(person, wrapper, o.life)
+	}
+	public, err := authority.ParseRequest(o.request, person.Name)
+	if err != nil {
+		return authority.Client{}, fmt.Errorf("reading the certificate request: %w", err)
+	}
+	return issuer.Certify(person, public, wrapper, o.life)
+}
+
+func namesOf(people []authority.Person) []string {
+	names := make([]string, len(people))
+	for i, p := range people {
+		names[i] = p.Name
+	}
+	return names
+}

@@ -1,0 +1,157 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/roster"
+)
+
+func (d *desk) renewCommand() *cobra.Command {
+	var flags profileFlags
+	var request string
+	var revokeOld bool
+	cmd := &cobra.Command{
+		Use:   "renew NAME...",
+		Short: "Give people of the roster another certificate and profile",
+		Long: `Makes for each NAME of the roster a new key, certificate and profile. The old
+certificate stays good until its end, so that the person can change when it
+suits; with --revoke-old it is revoked at once (superseded).
+
+After "rollover start" the new certificate is of the new CA.`,
+		Example: `  vpnami-pki renew client1 --out renewed
+  vpnami-pki renew client1 --out renewed --revoke-old`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(cmd, "no NAME is given: give one or more, such as \"client1\"")
+			}
+			if request != "" && len(args) != 1 {
+				return usage(cmd, "--csr is of one person: give one NAME")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			folder, err := d.open(cmd)
+			if err != nil {
+				return err
+			}
+			order, err := flags.order(cmd, folder, d.now())
+			if err != nil {
+				return err
+			}
+			for _, name := range args {
+				order.people = append(order.people, roster.Entry{Name: name})
+			}
+			if request != "" {
+				if order.request, err = readSmall(request); err != nil {
+					return fmt.Errorf("reading the certificate request: %w", err)
+				}
+			}
+			after := d.keepOld
+			if revokeOld {
+				after = d.revokeOld
+			}
+			return d.renew(cmd.Context(), folder, order, after)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&request, "csr", "", "file with the person's certificate request, PEM")
+	cmd.Flags().BoolVar(&revokeOld, "revoke-old", false, "revoke the certificates that they had")
+	d.folderFlag(cmd)
+	d.passphraseFlag(cmd)
+	return cmd
+}
+
+// afterRenewal is what becomes of the certificates that people had.
+type afterRenewal func(folder authority.Folder, issuers []authority.Issuer, old []*x509.Certificate) error
+
+func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing, after afterRenewal) error {
+	if _, err := d.planRenewal(folder, order); err != nil {
+		return err
+	}
+	passphrase, err := d.passphrase()
+	if err != nil {
+		return err
+	}
+	release, err := folder.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(func() error {
+		people, err := d.planRenewal(folder, order) // again, now that nobody else writes
+		if err != nil {
+			return err
+		}
+		standing, err := folder.Standing(order.now)
+		if err != nil {
+			return err
+		}
+		var old []*x509.Certificate
+		for _, p := range people {
+			certificates, err := folder.Certificates(standing.Live(p))
+			if err != nil {
+				return err
+			}
+			old = append(old, certificates...)
+		}
+		issuers, err := folder.UnlockAll(passphrase, order.now)
+		if err != nil {
+			return err
+		}
+		if err := d.issueAll(ctx, folder, issuers[0], order, people); err != nil {
+			return err
+		}
+		if err := after(folder, issuers, old); err != nil {
+			return err
+		}
+		return d.sayPublish(folder)
+	}(), release())
+}
+
+func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.Person, error) {
+	var people []authority.Person
+	for _, wanted := range order.people {
+		person, known, err := folder.Person(wanted.Name)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			return nil, fmt.Errorf("renewing %q: nobody of that name is in the roster; \"vpnami-pki issue\" adds somebody", wanted.Name)
+		}
+		if person.Name != wanted.Name {
+			return nil, fmt.Errorf("renewing %q: the name is %q in the roster: write it so", wanted.Name, person.Name)
+		}
+		people = append(people, person)
+	}
+	if order.request != nil {
+		if _, err := authority.ParseRequest(order.request, order.people[0].Name); err != nil {
+			return nil, fmt.Errorf("reading the certificate request: %w", err)
+		}
+	}
+	return people, order.checkFiles(namesOf(people))
+}
+
+func (d *desk) keepOld(_ authority.Folder, _ []authority.Issuer, old []*x509.Certificate) error {
+	for _, c := range old {
+		d.say("the old certificate of %s stays good until %s  serial %s", shown(c.Subject.CommonName), day(c.NotAfter), c.SerialNumber)
+	}
+	return nil
+}
+
+func (d *desk) revokeOld(folder authority.Folder, issuers []authority.Issuer, old []*x509.Certificate) error {
+	if err := folder.Revoke(issuers, authority.Superseded, old...); err != nil {
+		return err
+	}
+	for _, c := range old {
+		d.say("revoked %s  serial %s  (%s)", shown(c.Subject.CommonName), c.SerialNumber, authority.Superseded)
+	}
+	return nil
+}
