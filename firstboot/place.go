@@ -41,6 +41,8 @@ type record struct {
 	Port    uint16       `json:"port,omitempty"`
 	Server  ServerEnd    `json:"server,omitzero"`
 	CRL     CRLEnd       `json:"crl,omitzero"`
+	// PreviousCRL is there while one CA replaces another.
+	PreviousCRL CRLEnd `json:"previous_crl,omitzero"`
 }
 
 const recordSchema = 1

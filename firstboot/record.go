@@ -5,6 +5,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 
@@ -24,7 +25,8 @@ func recordOf(in intent) record {
 		return r
 	}
 	r.Network, r.Proto, r.Port = in.config.Network, in.config.Proto, in.config.Port
-	r.Server, r.CRL = serverEnd(in.bundle), crlEnd(in.bundle)
+	r.Server, r.CRL = serverEnd(in.bundle), crlEnd(in.bundle.Access.CRL, in.bundle.Server.CA)
+	r.PreviousCRL = crlEnd(in.bundle.Access.PreviousCRL, in.bundle.Server.CA)
 	return r
 }
 
@@ -48,8 +50,7 @@ func serverEnd(b bundle.Bundle) ServerEnd {
 	return end
 }
 
-func crlEnd(b bundle.Bundle) CRLEnd {
-	list := b.Access.CRL
+func crlEnd(list *x509.RevocationList, cas []*x509.Certificate) CRLEnd {
 	if list == nil {
 		return CRLEnd{}
 	}
@@ -57,7 +58,7 @@ func crlEnd(b bundle.Bundle) CRLEnd {
 	if list.Number != nil {
 		end.Number = list.Number.String()
 	}
-	for _, ca := range b.Server.CA {
+	for _, ca := range cas {
 		if list.CheckSignatureFrom(ca) == nil {
 			sum := sha256.Sum256(ca.RawSubjectPublicKeyInfo)
 			end.Issuer = hex.EncodeToString(sum[:])

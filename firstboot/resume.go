@@ -94,19 +94,28 @@ func (b boot) outdated(r *Result, disk store, in intent) error {
 	offered := recordOf(in)
 	for _, link := range []string{b.layout.current(), b.layout.proven()} {
 		known, ok := disk.read(link)
-		if !ok || known.CRL.Issuer == "" || known.CRL.Issuer != offered.CRL.Issuer {
+		if !ok {
 			continue
 		}
-		before, ok1 := new(big.Int).SetString(known.CRL.Number, 10)
-		now, ok2 := new(big.Int).SetString(offered.CRL.Number, 10)
-		if ok1 && ok2 && now.Cmp(before) < 0 {
-			return refusing(fmt.Errorf("looking at the revocation list: the secret's has the number %s, and %s was in force under the same CA: it is an older one", now, before),
-				"publish again from the authority's newest folder with \"vpnami-pki publish\"; if that folder was restored from a backup, launch a new instance")
+		for _, before := range []CRLEnd{known.CRL, known.PreviousCRL} {
+			for _, now := range []CRLEnd{offered.CRL, offered.PreviousCRL} {
+				if olderList(before, now) {
+					return refusing(fmt.Errorf("looking at the revocation list: the secret's has the number %s, and %s was in force under the same CA: it is an older one", now.Number, before.Number),
+						"publish again from the authority's newest folder with \"vpnami-pki publish\"; if that folder was restored from a backup, launch a new instance")
+				}
+			}
 		}
-		if offered.Server.Generation < known.Server.Generation {
+		if known.CRL.Issuer == offered.CRL.Issuer && offered.Server.Generation < known.Server.Generation {
 			b.warn(r, fmt.Sprintf("the secret is of generation %d, and %d was in force: somebody has published from an older folder", offered.Server.Generation, known.Server.Generation))
 			return nil
 		}
 	}
 	return nil
+}
+
+// olderList tells whether a list is older than another of the same CA.
+func olderList(before, now CRLEnd) bool {
+	old, ok1 := new(big.Int).SetString(before.Number, 10)
+	offered, ok2 := new(big.Int).SetString(now.Number, 10)
+	return before.Issuer != "" && before.Issuer == now.Issuer && ok1 && ok2 && offered.Cmp(old) < 0
 }

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -38,19 +37,7 @@ also when its CRL is past its date, and locks nobody else out then.`,
 }
 
 func (d *desk) crl(ctx context.Context, folder authority.Folder) error {
-	passphrase, err := d.passphrase()
-	if err != nil {
-		return err
-	}
-	release, err := folder.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(func() error {
-		issuers, err := folder.UnlockAll(passphrase, d.now())
-		if err != nil {
-			return err
-		}
+	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
 		for _, issuer := range issuers {
 			if _, err := folder.SignCRL(issuer); err != nil {
 				return err
@@ -64,5 +51,5 @@ func (d *desk) crl(ctx context.Context, folder authority.Folder) error {
 			d.say("signed the CRL of %s: number %s, until %s, %s", shown(folder.CAs()[i].Subject.CommonName), list.Number, day(list.NextUpdate), plural(len(list.RevokedCertificateEntries), "certificate", "certificates"))
 		}
 		return d.sayPublish(folder)
-	}(), release())
+	})
 }

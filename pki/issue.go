@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -119,29 +118,17 @@ func (d *desk) issue(ctx context.Context, folder authority.Folder, order issuing
 	if _, err := d.planIssue(folder, order); err != nil {
 		return err
 	}
-	passphrase, err := d.passphrase()
-	if err != nil {
-		return err
-	}
-	release, err := folder.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(func() error {
+	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
 		people, err := d.planIssue(folder, order) // again, now that nobody else writes
 		if err != nil {
 			return err
 		}
-		issuer, err := folder.Unlock(passphrase, order.now)
-		if err != nil {
-			return err
-		}
-		if err := d.issueAll(ctx, folder, issuer, order, people); err != nil {
+		if err := d.issueAll(ctx, folder, issuers[0], order, people); err != nil {
 			return err
 		}
 		d.say("added to the roster: %s; \"vpnami-pki publish\" lets them in", some(namesOf(people)))
 		return nil
-	}(), release())
+	})
 }
 
 // planIssue finds what would fail, before anything is asked or written, and

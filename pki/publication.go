@@ -211,18 +211,20 @@ func checkReplace(server bundle.Server, access bundle.Access, prefix string, the
 		}
 		return fmt.Errorf("publishing under %q: what is there now is none of vpnami's (%w)"+replace, prefix, there.openedErr)
 	}
-	shared := slices.ContainsFunc(there.opened.CA, func(ca *x509.Certificate) bool { return ca.Equal(server.CA[0]) })
+	shared := slices.ContainsFunc(there.opened.CA, func(ca *x509.Certificate) bool { return slices.ContainsFunc(server.CA, ca.Equal) })
 	if !shared {
 		return fmt.Errorf("publishing under %q: the authority %q is there now, with another CA: everybody who connects today would be locked out"+replace, prefix, there.opened.Authority)
 	}
 	if there.accessErr != nil {
 		return nil //nolint:nilerr // a publish broke off, or is being repaired by this one
 	}
-	if there.access.CRL.CheckSignatureFrom(server.CA[0]) != nil {
-		return nil //nolint:nilerr // a list of an older CA says nothing of this one's
-	}
-	if there.access.CRL.Number.Cmp(access.CRL.Number) > 0 {
-		return fmt.Errorf("publishing under %q: the CRL there has number %s, this folder's has %s: this folder is an old copy, and would let in who was revoked since"+replace, prefix, there.access.CRL.Number, access.CRL.Number)
+	for _, before := range there.access.CRLs() {
+		for i, ours := range access.CRLs() {
+			// A list of another CA says nothing of this one's.
+			if before.CheckSignatureFrom(server.CA[i]) == nil && before.Number.Cmp(ours.Number) > 0 {
+				return fmt.Errorf("publishing under %q: the CRL there has number %s, this folder's has %s: this folder is an old copy, and would let in who was revoked since"+replace, prefix, before.Number, ours.Number)
+			}
+		}
 	}
 	return nil
 }
@@ -286,9 +288,9 @@ func describe(server bundle.Server, access bundle.Access, there remote) (lines, 
 			say("%s  %s", group.what, some(group.names))
 		}
 	}
-	old, list := bundle.Bundle{Access: there.access}.Revoked(), access.CRL
-	if now := len(list.RevokedCertificateEntries); now != len(old) {
-		say("revoked  %s, %d before", plural(now, "certificate", "certificates"), len(old))
+	list := access.CRL
+	if now, old := len(access.Revoked()), len(there.access.Revoked()); now != old {
+		say("revoked  %s, %d before", plural(now, "certificate", "certificates"), old)
 	}
 	if there.access.CRL != nil && there.access.CRL.Number.Cmp(list.Number) != 0 {
 		say("CRL      number %s, until %s", list.Number, day(list.NextUpdate))

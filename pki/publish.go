@@ -158,6 +158,9 @@ func contents(folder authority.Folder, now time.Time) (bundle.Server, bundle.Acc
 		return bundle.Server{}, bundle.Access{}, err
 	}
 	access := bundle.Access{CRL: lists[0]}
+	if len(lists) > 1 {
+		access.PreviousCRL = lists[1]
+	}
 	for _, p := range people {
 		live := standing.Live(p)
 		if len(live) == 0 {

@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -77,15 +76,7 @@ func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing
 	if _, err := d.planRenewal(folder, order); err != nil {
 		return err
 	}
-	passphrase, err := d.passphrase()
-	if err != nil {
-		return err
-	}
-	release, err := folder.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(func() error {
+	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
 		people, err := d.planRenewal(folder, order) // again, now that nobody else writes
 		if err != nil {
 			return err
@@ -102,10 +93,6 @@ func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing
 			}
 			old = append(old, certificates...)
 		}
-		issuers, err := folder.UnlockAll(passphrase, order.now)
-		if err != nil {
-			return err
-		}
 		if err := d.issueAll(ctx, folder, issuers[0], order, people); err != nil {
 			return err
 		}
@@ -113,7 +100,7 @@ func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing
 			return err
 		}
 		return d.sayPublish(folder)
-	}(), release())
+	})
 }
 
 func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.Person, error) {

@@ -95,20 +95,8 @@ func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason autho
 	if _, err := d.revocable(folder, what); err != nil {
 		return err
 	}
-	passphrase, err := d.passphrase()
-	if err != nil {
-		return err
-	}
-	release, err := folder.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(func() error {
+	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
 		certificates, err := d.revocable(folder, what) // again, now that nobody else writes
-		if err != nil {
-			return err
-		}
-		issuers, err := folder.UnlockAll(passphrase, d.now())
 		if err != nil {
 			return err
 		}
@@ -119,7 +107,7 @@ func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason autho
 			d.say("revoked %s  serial %s  (%s)", shown(c.Subject.CommonName), c.SerialNumber, reason)
 		}
 		return d.sayPublish(folder)
-	}(), release())
+	})
 }
 
 // revocable finds the certificates and refuses those that cannot be revoked.

@@ -68,7 +68,7 @@ type Pair struct {
 }
 
 // newIssuer makes a CA that may sign end certificates only.
-func newIssuer(name string, now time.Time, random io.Reader) (Issuer, error) {
+func newIssuer(name string, number int, now time.Time, random io.Reader) (Issuer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {
 		return Issuer{}, fmt.Errorf("making the CA's key: %w", err)
@@ -77,11 +77,17 @@ func newIssuer(name string, now time.Time, random io.Reader) (Issuer, error) {
 	if err != nil {
 		return Issuer{}, err
 	}
+	// A CA that replaces another must not have its name: verifiers would try
+	// the wrong one.
+	subject := name + " CA"
+	if number > 1 {
+		subject = fmt.Sprintf("%s CA %d", name, number)
+	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		// The space is outside the alphabet of every other name: no certificate
 		// has its own issuer's name, which verifiers would take for self-signed.
-		Subject:               pkix.Name{CommonName: name + " CA"},
+		Subject:               pkix.Name{CommonName: subject},
 		NotBefore:             now.Add(-backdate).UTC().Truncate(time.Second),
 		NotAfter:              now.Add(CALife).UTC().Truncate(time.Second),
 		IsCA:                  true,
@@ -93,7 +99,7 @@ func newIssuer(name string, now time.Time, random io.Reader) (Issuer, error) {
 	if err != nil {
 		return Issuer{}, fmt.Errorf("signing the CA certificate %q: %w", name, err)
 	}
-	return Issuer{number: 1, certificate: certificate, key: key, random: random, now: now}, nil
+	return Issuer{number: number, certificate: certificate, key: key, random: random, now: now}, nil
 }
 
 // server makes the daemon's certificate. Its name is in the subject, which

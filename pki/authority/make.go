@@ -103,15 +103,7 @@ func startBuilding(path string) (string, error) {
 }
 
 func fill(path string, plan Plan, passphrase []byte, now time.Time) error {
-	issuer, err := newIssuer(plan.Name, now, rand.Reader)
-	if err != nil {
-		return err
-	}
-	server, err := issuer.server(plan.ServerName)
-	if err != nil {
-		return err
-	}
-	probe, err := issuer.probe()
+	issuer, err := newIssuer(plan.Name, 1, now, rand.Reader)
 	if err != nil {
 		return err
 	}
@@ -123,15 +115,12 @@ func fill(path string, plan Plan, passphrase []byte, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	probeCrypt, err := wrapper.NewClientKey(rand.Reader, now)
-	if err != nil {
-		return err
-	}
 	locked, err := lockKey(issuer.key, passphrase)
 	if err != nil {
 		return err
 	}
-	marked, err := encode(mark{Schema: schema, Name: plan.Name, ServerName: plan.ServerName, Created: now.UTC().Truncate(time.Second), Network: plan.Network, Signing: 1, Server: 1})
+	made := mark{Schema: schema, Name: plan.Name, ServerName: plan.ServerName, Created: now.UTC().Truncate(time.Second), Network: plan.Network, Signing: 1, Server: 1}
+	marked, err := encode(made)
 	if err != nil {
 		return err
 	}
@@ -140,33 +129,32 @@ func fill(path string, plan Plan, passphrase []byte, now time.Time) error {
 			return err
 		}
 	}
-	for _, file := range []struct {
-		name string
-		mode fs.FileMode
-		data []byte
-	}{
-		{caFile(1, "ca.crt"), publicFile, bundle.CertificatesPEM(issuer.certificate)},
-		{caFile(1, "ca.key"), privateFile, locked},
-		{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(nil)},
-		{caFile(1, "crl.pem"), publicFile, list},
-		{"lock", privateFile, nil},
-		{serverFile(1, "server.crt"), publicFile, bundle.CertificatesPEM(server.Certificate)},
-		{serverFile(1, "server.key"), privateFile, server.Key.Reveal()},
-		{serverFile(1, "tls-crypt-v2.key"), privateFile, wrapper.PEM()},
-		{serverFile(1, "probe.crt"), publicFile, bundle.CertificatesPEM(probe.Certificate)},
-		{serverFile(1, "probe.key"), privateFile, probe.Key.Reveal()},
-		{serverFile(1, "probe-tls-crypt-v2.key"), privateFile, probeCrypt.PEM()},
-		{certificateFile(server.Certificate), publicFile, bundle.CertificatesPEM(server.Certificate)},
-		{certificateFile(probe.Certificate), publicFile, bundle.CertificatesPEM(probe.Certificate)},
-		{markFile, publicFile, marked},
-	} {
-		if err := Create(filepath.Join(path, file.name), file.mode, file.data); err != nil {
+	files, certificates, err := serverFiles(issuer, made, wrapper)
+	if err != nil {
+		return err
+	}
+	files = append(files,
+		NewFile{caFile(1, "ca.crt"), publicFile, bundle.CertificatesPEM(issuer.certificate)},
+		NewFile{caFile(1, "ca.key"), privateFile, locked},
+		NewFile{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(nil)},
+		NewFile{caFile(1, "crl.pem"), publicFile, list},
+		NewFile{"lock", privateFile, nil},
+		NewFile{markFile, publicFile, marked})
+	entries := []Entry{{Action: "init", Name: plan.Name, Certificate: issuer.certificate}}
+	for _, c := range certificates {
+		files = append(files, NewFile{certificateFile(c.certificate), publicFile, bundle.CertificatesPEM(c.certificate)})
+		entries = append(entries, Entry{Action: c.action, Name: c.certificate.Subject.CommonName, Certificate: c.certificate})
+	}
+	for i := range files {
+		files[i].Path = filepath.Join(path, files[i].Path)
+	}
+	if err := CreateAll(files); err != nil {
+		return err
+	}
+	for _, folder := range []string{"ca", "server"} {
+		if err := syncFolder(filepath.Join(path, folder)); err != nil {
 			return err
 		}
 	}
-	folder := Folder{path: path}
-	return folder.Log(now,
-		Entry{Action: "init", Name: plan.Name, Certificate: issuer.certificate},
-		Entry{Action: "issue-server", Name: plan.ServerName, Certificate: server.Certificate},
-		Entry{Action: "issue-probe", Name: bundle.ProbeName, Certificate: probe.Certificate})
+	return Folder{path: path}.Log(now, entries...)
 }

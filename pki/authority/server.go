@@ -4,12 +4,15 @@
 package authority
 
 import (
+	"crypto/rand"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
 )
 
 // serverFile is the path of one of the gateway's files, within the folder.
@@ -39,4 +42,36 @@ func (f Folder) Server() (bundle.Server, error) {
 		*into = bundle.NewSecret(raw)
 	}
 	return server, nil
+}
+
+// made is a certificate of the gateway, and how the log tells of it.
+type made struct {
+	certificate *x509.Certificate
+	action      string
+}
+
+// serverFiles makes what the gateway gets, with a new certificate and a new
+// probe, as files within the folder.
+func serverFiles(issuer Issuer, m mark, wrapper tlscrypt.ServerKey) ([]NewFile, []made, error) {
+	server, err := issuer.server(m.ServerName)
+	if err != nil {
+		return nil, nil, err
+	}
+	probe, err := issuer.probe()
+	if err != nil {
+		return nil, nil, err
+	}
+	crypt, err := wrapper.NewClientKey(rand.Reader, issuer.now)
+	if err != nil {
+		return nil, nil, err
+	}
+	at := func(name string) string { return serverFile(m.Server, name) }
+	return []NewFile{
+		{at("server.crt"), publicFile, bundle.CertificatesPEM(server.Certificate)},
+		{at("server.key"), privateFile, server.Key.Reveal()},
+		{at("tls-crypt-v2.key"), privateFile, wrapper.PEM()},
+		{at("probe.crt"), publicFile, bundle.CertificatesPEM(probe.Certificate)},
+		{at("probe.key"), privateFile, probe.Key.Reveal()},
+		{at("probe-tls-crypt-v2.key"), privateFile, crypt.PEM()},
+	}, []made{{server.Certificate, "issue-server"}, {probe.Certificate, "issue-probe"}}, nil
 }

@@ -128,13 +128,18 @@ func openAccess(head Head, shards [][]byte) (Access, error) {
 	if err != nil {
 		return Access{}, err
 	}
-	doc, err := readDocument(plain, "crl", "roster")
+	doc, err := readDocument(plain, "crl", "previous_crl", "roster")
 	if err != nil {
 		return Access{}, err
 	}
 	var a Access
 	if a.CRL, err = doc.revocationList("crl"); err != nil {
 		return Access{}, err
+	}
+	if doc.has("previous_crl") {
+		if a.PreviousCRL, err = doc.revocationList("previous_crl"); err != nil {
+			return Access{}, err
+		}
 	}
 	items, err := doc.list("roster", "a list of people")
 	if err != nil {

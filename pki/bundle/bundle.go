@@ -24,6 +24,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -92,8 +93,11 @@ type Shard struct {
 
 // Access is who may come in.
 type Access struct {
-	CRL    *x509.RevocationList
-	Roster []Person
+	// CRL is that of the first CA of the server secret.
+	CRL *x509.RevocationList
+	// PreviousCRL is that of the second, while the first is replacing it.
+	PreviousCRL *x509.RevocationList
+	Roster      []Person
 }
 
 // Person is one line of the roster, which is the allow-list.
@@ -118,7 +122,25 @@ type Bundle struct {
 
 // Revoked returns the serial numbers of the revoked certificates in rising
 // order. They stay revoked when the CRL is past its nextUpdate.
-func (b Bundle) Revoked() []*big.Int { return revoked(b.Access.CRL) }
+func (b Bundle) Revoked() []*big.Int { return b.Access.Revoked() }
+
+// Revoked is [Bundle.Revoked].
+func (a Access) Revoked() []*big.Int {
+	serials := append(revoked(a.CRL), revoked(a.PreviousCRL)...)
+	slices.SortFunc(serials, (*big.Int).Cmp)
+	return slices.CompactFunc(serials, func(a, b *big.Int) bool { return a.Cmp(b) == 0 })
+}
+
+// CRLs are the revocation lists, in the order of the CAs that signed them.
+func (a Access) CRLs() []*x509.RevocationList {
+	var lists []*x509.RevocationList
+	for _, list := range []*x509.RevocationList{a.CRL, a.PreviousCRL} {
+		if list != nil {
+			lists = append(lists, list)
+		}
+	}
+	return lists
+}
 
 // Warning is something that works today and will not for ever.
 type Warning struct {

@@ -129,33 +129,44 @@ func checkLeaf(field string, c *x509.Certificate, pool *x509.CertPool, usage x50
 	return nil
 }
 
+// checkCRL wants a list of each CA: without that of one, somebody whom it has
+// revoked would come in.
 func (b Bundle) checkCRL(now time.Time) ([]Warning, error) {
-	list := b.Access.CRL
-	signed := false
-	for _, ca := range b.Server.CA {
-		signed = signed || list.CheckSignatureFrom(ca) == nil
+	lists, fields := b.Access.CRLs(), []string{"crl", "previous_crl"}
+	if len(lists) != len(b.Server.CA) {
+		return nil, &FieldError{Field: fields[len(lists)-1], Problem: fmt.Sprintf("is the last of %d, and \"ca\" has %d certificates", len(lists), len(b.Server.CA)), Allowed: "one for each CA, at most two, in their order"}
 	}
-	if !signed {
-		return nil, &FieldError{Field: "crl", Problem: fmt.Sprintf("(issuer %q) is not signed by a certificate of \"ca\"", shorten(list.Issuer.CommonName)), Allowed: "the authority's own"}
+	var warnings []Warning
+	for i, list := range lists {
+		if list.CheckSignatureFrom(b.Server.CA[i]) != nil {
+			return nil, &FieldError{Field: fields[i], Problem: fmt.Sprintf("(issuer %q) is not signed by a certificate of \"ca\", of the same place", shorten(list.Issuer.CommonName)), Allowed: "the authority's own"}
+		}
+		if err := b.checkRevokes(list); err != nil {
+			return nil, err
+		}
+		if list.NextUpdate.IsZero() || now.After(list.NextUpdate) {
+			warnings = append(warnings, Warning{WarnCRLPast, fmt.Sprintf("the CRL (number %s) was to be renewed by %s: what it revokes stays revoked, publish a new one", list.Number, stamp(list.NextUpdate))})
+		}
+		if now.Before(list.ThisUpdate) {
+			warnings = append(warnings, Warning{WarnCRLFuture, fmt.Sprintf("the CRL (number %s) is of %s and it is %s: is this machine's clock right?", list.Number, stamp(list.ThisUpdate), stamp(now))})
+		}
 	}
+	return warnings, nil
+}
+
+// checkRevokes refuses a list that names the gateway's own certificates.
+func (b Bundle) checkRevokes(list *x509.RevocationList) error {
 	for _, leaf := range []struct {
 		field  string
 		serial *big.Int
 	}{{"certificate", b.Server.Certificate.SerialNumber}, {"probe.certificate", b.Server.Probe.Certificate.SerialNumber}} {
 		for _, entry := range list.RevokedCertificateEntries {
 			if entry.SerialNumber.Cmp(leaf.serial) == 0 {
-				return nil, &FieldError{Field: leaf.field, Problem: fmt.Sprintf("(serial %s) is revoked", leaf.serial), Allowed: "a certificate that the CRL does not name"}
+				return &FieldError{Field: leaf.field, Problem: fmt.Sprintf("(serial %s) is revoked", leaf.serial), Allowed: "a certificate that the CRL does not name"}
 			}
 		}
 	}
-	var warnings []Warning
-	if list.NextUpdate.IsZero() || now.After(list.NextUpdate) {
-		warnings = append(warnings, Warning{WarnCRLPast, fmt.Sprintf("the CRL (number %s) was to be renewed by %s: what it revokes stays revoked, publish a new one", list.Number, stamp(list.NextUpdate))})
-	}
-	if now.Before(list.ThisUpdate) {
-		warnings = append(warnings, Warning{WarnCRLFuture, fmt.Sprintf("the CRL (number %s) is of %s and it is %s: is this machine's clock right?", list.Number, stamp(list.ThisUpdate), stamp(now))})
-	}
-	return warnings, nil
+	return nil
 }
 
 func day(t time.Time) string   { return t.UTC().Format(time.DateOnly) }

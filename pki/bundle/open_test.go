@@ -135,6 +135,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	notCA := bundletest.New(t, now, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign })
 
+	two := good
+	two.CA = []*x509.Certificate{a.CA, other.CA}
 	cases := map[string]struct {
 		sealed bundle.Sealed
 		want   string
@@ -178,6 +180,10 @@ func TestOpenRefuses(t *testing.T) {
 		"CA may not sign CRLs":          {server(func(s *bundle.Server) { s.CA = append(s.CA, notCA.CA) }), "may not sign certificates and CRLs"},
 		"authority":                     {server(func(s *bundle.Server) { s.Authority = "of fice" }), "field \"authority\" is refused"},
 		"CRL of another CA":             {a.Seal(good, bundle.Access{CRL: other.CRL(1)}), "is not signed by a certificate of \"ca\""},
+		"CRL of a second CA missing":    {server(func(s *bundle.Server) { s.CA = append(s.CA, other.CA) }), "field \"crl\" is the last of 1, and \"ca\" has 2"},
+		"CRL without a second CA":       {a.Seal(good, bundle.Access{CRL: a.CRL(1), PreviousCRL: other.CRL(1)}), "field \"previous_crl\" is the last of 2, and \"ca\" has 1"},
+		"CRLs changed round":            {a.Seal(two, bundle.Access{CRL: other.CRL(1), PreviousCRL: a.CRL(1)}), "field \"crl\" (issuer"},
+		"revoked by the second CA":      {a.Seal(two, bundle.Access{CRL: a.CRL(1), PreviousCRL: other.CRL(1, good.Certificate.SerialNumber)}), "field \"certificate\" (serial"},
 		"server revoked":                {a.Seal(good, bundle.Access{CRL: a.CRL(1, good.Certificate.SerialNumber)}), "field \"certificate\" (serial"},
 		"probe revoked":                 {a.Seal(good, bundle.Access{CRL: a.CRL(1, good.Probe.Certificate.SerialNumber)}), "field \"probe.certificate\" (serial"},
 		"head of another server secret": {with(func(s *bundle.Sealed) { s.Server = a.Seal(a.Server(), access).Server }), "the head belongs to another server secret"},
@@ -212,21 +218,23 @@ func TestOpenWarns(t *testing.T) {
 	certificate, key = a.Issue(bundle.ProbeName, x509.ExtKeyUsageClientAuth, func(c *x509.Certificate) { c.NotAfter = now.AddDate(0, 0, 29) })
 	soon.Probe.Certificate, soon.Probe.Key = certificate, bundle.NewSecret(key)
 	ended := a.Server()
-	ended.CA = append(ended.CA, bundletest.New(t, now.AddDate(-11, 0, 0)).CA)
+	past := bundletest.New(t, now.AddDate(-11, 0, 0))
+	ended.CA = append(ended.CA, past.CA)
 
 	for name, c := range map[string]struct {
 		server bundle.Server
 		list   *x509.RevocationList
+		before *x509.RevocationList
 		want   []string
 	}{
-		"fresh":           {a.Server(), a.CRL(1), nil},
-		"CRL past":        {a.Server(), old, []string{bundle.WarnCRLPast}},
-		"CRL future":      {a.Server(), future, []string{bundle.WarnCRLFuture}},
-		"leaves end soon": {soon, a.CRL(1), []string{bundle.WarnCertificateEnds, bundle.WarnProbeEnds}},
-		"an old CA ended": {ended, a.CRL(1), []string{bundle.WarnCAEnds}},
+		"fresh":           {a.Server(), a.CRL(1), nil, nil},
+		"CRL past":        {a.Server(), old, nil, []string{bundle.WarnCRLPast}},
+		"CRL future":      {a.Server(), future, nil, []string{bundle.WarnCRLFuture}},
+		"leaves end soon": {soon, a.CRL(1), nil, []string{bundle.WarnCertificateEnds, bundle.WarnProbeEnds}},
+		"an old CA ended": {ended, a.CRL(1), past.CRL(1), []string{bundle.WarnCAEnds, bundle.WarnCRLPast}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sealed := a.Seal(c.server, bundle.Access{CRL: c.list})
+			sealed := a.Seal(c.server, bundle.Access{CRL: c.list, PreviousCRL: c.before})
 			got, warnings, err := bundle.Open(sealed.Server, sealed.Head, sealed.Shards, now)
 			if err != nil {
 				t.Fatal(err)
@@ -297,4 +305,19 @@ func unzip(t testing.TB, packed []byte) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// TestTwoCAs is the middle of a roll-over: both CAs count, and both lists.
+func TestTwoCAs(t *testing.T) {
+	a, previous := bundletest.New(t, now), bundletest.New(t, now)
+	server := a.Server()
+	server.CA = append(server.CA, previous.CA)
+	sealed := a.Seal(server, bundle.Access{CRL: a.CRL(1, big.NewInt(400)), PreviousCRL: previous.CRL(9, big.NewInt(300), big.NewInt(400))})
+	b, warnings, err := bundle.Open(sealed.Server, sealed.Head, sealed.Shards, now)
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	if got := fmt.Sprint(b.Revoked()); got != "[300 400]" {
+		t.Errorf("revoked %s", got)
+	}
 }

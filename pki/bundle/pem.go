@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
-	"slices"
 )
 
 // CertificatesPEM returns the certificates one after the other, as OpenVPN's
@@ -34,6 +33,5 @@ func revoked(list *x509.RevocationList) []*big.Int {
 	for _, entry := range list.RevokedCertificateEntries {
 		serials = append(serials, entry.SerialNumber)
 	}
-	slices.SortFunc(serials, (*big.Int).Cmp)
 	return serials
 }

@@ -77,8 +77,9 @@ type shardDocument struct {
 }
 
 type accessDocument struct {
-	CRL    string           `json:"crl"`
-	Roster []personDocument `json:"roster"`
+	CRL         string           `json:"crl"`
+	PreviousCRL string           `json:"previous_crl,omitempty"`
+	Roster      []personDocument `json:"roster"`
 }
 
 type personDocument struct {
@@ -187,6 +188,9 @@ func packAccess(access Access) ([]byte, error) {
 	people := slices.Clone(access.Roster)
 	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(a.Name, b.Name) })
 	doc := accessDocument{CRL: base64.StdEncoding.EncodeToString(access.CRL.Raw), Roster: []personDocument{}}
+	if access.PreviousCRL != nil {
+		doc.PreviousCRL = base64.StdEncoding.EncodeToString(access.PreviousCRL.Raw)
+	}
 	for _, p := range people {
 		person := personDocument{Name: p.Name, Groups: p.Groups, Note: p.Note}
 		for _, serial := range p.Serials {

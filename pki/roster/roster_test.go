@@ -37,7 +37,7 @@ func TestWrongListsAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"people.csv|":                                       "reading the head line",
 		"people.csv|name\n":                                 "there is nobody in it",
-		"people.csv|nmae\nx\n":                              "the column \"nmae\" is unknown",
+		"people.csv|nome\nx\n":                              "the column \"nome\" is unknown",
 		"people.csv|name,name\nx,y\n":                       "is there twice",
 		"people.csv|note\nx\n":                              "there is no column \"name\"",
 		"people.csv|name\nok\nx y\n":                        "line 3: the name \"x y\"",
@@ -52,7 +52,7 @@ func TestWrongListsAreRefused(t *testing.T) {
 		"people.yaml|":                                      "there is nobody in it",
 		"people.yaml|name: x\n":                             "it is no list of people",
 		"people.yaml|- x\n":                                 "line 1: it is no person",
-		"people.yaml|- name: x\n  nmae: y\n":                "the key \"nmae\" is unknown",
+		"people.yaml|- name: x\n  nome: y\n":                "the key \"nome\" is unknown",
 		"people.yaml|- name: x\n  name: y\n":                "twice",
 		"people.yaml|- name: x\n  groups: y\n":              "\"groups\" is no list",
 		"people.yaml|- name: ~\n":                           "\"name\" is no text",

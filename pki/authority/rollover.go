@@ -1,0 +1,162 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// RollingOver tells whether a CA is replacing another.
+func (f Folder) RollingOver() bool { return f.mark.Previous != 0 }
+
+// StartRollover makes a second CA, which signs from now on, beside the one that
+// it replaces. Its key is under the same passphrase, which has opened the
+// issuer's. The gateway's own certificate stays, so that every profile that is
+// out goes on working; profiles made from now on know both CAs.
+func (f Folder) StartRollover(issuer Issuer, passphrase []byte) (Folder, error) {
+	if f.RollingOver() {
+		return Folder{}, errors.New("starting a roll-over: one is under way; \"rollover status\" tells who is left, \"rollover end\" ends it")
+	}
+	number := f.mark.Signing + 1
+	next, err := newIssuer(f.mark.Name, number, issuer.now, rand.Reader)
+	if err != nil {
+		return Folder{}, err
+	}
+	list, err := next.crl(big.NewInt(1), nil)
+	if err != nil {
+		return Folder{}, err
+	}
+	locked, err := lockKey(next.key, passphrase)
+	if err != nil {
+		return Folder{}, err
+	}
+	err = f.fillFolder(f.at("ca", fmt.Sprint(number)), []NewFile{
+		{f.at(caFile(number, "ca.crt")), publicFile, bundle.CertificatesPEM(next.certificate)},
+		{f.at(caFile(number, "ca.key")), privateFile, locked},
+		{f.at(caFile(number, "revoked.tsv")), privateFile, encodeRevoked(nil)},
+		{f.at(caFile(number, "crl.pem")), publicFile, list},
+	})
+	if err != nil {
+		return Folder{}, fmt.Errorf("making the second CA: %w", err)
+	}
+	changed := f.mark
+	changed.Signing, changed.Previous = number, f.mark.Signing
+	return f.commit(issuer.now, changed, Entry{Action: "rollover-start", Name: f.mark.Name, Certificate: next.certificate})
+}
+
+// EndRollover gives the gateway certificates of the CA that signs, and takes
+// the one that it replaced out of force: its certificates connect no more.
+func (f Folder) EndRollover(issuer Issuer) (Folder, error) {
+	if !f.RollingOver() {
+		return Folder{}, errors.New("ending the roll-over: none is under way; \"rollover start\" begins one")
+	}
+	changed := f.mark
+	changed.Previous = 0
+	return f.newServer(issuer, changed, Entry{Action: "rollover-end", Name: f.mark.Name, Certificate: issuer.certificate})
+}
+
+// RenewServer gives the gateway another certificate and key, and another probe.
+// The key of tls-crypt-v2 stays, because those of people are wrapped in it.
+// While a CA replaces another, the issuer is the one that is being replaced:
+// profiles that are out know only that.
+func (f Folder) RenewServer(issuers []Issuer) (Folder, error) {
+	return f.newServer(issuers[len(issuers)-1], f.mark)
+}
+
+func (f Folder) newServer(issuer Issuer, changed mark, entries ...Entry) (Folder, error) {
+	wrapper, err := f.Wrapper()
+	if err != nil {
+		return Folder{}, err
+	}
+	changed.Server = f.mark.Server + 1
+	files, certificates, err := serverFiles(issuer, changed, wrapper)
+	if err != nil {
+		return Folder{}, err
+	}
+	for i := range files {
+		files[i].Path = f.at(files[i].Path)
+	}
+	if err := f.fillFolder(f.at("server", fmt.Sprint(changed.Server)), files); err != nil {
+		return Folder{}, fmt.Errorf("making the gateway's certificates: %w", err)
+	}
+	for _, c := range certificates {
+		if err := Create(f.at(certificateFile(c.certificate)), publicFile, bundle.CertificatesPEM(c.certificate)); err != nil {
+			return Folder{}, err
+		}
+		entries = append(entries, Entry{Action: c.action, Name: nameOf(c.certificate), Certificate: c.certificate})
+	}
+	return f.commit(issuer.now, changed, entries...)
+}
+
+// fillFolder makes a numbered folder anew. One of the number that is there was
+// left by a command that was broken off before it counted.
+func (f Folder) fillFolder(path string, files []NewFile) error {
+	if err := os.RemoveAll(path); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := CreateAll(files); err != nil {
+		return err
+	}
+	return syncFolder(f.path)
+}
+
+// commit puts another mark in force.
+func (f Folder) commit(now time.Time, changed mark, entries ...Entry) (Folder, error) {
+	raw, err := encode(changed)
+	if err != nil {
+		return Folder{}, err
+	}
+	if err := f.Log(now, entries...); err != nil {
+		return Folder{}, err
+	}
+	if err := Replace(f.at(markFile), publicFile, raw); err != nil {
+		return Folder{}, err
+	}
+	return Open(f.path)
+}
+
+// Dependent is somebody who cannot connect any more once the roll-over ends.
+type Dependent struct {
+	Person Person
+	Until  time.Time // end of the certificate of the CA that is being replaced
+}
+
+// Dependents are those people whose only certificates in force are of the CA
+// that is being replaced.
+func (f Folder) Dependents(now time.Time) ([]Dependent, error) {
+	people, err := f.People()
+	if err != nil {
+		return nil, err
+	}
+	standing, err := f.Standing(now)
+	if err != nil {
+		return nil, err
+	}
+	var dependents []Dependent
+	for _, p := range people {
+		var until time.Time
+		moved := false
+		for _, c := range standing.Live(p) {
+			moved = moved || c.CA == f.mark.Signing
+			if c.NotAfter.After(until) {
+				until = c.NotAfter
+			}
+		}
+		if !moved && !until.IsZero() {
+			dependents = append(dependents, Dependent{p, until})
+		}
+	}
+	return dependents, nil
+}

@@ -1,0 +1,243 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+)
+
+func (d *desk) rolloverCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rollover",
+		Short: "Replace the CA without cutting anybody off",
+		Long: `Replaces the CA in three steps:
+
+  start   makes a second CA. It signs from now on; the gateway takes both. Publish.
+  renew   each person gets a certificate of the new CA, when it suits; their new
+          profile knows both CAs. "rollover status" tells who is left. Publish.
+  end     gives the gateway a certificate of the new CA; the old one counts no
+          more. Who has no new profile by then cannot connect. Publish.`,
+		Example: `  vpnami-pki rollover start
+  vpnami-pki renew client1 --out renewed
+  vpnami-pki rollover status
+  vpnami-pki rollover end`,
+		Args: exactly(0, "\"start\", \"status\" or \"end\""),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(d.rolloverStartCommand(), d.rolloverStatusCommand(), d.rolloverEndCommand())
+	return cmd
+}
+
+func (d *desk) rolloverStartCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "start",
+		Short:   "Make the CA that replaces this one",
+		Long:    "Makes a second CA under the same passphrase, which signs from now on.",
+		Example: "  vpnami-pki rollover start --folder office",
+		Args:    exactly(0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			folder, err := d.open(cmd)
+			if err != nil {
+				return err
+			}
+			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, passphrase []byte) error {
+				next, err := folder.StartRollover(issuers[0], passphrase)
+				if err != nil {
+					return err
+				}
+				d.say("made the CA %q, until %s; it signs from now on", next.CA().Subject.CommonName, day(next.CA().NotAfter))
+				d.say("publish, then give people new profiles with \"vpnami-pki renew\"")
+				return d.sayPublish(next)
+			})
+		},
+	}
+	d.folderFlag(cmd)
+	d.passphraseFlag(cmd)
+	return cmd
+}
+
+// dependent is a line of the status, and its form with --json.
+type dependent struct {
+	Name     string    `json:"name"`
+	NotAfter time.Time `json:"not_after"`
+}
+
+func (d *desk) rolloverStatusCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Tell who still depends on the old CA",
+		Long:    "Tells who has no certificate of the new CA yet, and until when theirs is good.",
+		Example: "  vpnami-pki rollover status --folder office --json",
+		Args:    exactly(0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			folder, err := d.open(cmd)
+			if err != nil {
+				return err
+			}
+			if !folder.RollingOver() {
+				return errors.New("looking at the roll-over: none is under way; \"vpnami-pki rollover start\" begins one")
+			}
+			found, err := folder.Dependents(d.now())
+			if err != nil {
+				return err
+			}
+			lines := []dependent{}
+			for _, p := range found {
+				lines = append(lines, dependent{p.Person.Name, p.Until})
+			}
+			if asJSON {
+				encoder := json.NewEncoder(d.out)
+				encoder.SetIndent("", "  ")
+				return encoder.Encode(lines)
+			}
+			d.say("%s replaces %s", shown(folder.CAs()[0].Subject.CommonName), shown(folder.CAs()[1].Subject.CommonName))
+			for _, line := range lines {
+				d.say("  %s  has only a certificate of the old CA, until %s", line.Name, day(line.NotAfter))
+			}
+			if len(lines) == 0 {
+				d.say("nobody depends on the old CA any more: \"vpnami-pki rollover end\"")
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "a list of objects, for programs")
+	d.folderFlag(cmd)
+	return cmd
+}
+
+func (d *desk) rolloverEndCommand() *cobra.Command {
+	var cut bool
+	cmd := &cobra.Command{
+		Use:   "end",
+		Short: "Take the old CA out of force",
+		Long: `Gives the gateway a certificate of the new CA and takes the old CA out of force.
+It is refused while somebody depends on the old CA, unless --cut says that they
+are to be cut off.`,
+		Example: "  vpnami-pki rollover end --folder office",
+		Args:    exactly(0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			folder, err := d.open(cmd)
+			if err != nil {
+				return err
+			}
+			allowed := refuseDependents
+			if cut {
+				allowed = d.tellDependents
+			}
+			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
+				if folder.RollingOver() {
+					if err := allowed(folder, d.now()); err != nil {
+						return err
+					}
+				}
+				ended, err := folder.EndRollover(issuers[0])
+				if err != nil {
+					return err
+				}
+				d.say("%s is the only CA now; the gateway has a new certificate of it", shown(ended.CA().Subject.CommonName))
+				return d.sayPublish(ended)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&cut, "cut", false, "end it although people depend on the old CA, and cut them off")
+	d.folderFlag(cmd)
+	d.passphraseFlag(cmd)
+	return cmd
+}
+
+func refuseDependents(folder authority.Folder, now time.Time) error {
+	found, err := folder.Dependents(now)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return fmt.Errorf("ending the roll-over: %s would be cut off: %s: renew them first, or say --cut", plural(len(found), "person", "people"), some(dependentNames(found)))
+}
+
+func (d *desk) tellDependents(folder authority.Folder, now time.Time) error {
+	found, err := folder.Dependents(now)
+	if err == nil && len(found) > 0 {
+		d.warn("cut off from the next publish on: %s", some(dependentNames(found)))
+	}
+	return err
+}
+
+func dependentNames(found []authority.Dependent) []string {
+	var names []string
+	for _, p := range found {
+		names = append(names, p.Person.Name)
+	}
+	return names
+}
+
+func (d *desk) renewServerCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "renew-server",
+		Short: "Give the gateway another certificate and key",
+		Long: `Makes another certificate and key for the gateway, and another probe. Profiles
+that are out go on working; the gateway restarts its daemon once when it gets
+them, and clients come back by themselves. The old ones can be revoked then, with
+"revoke --serial".`,
+		Example: "  vpnami-pki renew-server --folder office",
+		Args:    exactly(0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			folder, err := d.open(cmd)
+			if err != nil {
+				return err
+			}
+			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
+				before, err := folder.Server()
+				if err != nil {
+					return err
+				}
+				renewed, err := folder.RenewServer(issuers)
+				if err != nil {
+					return err
+				}
+				after, err := renewed.Server()
+				if err != nil {
+					return err
+				}
+				d.say("the gateway's certificate %s  until %s  serial %s", renewed.ServerName(), day(after.Certificate.NotAfter), after.Certificate.SerialNumber)
+				d.say("the one before has the serial %s", before.Certificate.SerialNumber)
+				return d.sayPublish(renewed)
+			})
+		},
+	}
+	d.folderFlag(cmd)
+	d.passphraseFlag(cmd)
+	return cmd
+}
+
+// withIssuers asks for the passphrase, locks the folder, reads it anew, and
+// does something with the keys of its CAs.
+func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func(authority.Folder, []authority.Issuer, []byte) error) error {
+	passphrase, err := d.passphrase()
+	if err != nil {
+		return err
+	}
+	release, err := folder.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(func() error {
+		current, err := authority.Open(folder.Path())
+		if err != nil {
+			return err
+		}
+		issuers, err := current.UnlockAll(passphrase, d.now())
+		if err != nil {
+			return err
+		}
+		return do(current, issuers, passphrase)
+	}(), release())
+}
