@@ -234,6 +234,9 @@ func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func
 		if err != nil {
 			return err
 		}
+		if err := current.Sweep(); err != nil {
+			return err
+		}
 		issuers, err := current.UnlockAll(passphrase, d.now())
 		if err != nil {
 			return err

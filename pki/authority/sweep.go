@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -87,4 +88,39 @@ func temporaryOf(name string) (string, bool) {
 		return "", false
 	}
 	return name[:i], true
+}
+
+// Sweep removes what a broken-off command left in the folder: temporary files,
+// a CA or a set of the gateway's keys that never came into force, and sets that
+// are no longer in force. Only the holder of the lock may call it.
+func (f Folder) Sweep() error {
+	var stale []string
+	look := func(folder string, isStale func(name string) bool) error {
+		entries, err := os.ReadDir(f.at(folder))
+		if err != nil {
+			return fmt.Errorf("looking for what a broken-off command left: %w", err)
+		}
+		for _, entry := range entries {
+			if isStale(entry.Name()) {
+				stale = append(stale, f.at(folder, entry.Name()))
+			}
+		}
+		return nil
+	}
+	temporary := func(name string) bool { _, is := temporaryOf(name); return is }
+	err := errors.Join(
+		look(".", temporary),
+		look("certificates", temporary),
+		look("people", temporary),
+		look(filepath.Join("server", strconv.Itoa(f.mark.Server)), temporary),
+		// A CA that was replaced stays, as the record that it is.
+		look("ca", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n > f.mark.Signing }),
+		look("server", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n != f.mark.Server }))
+	for _, number := range f.mark.numbers() {
+		err = errors.Join(err, look(filepath.Join("ca", strconv.Itoa(number)), temporary))
+	}
+	for _, path := range stale {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
 }
