@@ -37,7 +37,7 @@ also when its CRL is past its date, and locks nobody else out then.`,
 }
 
 func (d *desk) crl(ctx context.Context, folder authority.Folder) error {
-	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
+	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 		for _, issuer := range issuers {
 			if _, err := folder.SignCRL(issuer); err != nil {
 				return err

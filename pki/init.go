@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 
@@ -15,6 +16,8 @@ import (
 
 func (d *desk) initCommand() *cobra.Command {
 	var serverName, network string
+	var sans []string
+	var keeping keeperFlags
 	cmd := &cobra.Command{
 		Use:   "init NAME",
 		Short: "Make an authority",
@@ -23,39 +26,50 @@ gateway's certificate and keys, and those of the probe with which the gateway
 proves itself. They are in a folder that must not be there yet.
 
 The server name is what every profile demands of the gateway's certificate, and
-the remote of profiles when it is a DNS name. It cannot be changed later.`,
+the remote of profiles when it is a DNS name. It cannot be changed later.
+
+With --kms the CA's key is one that AWS KMS made and holds: it is never on this
+machine, no passphrase is needed, and AWS credentials that may use the key are
+(kms:GetPublicKey, kms:Sign). Publishing needs no key at all.`,
 		Example: `  vpnami-pki init office
-  vpnami-pki init office --server-name vpn.example.com --folder ~/vpn/office`,
+  vpnami-pki init office --server-name vpn.example.com --folder ~/vpn/office
+  vpnami-pki init office --key-type ed25519
+  vpnami-pki init office --kms arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
 		Args: exactly(1, "one NAME for the authority, such as \"office\""),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan := authority.Plan{Path: d.folder, Name: args[0], ServerName: serverName, Network: network}
+			plan := authority.Plan{Path: d.folder, Name: args[0], ServerName: serverName, ServerSANs: sans, Network: network}
 			if plan.Path == "" {
 				plan.Path = args[0]
 			}
 			if cmd.Flags().Changed("server-name") && serverName == "" {
 				return usage(cmd, "--server-name is empty")
 			}
-			return d.init(plan)
+			if err := keeping.check(cmd); err != nil {
+				return err
+			}
+			return d.init(cmd.Context(), plan, keeping)
 		},
 	}
 	cmd.Flags().StringVar(&d.folder, "folder", "", "folder to make (default: ./NAME)")
 	cmd.Flags().StringVar(&serverName, "server-name", "", "name in the gateway's certificate (default: NAME-vpn)")
+	cmd.Flags().StringArrayVar(&sans, "server-san", nil, "one more DNS name in the gateway's certificate; may be repeated")
+	keeping.add(cmd, string(authority.ECDSAP256))
 	cmd.Flags().StringVar(&network, "network", "", "tunnel network, for people's own addresses (default: "+bundle.DefaultNetwork+", as the gateway's)")
 	d.passphraseFlag(cmd)
 	return cmd
 }
 
-func (d *desk) init(plan authority.Plan) error {
+func (d *desk) init(ctx context.Context, plan authority.Plan, keeping keeperFlags) error {
 	plan, err := plan.Check()
 	if err != nil {
 		return err
 	}
-	passphrase, err := d.newPassphrase()
+	keeper, err := keeping.first(ctx, d)
 	if err != nil {
 		return err
 	}
 	d.swept(authority.SweepBuilding(plan.Path, d.now()))
-	folder, err := authority.Make(plan, passphrase, d.now())
+	folder, err := authority.Make(plan, keeper, d.now())
 	if err != nil {
 		return err
 	}
@@ -66,6 +80,10 @@ func (d *desk) init(plan authority.Plan) error {
 	d.say("made the authority %q in %q", folder.Name(), folder.Path())
 	d.say("  CA      until %s  sha256 %x", day(folder.CA().NotAfter), sha256.Sum256(folder.CA().Raw))
 	d.say("  server  until %s  %s", day(server.Certificate.NotAfter), folder.ServerName())
+	if keeping.kms != "" {
+		d.say("keep a copy of the folder, and protect the KMS key from deletion: without either nobody can be added")
+		return nil
+	}
 	d.say("keep a copy of the folder, and the passphrase apart from it: without either nobody can be added")
 	return nil
 }

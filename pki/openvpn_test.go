@@ -116,6 +116,12 @@ func testOpenVPNInside(t *testing.T) {
 		client := start(t, office.profile(t, "client1", "udp", func(p *profile.Profile) { p.ServerName = "elsewhere" }))
 		client.waitFor(t, "VERIFY X509NAME ERROR")
 	})
+	for _, kind := range authority.KeyTypes() {
+		t.Run("a CA with a key of "+kind, func(t *testing.T) {
+			other := newOfficeOf(t, "other", authority.KeyType(kind), "first.last_2")
+			other.connects(t, other.serve(t, "udp", "force-cookie"), "first.last_2", "udp")
+		})
+	}
 	t.Run("OpenVPN's own keys are read", func(t *testing.T) {
 		keysOfOpenVPN(t)
 	})
@@ -175,13 +181,18 @@ type office struct {
 
 func newOffice(t *testing.T, name string) office {
 	t.Helper()
+	return newOfficeOf(t, name, authority.ECDSAP256, "client1")
+}
+
+func newOfficeOf(t *testing.T, name string, kind authority.KeyType, person string) office {
+	t.Helper()
 	now := time.Now()
 	passphrase := []byte("correct horse")
-	folder, err := authority.Make(authority.Plan{Path: filepath.Join(t.TempDir(), name), Name: name, ServerName: "vpn.example.com"}, passphrase, now)
+	folder, err := authority.Make(authority.Plan{Path: filepath.Join(t.TempDir(), name), Name: name, ServerName: "vpn.example.com"}, authority.UnderPassphrase{Type: kind, Passphrase: passphrase}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer, err := folder.Unlock(passphrase, now)
+	issuer, err := folder.Unlock(authority.Keys{Passphrase: passphrase}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +200,7 @@ func newOffice(t *testing.T, name string) office {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := issuer.Issue(authority.Person{Name: "client1"}, wrapper, time.Hour)
+	client, err := issuer.Issue(authority.Person{Name: person}, wrapper, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +282,10 @@ func (o office) connects(t *testing.T, server *running, who, protocol string) {
 	t.Helper()
 	client := start(t, o.profile(t, who, protocol, nil))
 	client.waitFor(t, "Initialization Sequence Completed")
-	name := map[string]string{"client1": "client1", "probe": "vpnami-probe"}[who]
+	name := o.client.Name
+	if who == "probe" {
+		name = o.probe.Name
+	}
 	server.waitFor(t, "["+name+"] Peer Connection Initiated")
 	for _, bad := range []string{"WARNING", "DEPRECATED"} {
 		for line := range strings.Lines(client.log(t)) {

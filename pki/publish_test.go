@@ -17,6 +17,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -29,6 +31,10 @@ func TestPublish(t *testing.T) {
 	need(t, "moto_server")
 	endpoint := startMoto(t)
 	client := secretsmanager.New(secretsmanager.Options{
+		Region: "ap-northeast-1", BaseEndpoint: aws.String(endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
+	keys := kms.New(kms.Options{
 		Region: "ap-northeast-1", BaseEndpoint: aws.String(endpoint),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})
@@ -46,9 +52,23 @@ func TestPublish(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"mode":   checkMode,
+			"kms":    func(ts *testscript.TestScript, negated bool, args []string) { kmsCommand(ts, keys, negated, args) },
 			"secret": func(ts *testscript.TestScript, negated bool, args []string) { secretCommand(ts, client, negated, args) },
 		},
 	})
+}
+
+// kmsCommand is "kms make SPEC USAGE VARIABLE", which puts the ARN of a new key
+// into a variable.
+func kmsCommand(ts *testscript.TestScript, client *kms.Client, negated bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if negated || len(args) != 4 || args[0] != "make" {
+		ts.Fatalf("usage: kms make SPEC USAGE VARIABLE")
+	}
+	out, err := client.CreateKey(ctx, &kms.CreateKeyInput{KeySpec: kmstypes.KeySpec(args[1]), KeyUsage: kmstypes.KeyUsageType(args[2])})
+	ts.Check(err)
+	ts.Setenv(args[3], aws.ToString(out.KeyMetadata.Arn))
 }
 
 // secretCommand is "secret get ID FILE", "secret put ID FILE", "secret make ID"

@@ -95,7 +95,7 @@ func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason autho
 	if _, err := d.revocable(folder, what); err != nil {
 		return err
 	}
-	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
+	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 		certificates, err := d.revocable(folder, what) // again, now that nobody else writes
 		if err != nil {
 			return err

@@ -5,9 +5,11 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,19 +40,37 @@ func (d *desk) rolloverCommand() *cobra.Command {
 }
 
 func (d *desk) rolloverStartCommand() *cobra.Command {
+	var keeping keeperFlags
 	cmd := &cobra.Command{
-		Use:     "start",
-		Short:   "Make the CA that replaces this one",
-		Long:    "Makes a second CA under the same passphrase, which signs from now on.",
-		Example: "  vpnami-pki rollover start --folder office",
-		Args:    exactly(0, "none"),
+		Use:   "start",
+		Short: "Make the CA that replaces this one",
+		Long: `Makes a second CA, which signs from now on. Its key is of the same kind and under
+the same passphrase, unless --key-type or --kms say otherwise: so a key moves
+into AWS KMS, or out of it.`,
+		Example: `  vpnami-pki rollover start --folder office
+  vpnami-pki rollover start --folder office --key-type ed25519`,
+		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {
 				return err
 			}
-			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, passphrase []byte) error {
-				next, err := folder.StartRollover(issuers[0], passphrase)
+			if err := keeping.check(cmd); err != nil {
+				return err
+			}
+			held, err := folder.HeldKeys()
+			if err != nil {
+				return err
+			}
+			if held[0] != "" && keeping == (keeperFlags{}) {
+				return usage(cmd, "AWS KMS holds the CA's key: give --kms with the ARN of another key, or --key-type for one that lies in the folder")
+			}
+			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, keys authority.Keys) error {
+				keeper, err := keeping.next(cmd.Context(), d, folder.CA().PublicKey, keys)
+				if err != nil {
+					return err
+				}
+				next, err := folder.StartRollover(issuers[0], keeper)
 				if err != nil {
 					return err
 				}
@@ -60,6 +80,7 @@ func (d *desk) rolloverStartCommand() *cobra.Command {
 			})
 		},
 	}
+	keeping.add(cmd, "that of the CA before")
 	d.folderFlag(cmd)
 	d.passphraseFlag(cmd)
 	return cmd
@@ -134,7 +155,7 @@ are to be cut off.`,
 			if cut {
 				allowed = d.tellDependents
 			}
-			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
+			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 				if folder.RollingOver() {
 					if err := allowed(folder, d.now()); err != nil {
 						return err
@@ -180,6 +201,7 @@ func dependentNames(found []authority.Dependent) []string {
 }
 
 func (d *desk) renewServerCommand() *cobra.Command {
+	var sans []string
 	cmd := &cobra.Command{
 		Use:   "renew-server",
 		Short: "Give the gateway another certificate and key",
@@ -194,12 +216,12 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 			if err != nil {
 				return err
 			}
-			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, _ []byte) error {
+			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 				before, err := folder.Server()
 				if err != nil {
 					return err
 				}
-				renewed, err := folder.RenewServer(issuers)
+				renewed, err := folder.RenewServer(issuers, sans...)
 				if err != nil {
 					return err
 				}
@@ -213,15 +235,27 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 			})
 		},
 	}
+	cmd.Flags().StringArrayVar(&sans, "server-san", nil, "one more DNS name in the certificate; may be repeated (default: those it had)")
 	d.folderFlag(cmd)
 	d.passphraseFlag(cmd)
 	return cmd
 }
 
+// keys asks for what opens the keys of the CAs: a passphrase, if one of them
+// lies in the folder.
+func (d *desk) keys(ctx context.Context, folder authority.Folder) (authority.Keys, error) {
+	keys := authority.Keys{KMS: func(arn string) (crypto.Signer, error) { return openKMS(ctx, arn) }}
+	held, err := folder.HeldKeys()
+	if err == nil && slices.Contains(held, "") {
+		keys.Passphrase, err = d.passphrase()
+	}
+	return keys, err
+}
+
 // withIssuers asks for the passphrase, locks the folder, reads it anew, and
 // does something with the keys of its CAs.
-func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func(authority.Folder, []authority.Issuer, []byte) error) error {
-	passphrase, err := d.passphrase()
+func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func(authority.Folder, []authority.Issuer, authority.Keys) error) error {
+	keys, err := d.keys(ctx, folder)
 	if err != nil {
 		return err
 	}
@@ -237,10 +271,10 @@ func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func
 		if err := current.Sweep(); err != nil {
 			return err
 		}
-		issuers, err := current.UnlockAll(passphrase, d.now())
+		issuers, err := current.UnlockAll(keys, d.now())
 		if err != nil {
 			return err
 		}
-		return do(current, issuers, passphrase)
+		return do(current, issuers, keys)
 	}(), release())
 }

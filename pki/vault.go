@@ -52,12 +52,19 @@ func openVault(ctx context.Context, region string) (vault, string, error) {
 	if cfg.Region == "" {
 		return vault{}, "", errors.New("reading the AWS configuration: no region is set: use --region, AWS_REGION, or a profile with a region (AWS_PROFILE)")
 	}
+	if err := findCredentials(ctx, cfg); err != nil {
+		return vault{}, "", err
+	}
+	return vault{api: secretsmanager.NewFromConfig(cfg)}, cfg.Region, nil
+}
+
+func findCredentials(ctx context.Context, cfg aws.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, credentialsWait)
 	defer cancel()
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
-		return vault{}, "", fmt.Errorf("looking for AWS credentials: %w: log in (\"aws sso login\"), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", err)
+		return fmt.Errorf("looking for AWS credentials: %w: log in (\"aws sso login\"), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", err)
 	}
-	return vault{api: secretsmanager.NewFromConfig(cfg)}, cfg.Region, nil
+	return nil
 }
 
 // stored is a secret as it is there.

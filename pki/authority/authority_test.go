@@ -30,7 +30,7 @@ var (
 
 func newFolder(t *testing.T) Folder {
 	t.Helper()
-	folder, err := Make(Plan{Path: filepath.Join(t.TempDir(), "office"), Name: "office"}, passphrase, now)
+	folder, err := Make(Plan{Path: filepath.Join(t.TempDir(), "office"), Name: "office"}, UnderPassphrase{Passphrase: passphrase}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func newFolder(t *testing.T) Folder {
 
 func unlock(t *testing.T, folder Folder, at time.Time) Issuer {
 	t.Helper()
-	issuer, err := folder.Unlock(passphrase, at)
+	issuer, err := folder.Unlock(Keys{Passphrase: passphrase}, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestCRLIsRenewedFromHalfItsLife(t *testing.T) {
 
 func TestWrongPassphrase(t *testing.T) {
 	folder := newFolder(t)
-	if _, err := folder.Unlock([]byte("wrong horse"), now); !errors.Is(err, ErrPassphrase) {
+	if _, err := folder.Unlock(Keys{Passphrase: []byte("wrong horse")}, now); !errors.Is(err, ErrPassphrase) {
 		t.Error(err)
 	}
 }
@@ -211,7 +211,7 @@ func TestMakeLeavesNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(path, "mine"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Make(Plan{Path: path, Name: "office"}, passphrase, now); err == nil {
+	if _, err := Make(Plan{Path: path, Name: "office"}, UnderPassphrase{Passphrase: passphrase}, now); err == nil {
 		t.Error("a folder in use is overwritten")
 	}
 	if entries, _ := os.ReadDir(parent); len(entries) != 1 {

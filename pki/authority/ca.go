@@ -23,16 +23,16 @@ func caFile(number int, name string) string {
 }
 
 // Unlock opens the key of the CA that signs.
-func (f Folder) Unlock(passphrase []byte, now time.Time) (Issuer, error) {
-	return f.unlock(f.mark.Signing, f.cas[0], passphrase, now)
+func (f Folder) Unlock(keys Keys, now time.Time) (Issuer, error) {
+	return f.unlock(f.mark.Signing, f.cas[0], keys, now)
 }
 
 // UnlockAll opens the keys of all CAs in force, in the order of [Folder.CAs]:
 // a certificate is revoked by the CA that signed it.
-func (f Folder) UnlockAll(passphrase []byte, now time.Time) ([]Issuer, error) {
+func (f Folder) UnlockAll(keys Keys, now time.Time) ([]Issuer, error) {
 	var issuers []Issuer
 	for i, number := range f.mark.numbers() {
-		issuer, err := f.unlock(number, f.cas[i], passphrase, now)
+		issuer, err := f.unlock(number, f.cas[i], keys, now)
 		if err != nil {
 			return nil, err
 		}
@@ -41,21 +41,20 @@ func (f Folder) UnlockAll(passphrase []byte, now time.Time) ([]Issuer, error) {
 	return issuers, nil
 }
 
-func (f Folder) unlock(number int, certificate *x509.Certificate, passphrase []byte, now time.Time) (Issuer, error) {
-	path := f.at(caFile(number, "ca.key"))
-	text, err := os.ReadFile(path)
+func (f Folder) unlock(number int, certificate *x509.Certificate, keys Keys, now time.Time) (Issuer, error) {
+	key, err := f.openKey(number, keys)
 	if err != nil {
-		return Issuer{}, fmt.Errorf("opening the CA's key: %w", err)
+		return Issuer{}, err
 	}
-	key, err := unlockKey(text, passphrase)
-	if err != nil {
-		return Issuer{}, fmt.Errorf("opening the CA's key %q: %w", path, err)
-	}
-	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !public.Equal(certificate.PublicKey) {
-		return Issuer{}, fmt.Errorf("opening the CA's key %q: it does not belong to %q", path, f.at(caFile(number, "ca.crt")))
+	if !sameKey(key.Public(), certificate.PublicKey) {
+		return Issuer{}, fmt.Errorf("opening the CA's key: it does not belong to %q", f.at(caFile(number, "ca.crt")))
 	}
 	return Issuer{number: number, certificate: certificate, key: key, random: rand.Reader, now: now}, nil
+}
+
+func sameKey(one, other crypto.PublicKey) bool {
+	comparable, ok := one.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && comparable.Equal(other)
 }
 
 // Revocations reads what is revoked of each CA in force, in the order of

@@ -14,6 +14,8 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,11 +70,7 @@ type Pair struct {
 }
 
 // newIssuer makes a CA that may sign end certificates only.
-func newIssuer(name string, number int, now time.Time, random io.Reader) (Issuer, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
-	if err != nil {
-		return Issuer{}, fmt.Errorf("making the CA's key: %w", err)
-	}
+func newIssuer(name string, number int, key crypto.Signer, now time.Time, random io.Reader) (Issuer, error) {
 	serial, err := newSerial(random)
 	if err != nil {
 		return Issuer{}, err
@@ -94,6 +92,11 @@ func newIssuer(name string, number int, now time.Time, random io.Reader) (Issuer
 		BasicConstraintsValid: true,
 		MaxPathLenZero:        true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		// Nothing under this CA is an address. Names are not constrained: where
+		// DNS names are, OpenSSL takes a person's name for one and refuses
+		// "a_b.c" (NAME_CONSTRAINTS_check_CN). Nor is it critical, because a
+		// verifier that does not know constraints, Mbed TLS, would refuse the CA.
+		ExcludedIPRanges: everyAddress(),
 	}
 	certificate, err := sign(random, template, template, key.Public(), key)
 	if err != nil {
@@ -102,10 +105,27 @@ func newIssuer(name string, number int, now time.Time, random io.Reader) (Issuer
 	return Issuer{number: number, certificate: certificate, key: key, random: random, now: now}, nil
 }
 
+func everyAddress() []*net.IPNet {
+	return []*net.IPNet{
+		{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 8*net.IPv4len)},
+		{IP: net.IPv6zero, Mask: net.CIDRMask(0, 8*net.IPv6len)},
+	}
+}
+
 // server makes the daemon's certificate. Its name is in the subject, which
-// OpenVPN's verify-x509-name looks at, and as a DNS name where it can be one.
-func (i Issuer) server(name string) (Pair, error) {
-	return i.pair(name, x509.ExtKeyUsageServerAuth, i.until(ServerLife))
+// OpenVPN's verify-x509-name looks at, and as a DNS name where it can be one,
+// before more of these.
+func (i Issuer) server(name string, more []string) (Pair, error) {
+	var names []string
+	if isHostName(name) {
+		names = []string{name}
+	}
+	for _, other := range more {
+		if !slices.Contains(names, other) {
+			names = append(names, other)
+		}
+	}
+	return i.pair(name, x509.ExtKeyUsageServerAuth, i.until(ServerLife), names...)
 }
 
 // probe makes the certificate with which the gateway connects to itself. It
@@ -123,12 +143,12 @@ func (i Issuer) until(life time.Duration) time.Time {
 	return end
 }
 
-func (i Issuer) pair(name string, usage x509.ExtKeyUsage, notAfter time.Time) (Pair, error) {
+func (i Issuer) pair(name string, usage x509.ExtKeyUsage, notAfter time.Time, names ...string) (Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), i.random)
 	if err != nil {
 		return Pair{}, fmt.Errorf("making a key for %q: %w", name, err)
 	}
-	certificate, err := i.certify(name, key.Public(), usage, notAfter)
+	certificate, err := i.certify(name, key.Public(), usage, notAfter, names...)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -139,7 +159,7 @@ func (i Issuer) pair(name string, usage x509.ExtKeyUsage, notAfter time.Time) (P
 	return Pair{Certificate: certificate, Key: bundle.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))}, nil
 }
 
-func (i Issuer) certify(name string, public crypto.PublicKey, usage x509.ExtKeyUsage, notAfter time.Time) (*x509.Certificate, error) {
+func (i Issuer) certify(name string, public crypto.PublicKey, usage x509.ExtKeyUsage, notAfter time.Time, names ...string) (*x509.Certificate, error) {
 	serial, err := newSerial(i.random)
 	if err != nil {
 		return nil, err
@@ -154,12 +174,10 @@ func (i Issuer) certify(name string, public crypto.PublicKey, usage x509.ExtKeyU
 		// the key.
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{usage},
+		DNSNames:    names,
 	}
 	if template.NotBefore.Before(i.certificate.NotBefore) {
 		template.NotBefore = i.certificate.NotBefore
-	}
-	if usage == x509.ExtKeyUsageServerAuth && isHostName(name) {
-		template.DNSNames = []string{name}
 	}
 	certificate, err := sign(i.random, template, i.certificate, public, i.key)
 	if err != nil {

@@ -142,12 +142,7 @@ func schemeOf(public crypto.PublicKey) (scheme, error) {
 }
 
 func (s scheme) sign(random io.Reader, key crypto.Signer, message []byte) ([]byte, error) {
-	if s.hash == 0 {
-		return key.Sign(random, message, crypto.Hash(0))
-	}
-	h := s.hash.New()
-	h.Write(message)
-	return key.Sign(random, h.Sum(nil), s.hash)
+	return crypto.SignMessage(key, random, message, s.hash)
 }
 
 // crlHead is what a revocation list says of itself.

@@ -6,7 +6,8 @@
 //
 //	authority.json         what marks the folder: schema, name, server name, and
 //	                       which of the folders below are in force
-//	ca/N/                  a CA: ca.crt, ca.key (encrypted under a passphrase),
+//	ca/N/                  a CA: ca.crt, ca.key (encrypted under a passphrase; or
+//	                       kms.json, when AWS KMS holds the key),
 //	                       revoked.tsv (what is revoked) and crl.pem (the same,
 //	                       signed); there are two while one replaces the other
 //	server/N/              what the gateway gets: server.crt server.key
@@ -69,6 +70,7 @@ type mark struct {
 	Schema     int       `json:"schema"`
 	Name       string    `json:"name"`
 	ServerName string    `json:"server_name"`
+	ServerSANs []string  `json:"server_sans,omitempty"` // more DNS names of the gateway
 	Created    time.Time `json:"created"`
 	Network    string    `json:"network"`            // the tunnel's, for people's own addresses
 	Signing    int       `json:"signing"`            // the CA that signs, in ca/
@@ -146,6 +148,9 @@ func Open(path string) (Folder, error) {
 	}
 	if f.mark.Signing < 1 || f.mark.Previous < 0 || f.mark.Previous == f.mark.Signing || f.mark.Server < 1 {
 		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: CA %d signs in place of CA %d, with server %d: these are no numbers of folders (is the file damaged?)", path, markFile, f.mark.Signing, f.mark.Previous, f.mark.Server)
+	}
+	if err := checkSANs(f.mark.ServerSANs); err != nil {
+		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: %w", path, markFile, err)
 	}
 	if _, err := ParseNetwork(f.mark.Network); err != nil {
 		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: %w", path, markFile, err)

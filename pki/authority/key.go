@@ -5,9 +5,15 @@ package authority
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/youmark/pkcs8"
 )
@@ -21,6 +27,179 @@ const saltSize = 16
 
 // ErrPassphrase is that the passphrase does not open the CA's key.
 var ErrPassphrase = errors.New("the passphrase is wrong")
+
+// KeyType is the kind of a CA's key.
+type KeyType string
+
+// The kinds of key that a CA can have. All of them connect with OpenVPN 2.6
+// and 2.7, whatever kind the keys below them are.
+const (
+	ECDSAP256 KeyType = "ecdsa-p256"
+	ECDSAP384 KeyType = "ecdsa-p384"
+	Ed25519   KeyType = "ed25519"
+	RSA3072   KeyType = "rsa-3072"
+)
+
+// KeyTypes are those there are, the default first.
+func KeyTypes() []string {
+	return []string{string(ECDSAP256), string(ECDSAP384), string(Ed25519), string(RSA3072)}
+}
+
+// TypeOf is the kind of a public key; false means that it is none of
+// [KeyTypes].
+func TypeOf(public crypto.PublicKey) (KeyType, bool) {
+	switch key := public.(type) {
+	case *ecdsa.PublicKey:
+		switch key.Curve {
+		case elliptic.P256():
+			return ECDSAP256, true
+		case elliptic.P384():
+			return ECDSAP384, true
+		}
+	case ed25519.PublicKey:
+		return Ed25519, true
+	case *rsa.PublicKey:
+		return RSA3072, key.N.BitLen() == bitsRSA
+	}
+	return "", false
+}
+
+// bitsRSA gives the same 128 bits of security as P-256 (NIST SP 800-57 part 1,
+// table 2).
+const bitsRSA = 3072
+
+func (t KeyType) generate(random io.Reader) (crypto.Signer, error) {
+	switch t {
+	case ECDSAP256:
+		return ecdsa.GenerateKey(elliptic.P256(), random)
+	case ECDSAP384:
+		return ecdsa.GenerateKey(elliptic.P384(), random)
+	case Ed25519:
+		_, key, err := ed25519.GenerateKey(random)
+		return key, err
+	case RSA3072:
+		return rsa.GenerateKey(random, bitsRSA)
+	}
+	return nil, fmt.Errorf("the kind %q of key is not known", string(t))
+}
+
+// Keeper is who keeps the key of a new CA: [UnderPassphrase] or [HeldByKMS].
+type Keeper interface {
+	// newKey returns the key, and what lies in the CA's folder to open it again.
+	newKey(random io.Reader) (key crypto.Signer, file string, content []byte, err error)
+}
+
+// UnderPassphrase makes a key that lies in the folder, encrypted.
+type UnderPassphrase struct {
+	Type       KeyType // empty: ECDSAP256
+	Passphrase []byte
+}
+
+// Format keeps the passphrase out of whatever is printed.
+func (k UnderPassphrase) Format(state fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(state, "%s key under a passphrase", k.Type)
+}
+
+func (k UnderPassphrase) newKey(random io.Reader) (crypto.Signer, string, []byte, error) {
+	kind := k.Type
+	if kind == "" {
+		kind = ECDSAP256
+	}
+	key, err := kind.generate(random)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	locked, err := lockKey(key, k.Passphrase)
+	return key, lockedKeyFile, locked, err
+}
+
+// HeldByKMS is a key that AWS KMS made and holds. It never leaves it.
+type HeldByKMS struct {
+	ARN string
+	Key crypto.Signer // asks KMS
+}
+
+func (k HeldByKMS) newKey(io.Reader) (crypto.Signer, string, []byte, error) {
+	content, err := encode(heldKey{Schema: schema, ARN: k.ARN})
+	return k.Key, heldKeyFile, content, err
+}
+
+// Of a CA's key one of these two is in its folder.
+const (
+	lockedKeyFile = "ca.key"
+	heldKeyFile   = "kms.json"
+)
+
+// heldKey is the content of kms.json.
+type heldKey struct {
+	Schema int    `json:"schema"`
+	ARN    string `json:"arn"`
+}
+
+// HeldKeys are the ARNs of the keys that AWS KMS holds, in the order of
+// [Folder.CAs]; empty for a key that lies in the folder, under a passphrase.
+func (f Folder) HeldKeys() ([]string, error) {
+	var arns []string
+	for _, number := range f.mark.numbers() {
+		arn, err := f.heldKey(number)
+		if err != nil {
+			return nil, err
+		}
+		arns = append(arns, arn)
+	}
+	return arns, nil
+}
+
+func (f Folder) heldKey(number int) (string, error) {
+	path := f.at(caFile(number, heldKeyFile))
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading where the CA's key is: %w", err)
+	}
+	var held heldKey
+	if err := decode(raw, &held); err != nil {
+		return "", fmt.Errorf("reading where the CA's key is: %q: %w", path, err)
+	}
+	if held.Schema != schema || held.ARN == "" {
+		return "", fmt.Errorf("reading where the CA's key is: %q is of schema %d and names the key %q: is it of a newer vpnami-pki, or damaged?", path, held.Schema, held.ARN)
+	}
+	return held.ARN, nil
+}
+
+// Keys open the keys of CAs.
+type Keys struct {
+	Passphrase []byte                                  // of those that lie in the folder
+	KMS        func(arn string) (crypto.Signer, error) // opens one that KMS holds
+}
+
+// Format keeps the passphrase out of whatever is printed.
+func (k Keys) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "keys of CAs") }
+
+func (f Folder) openKey(number int, keys Keys) (crypto.Signer, error) {
+	arn, err := f.heldKey(number)
+	if err != nil {
+		return nil, err
+	}
+	if arn != "" {
+		if keys.KMS == nil {
+			return nil, fmt.Errorf("opening the CA's key: AWS KMS holds it, as %q, and was not asked", arn)
+		}
+		return keys.KMS(arn)
+	}
+	path := f.at(caFile(number, lockedKeyFile))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the CA's key: %w", err)
+	}
+	key, err := unlockKey(text, keys.Passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("opening the CA's key %q: %w", path, err)
+	}
+	return key, nil
+}
 
 // lockKey encrypts a key under a passphrase (PKCS#8, PBES2), as openssl reads.
 func lockKey(key crypto.Signer, passphrase []byte) ([]byte, error) {

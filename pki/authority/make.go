@@ -21,8 +21,9 @@ import (
 type Plan struct {
 	Path       string
 	Name       string
-	ServerName string // empty: the name and "-vpn"
-	Network    string // of the tunnel; empty: bundle.DefaultNetwork
+	ServerName string   // empty: the name and "-vpn"
+	ServerSANs []string // more DNS names in the gateway's certificate
+	Network    string   // of the tunnel; empty: bundle.DefaultNetwork
 }
 
 // Check refuses what cannot be made, before a passphrase is asked for.
@@ -35,6 +36,9 @@ func (p Plan) Check() (Plan, error) {
 	}
 	if err := bundle.CheckName(p.ServerName); err != nil {
 		return Plan{}, fmt.Errorf("naming the server: %w", err)
+	}
+	if err := checkSANs(p.ServerSANs); err != nil {
+		return Plan{}, err
 	}
 	if p.ServerName == bundle.ProbeName {
 		return Plan{}, fmt.Errorf("naming the server: the name %q is reserved", p.ServerName)
@@ -64,9 +68,22 @@ func (p Plan) Check() (Plan, error) {
 	return p, nil
 }
 
+// checkSANs refuses names that cannot stand as DNS names in a certificate.
+func checkSANs(names []string) error {
+	for _, name := range names {
+		if len(name) > maxDNSName || !isHostName(name) || bundle.CheckName(name) != nil {
+			return fmt.Errorf("naming the server: %q is no DNS name; give one such as \"vpn2.example.com\"", name)
+		}
+	}
+	return nil
+}
+
+// maxDNSName is RFC 1035's 255 octets, in the form that people write.
+const maxDNSName = 253
+
 // Make makes an authority: CA, server, probe, an empty CRL. The folder appears
 // whole or not at all.
-func Make(plan Plan, passphrase []byte, now time.Time) (Folder, error) {
+func Make(plan Plan, keeper Keeper, now time.Time) (Folder, error) {
 	plan, err := plan.Check()
 	if err != nil {
 		return Folder{}, err
@@ -79,7 +96,7 @@ func Make(plan Plan, passphrase []byte, now time.Time) (Folder, error) {
 	if err != nil {
 		return Folder{}, fmt.Errorf("making the folder %q: %w", plan.Path, err)
 	}
-	if err := fill(building, plan, passphrase, now); err != nil {
+	if err := fill(building, plan, keeper, now); err != nil {
 		return Folder{}, errors.Join(fmt.Errorf("making the authority %q: %w", plan.Name, err), os.RemoveAll(building))
 	}
 	// An empty folder was allowed above; os.Rename would not replace it.
@@ -102,8 +119,12 @@ func startBuilding(path string) (string, error) {
 	return os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
 }
 
-func fill(path string, plan Plan, passphrase []byte, now time.Time) error {
-	issuer, err := newIssuer(plan.Name, 1, now, rand.Reader)
+func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
+	key, keyFile, kept, err := keeper.newKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("making the CA's key: %w", err)
+	}
+	issuer, err := newIssuer(plan.Name, 1, key, now, rand.Reader)
 	if err != nil {
 		return err
 	}
@@ -115,11 +136,7 @@ func fill(path string, plan Plan, passphrase []byte, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	locked, err := lockKey(issuer.key, passphrase)
-	if err != nil {
-		return err
-	}
-	made := mark{Schema: schema, Name: plan.Name, ServerName: plan.ServerName, Created: now.UTC().Truncate(time.Second), Network: plan.Network, Signing: 1, Server: 1}
+	made := mark{Schema: schema, Name: plan.Name, ServerName: plan.ServerName, ServerSANs: plan.ServerSANs, Created: now.UTC().Truncate(time.Second), Network: plan.Network, Signing: 1, Server: 1}
 	marked, err := encode(made)
 	if err != nil {
 		return err
@@ -135,7 +152,7 @@ func fill(path string, plan Plan, passphrase []byte, now time.Time) error {
 	}
 	files = append(files,
 		NewFile{caFile(1, "ca.crt"), publicFile, bundle.CertificatesPEM(issuer.certificate)},
-		NewFile{caFile(1, "ca.key"), privateFile, locked},
+		NewFile{caFile(1, keyFile), privateFile, kept},
 		NewFile{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(nil)},
 		NewFile{caFile(1, "crl.pem"), publicFile, list},
 		NewFile{"lock", privateFile, nil},

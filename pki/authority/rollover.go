@@ -19,15 +19,21 @@ import (
 func (f Folder) RollingOver() bool { return f.mark.Previous != 0 }
 
 // StartRollover makes a second CA, which signs from now on, beside the one that
-// it replaces. Its key is under the same passphrase, which has opened the
-// issuer's. The gateway's own certificate stays, so that every profile that is
+// it replaces. The gateway's own certificate stays, so that every profile that is
 // out goes on working; profiles made from now on know both CAs.
-func (f Folder) StartRollover(issuer Issuer, passphrase []byte) (Folder, error) {
+func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 	if f.RollingOver() {
 		return Folder{}, errors.New("starting a roll-over: one is under way; \"rollover status\" tells who is left, \"rollover end\" ends it")
 	}
 	number := f.mark.Signing + 1
-	next, err := newIssuer(f.mark.Name, number, issuer.now, rand.Reader)
+	key, keyFile, kept, err := keeper.newKey(rand.Reader)
+	if err != nil {
+		return Folder{}, fmt.Errorf("making the second CA's key: %w", err)
+	}
+	if sameKey(key.Public(), issuer.certificate.PublicKey) {
+		return Folder{}, errors.New("starting a roll-over: the key of the second CA is that of the first: give another")
+	}
+	next, err := newIssuer(f.mark.Name, number, key, issuer.now, rand.Reader)
 	if err != nil {
 		return Folder{}, err
 	}
@@ -35,13 +41,9 @@ func (f Folder) StartRollover(issuer Issuer, passphrase []byte) (Folder, error) 
 	if err != nil {
 		return Folder{}, err
 	}
-	locked, err := lockKey(next.key, passphrase)
-	if err != nil {
-		return Folder{}, err
-	}
 	err = f.fillFolder(f.at("ca", fmt.Sprint(number)), []NewFile{
 		{f.at(caFile(number, "ca.crt")), publicFile, bundle.CertificatesPEM(next.certificate)},
-		{f.at(caFile(number, "ca.key")), privateFile, locked},
+		{f.at(caFile(number, keyFile)), privateFile, kept},
 		{f.at(caFile(number, "revoked.tsv")), privateFile, encodeRevoked(nil)},
 		{f.at(caFile(number, "crl.pem")), publicFile, list},
 	})
@@ -68,8 +70,17 @@ func (f Folder) EndRollover(issuer Issuer) (Folder, error) {
 // The key of tls-crypt-v2 stays, because those of people are wrapped in it.
 // While a CA replaces another, the issuer is the one that is being replaced:
 // profiles that are out know only that.
-func (f Folder) RenewServer(issuers []Issuer) (Folder, error) {
-	return f.newServer(issuers[len(issuers)-1], f.mark)
+//
+// With sans, its certificate has these DNS names from now on.
+func (f Folder) RenewServer(issuers []Issuer, sans ...string) (Folder, error) {
+	changed := f.mark
+	if len(sans) > 0 {
+		if err := checkSANs(sans); err != nil {
+			return Folder{}, err
+		}
+		changed.ServerSANs = sans
+	}
+	return f.newServer(issuers[len(issuers)-1], changed)
 }
 
 func (f Folder) newServer(issuer Issuer, changed mark, entries ...Entry) (Folder, error) {

@@ -53,7 +53,7 @@ type made struct {
 // serverFiles makes what the gateway gets, with a new certificate and a new
 // probe, as files within the folder.
 func serverFiles(issuer Issuer, m mark, wrapper tlscrypt.ServerKey) ([]NewFile, []made, error) {
-	server, err := issuer.server(m.ServerName)
+	server, err := issuer.server(m.ServerName, m.ServerSANs)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -22,7 +22,7 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	plan := Plan{Path: filepath.Join(folder, "office"), Name: "office", ServerName: "office-vpn", Network: "10.0.255.0/24"}
-	if err := fill(building, plan, passphrase, now); err != nil {
+	if err := fill(building, plan, UnderPassphrase{Passphrase: passphrase}, now); err != nil {
 		t.Fatal(err)
 	}
 	sweep := func(at time.Time) {

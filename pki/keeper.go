@@ -1,0 +1,75 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"crypto"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+)
+
+// keeperFlags are the flags of the commands that make a CA: what kind of key it
+// has, and who keeps it.
+type keeperFlags struct {
+	keyType, kms string
+}
+
+func (f *keeperFlags) add(cmd *cobra.Command, byDefault string) {
+	cmd.Flags().StringVar(&f.keyType, "key-type", "", "kind of the CA's key: "+strings.Join(authority.KeyTypes(), ", ")+" (default: "+byDefault+")")
+	cmd.Flags().StringVar(&f.kms, "kms", "", "ARN of a key in AWS KMS that is the CA's, for signing (ECC_NIST_P256, ECC_NIST_P384, RSA_3072 or RSA_4096)")
+}
+
+func (f *keeperFlags) check(cmd *cobra.Command) error {
+	if f.keyType != "" && !slices.Contains(authority.KeyTypes(), f.keyType) {
+		return usage(cmd, "--key-type is %q, it must be one of %s", f.keyType, strings.Join(authority.KeyTypes(), ", "))
+	}
+	if f.kms == "" {
+		return nil
+	}
+	if f.keyType != "" {
+		return usage(cmd, "--key-type and --kms are given: a key in KMS has its kind already, give one of them")
+	}
+	if _, err := checkKeyARN(f.kms); err != nil {
+		return usage(cmd, "--kms: %w", err)
+	}
+	return nil
+}
+
+// first is the keeper of a new authority's key.
+func (f *keeperFlags) first(ctx context.Context, d *desk) (authority.Keeper, error) {
+	if f.kms != "" {
+		return heldByKMS(ctx, f.kms)
+	}
+	passphrase, err := d.newPassphrase()
+	return authority.UnderPassphrase{Type: authority.KeyType(f.keyType), Passphrase: passphrase}, err
+}
+
+// next is the keeper of the key that replaces that of a CA: of the same kind
+// and under the same passphrase, unless the flags say otherwise.
+func (f *keeperFlags) next(ctx context.Context, d *desk, ca crypto.PublicKey, keys authority.Keys) (authority.Keeper, error) {
+	if f.kms != "" {
+		return heldByKMS(ctx, f.kms)
+	}
+	keeper := authority.UnderPassphrase{Type: authority.KeyType(f.keyType), Passphrase: keys.Passphrase}
+	if keeper.Type == "" {
+		keeper.Type, _ = authority.TypeOf(ca)
+	}
+	if keeper.Passphrase == nil {
+		var err error
+		if keeper.Passphrase, err = d.newPassphrase(); err != nil {
+			return nil, err
+		}
+	}
+	return keeper, nil
+}
+
+func heldByKMS(ctx context.Context, arn string) (authority.Keeper, error) {
+	key, err := openKMS(ctx, arn)
+	return authority.HeldByKMS{ARN: arn, Key: key}, err
+}
