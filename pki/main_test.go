@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -17,7 +18,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vpnami-pki": main})
+	testscript.Main(m, map[string]func(){"vpnami-pki": main, "vpnami-pki-on-one-thread": func() {
+		runtime.LockOSThread() // strace counts the calls of each thread by itself
+		main()
+	}})
 }
 
 // need skips a test for want of a program, unless VPNAMI_REQUIRE=1 says that

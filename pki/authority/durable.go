@@ -113,6 +113,9 @@ const together = 16
 // CreateAll is [Create] of many files, which reach the disk together. Where one
 // fails, the others are removed again.
 func CreateAll(files []NewFile) error {
+	if len(files) == 1 {
+		return Create(files[0].Path, files[0].Mode, files[0].Data)
+	}
 	var wait sync.WaitGroup
 	failed := make([]error, len(files))
 	turn := make(chan struct{}, together)

@@ -1,0 +1,202 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+)
+
+// TestKilledAtEveryWrite kills each command that changes an authority before
+// its first call of each kind that changes a file, before its second, and so on
+// until it gets through. After every kill the folder opens, says nothing that is not so,
+// and the same command, given again, brings it to its end and leaves nothing
+// behind.
+func TestKilledAtEveryWrite(t *testing.T) {
+	need(t, "strace")
+	t.Parallel()
+	start := filepath.Join(t.TempDir(), "start")
+	if err := os.Mkdir(start, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	command(t, start, "init", "office", "--server-name", "vpn.example.com")
+	command(t, start, "issue", "client1", "client2", "--folder", "office")
+	rolling := copyFolder(t, start)
+	command(t, rolling, "rollover", "start", "--folder", "office")
+	command(t, rolling, "renew", "client1", "client2", "--folder", "office", "--out", "renewed")
+	empty := t.TempDir()
+
+	for _, c := range []struct {
+		name string
+		from string
+		args []string
+		// done are the words with which the command, given again, says that it
+		// was through already.
+		done string
+	}{
+		{"init", empty, []string{"init", "office"}, "it is there and not empty"},
+		{"issue", start, []string{"issue", "client3", "--folder", "office"}, `the file "client3.ovpn" is there|the name "client3" is taken`},
+		{"renew", start, []string{"renew", "client1", "--folder", "office", "--out", "renewed", "--revoke-old"}, "is there: it is not overwritten"},
+		{"revoke", start, []string{"revoke", "client1", "--folder", "office"}, "no certificate of theirs is in force"},
+		{"crl", start, []string{"crl", "--folder", "office"}, ""},
+		{"roster", start, []string{"roster", "set", "client1", "--ip", "auto", "--folder", "office"}, ""},
+		{"renew-server", start, []string{"renew-server", "--folder", "office"}, ""},
+		{"rollover start", start, []string{"rollover", "start", "--folder", "office"}, "one is under way"},
+		{"rollover end", rolling, []string{"rollover", "end", "--folder", "office"}, "none is under way"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			kills := 0
+			for _, call := range []string{"write", "fsync", "fchmod", "linkat", "renameat", "unlinkat", "mkdirat", "ftruncate"} {
+				for n := 1; ; n++ {
+					folder := copyFolder(t, c.from)
+					if !killedAt(t, folder, call, n, c.args) {
+						break
+					}
+					kills++
+					where := fmt.Sprintf("killed at %s %d", call, n)
+					checkWhole(t, folder, where)
+					again := exec.CommandContext(t.Context(), "vpnami-pki", c.args...)
+					again.Dir, again.Env = folder, append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse")
+					out, err := again.CombinedOutput()
+					if err != nil && !saysOneOf(out, c.done) {
+						t.Fatalf("%s, then given again: %v\n%s", where, err, out)
+					}
+					// The next command that writes has swept.
+					command(t, folder, "crl", "--folder", "office")
+					checkWhole(t, folder, where)
+					checkSwept(t, filepath.Join(folder, "office"), where)
+					if t.Failed() {
+						t.FailNow()
+					}
+				}
+			}
+			t.Logf("killed at %d calls", kills)
+			if kills < 10 {
+				t.Errorf("%d kills: the calls are not seen", kills)
+			}
+		})
+	}
+}
+
+func saysOneOf(out []byte, words string) bool {
+	for word := range strings.SplitSeq(words, "|") {
+		if word != "" && bytes.Contains(out, []byte(word)) {
+			return true
+		}
+	}
+	return false
+}
+
+func command(t *testing.T, folder string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "vpnami-pki", args...)
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("vpnami-pki %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func copyFolder(t *testing.T, from string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// killedAt runs a command that is killed at the n-th system call of a kind that
+// its main thread makes; false means that it made no so many.
+func killedAt(t *testing.T, folder, call string, n int, args []string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "strace", append([]string{"-f", "-qq", "-o", filepath.Join(t.TempDir(), "calls"),
+		"-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n), "vpnami-pki-on-one-thread"}, args...)...)
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse")
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return false
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && (status.Signal() == syscall.SIGKILL || status.ExitStatus() == 128+int(syscall.SIGKILL)) {
+			return true
+		}
+	}
+	t.Fatalf("killing at %s %d: %v\n%s", call, n, err, out)
+	return false
+}
+
+// checkWhole has the folder opened and read; where none is yet, there is none
+// by half.
+func checkWhole(t *testing.T, folder, where string) {
+	t.Helper()
+	path := filepath.Join(folder, "office")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	fail := func(err error) {
+		if err != nil {
+			t.Errorf("%s: %v", where, err)
+		}
+	}
+	office, err := authority.Open(path)
+	if err != nil {
+		fail(err)
+		return
+	}
+	_, err = office.Server()
+	fail(err)
+	_, err = office.Wrapper()
+	fail(err)
+	_, err = office.Standing(time.Now())
+	fail(err)
+	people, err := office.People()
+	fail(err)
+	for _, p := range people {
+		// Whoever is in the roster has a certificate, on record.
+		certificates, err := office.Certificates(p.Certificates)
+		fail(err)
+		if len(certificates) == 0 {
+			t.Errorf("%s: %q has no certificate", where, p.Name)
+		}
+	}
+	// A list either has all that is revoked or is refused by name.
+	if _, err := office.CRLs(); err != nil && !strings.Contains(err.Error(), `sign it with "vpnami-pki crl"`) {
+		fail(err)
+	}
+}
+
+// checkSwept looks in an authority for what a broken-off command left:
+// temporary files, and keys that are not in force. What it left outside is swept
+// once it is old: testdata/desk/swept.txtar.
+func checkSwept(t *testing.T, folder, where string) {
+	t.Helper()
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(entry.Name(), ".tmp") {
+			t.Errorf("%s: %q is left", where, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	servers, err := os.ReadDir(filepath.Join(folder, "server"))
+	if err != nil || len(servers) != 1 {
+		t.Errorf("%s: %d sets of the gateway's keys, %v", where, len(servers), err)
+	}
+}
