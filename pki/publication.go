@@ -100,6 +100,9 @@ type publication struct {
 	warnings   []bundle.Warning
 	lines      []string // what changes, in words
 	removed    []string // people who are let in now and would not be
+
+	dressing    dressing     // of secrets that are made
+	redressings []redressing // of secrets that are there
 }
 
 // Format keeps the keys out of whatever is printed.
@@ -316,6 +319,11 @@ func some(names []string) string {
 // alone makes the rest count. What it makes has an ARN only then; the head is
 // completed with those.
 func (p *publication) write(ctx context.Context, v vault, progress func(change)) error {
+	for _, r := range p.redressings {
+		if err := v.redress(ctx, r); err != nil {
+			return err
+		}
+	}
 	for i, c := range p.changes {
 		if c.id == bundle.AccessID(p.prefix) {
 			var err error
@@ -324,7 +332,7 @@ func (p *publication) write(ctx context.Context, v vault, progress func(change))
 			}
 			c.data, c.size = bundle.NewSecret(p.sealed.Head), len(p.sealed.Head)
 		}
-		arn, err := v.put(ctx, c)
+		arn, err := v.put(ctx, c, p.dressing)
 		if err != nil {
 			if i > 0 {
 				return fmt.Errorf("%w; %d of %s were written: running gateways keep what they have, publish again", err, i, plural(len(p.changes), "secret", "secrets"))

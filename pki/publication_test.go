@@ -86,6 +86,14 @@ func (s *shelf) PutSecretValue(_ context.Context, in *secretsmanager.PutSecretVa
 	return &secretsmanager.PutSecretValueOutput{ARN: aws.String(arnOf(aws.ToString(in.SecretId)))}, s.store("put", aws.ToString(in.SecretId), in.SecretString, in.SecretBinary)
 }
 
+func (s *shelf) TagResource(context.Context, *secretsmanager.TagResourceInput, ...func(*secretsmanager.Options)) (*secretsmanager.TagResourceOutput, error) {
+	return &secretsmanager.TagResourceOutput{}, nil
+}
+
+func (s *shelf) UpdateSecret(context.Context, *secretsmanager.UpdateSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.UpdateSecretOutput, error) {
+	return &secretsmanager.UpdateSecretOutput{}, nil
+}
+
 func (s *shelf) store(verb, id string, text *string, binary []byte) error {
 	if err := s.check(verb, id); err != nil {
 		return err
@@ -230,7 +238,7 @@ func TestPublishIsReadBack(t *testing.T) {
 
 func TestVaultKeepsTheLimit(t *testing.T) {
 	s := &shelf{values: map[string][]byte{}}
-	_, err := vault{api: s}.put(context.Background(), change{id: "vpn/x", data: bundle.NewSecret(make([]byte, bundle.MaxSecretBytes+1)), binary: true})
+	_, err := vault{api: s}.put(context.Background(), change{id: "vpn/x", data: bundle.NewSecret(make([]byte, bundle.MaxSecretBytes+1)), binary: true}, dressing{})
 	if err == nil || len(s.writes) != 0 {
 		t.Errorf("%v, writes %v", err, s.writes)
 	}

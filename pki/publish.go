@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 
 func (d *desk) publishCommand() *cobra.Command {
 	var order publishOrder
+	var tags []string
 	cmd := &cobra.Command{
 		Use:   "publish --secret PREFIX",
 		Short: "Put what the gateway needs into AWS Secrets Manager",
@@ -27,9 +29,14 @@ and at the end it is read back.
 
 The CA's key is not published, and no passphrase is needed. AWS credentials and
 region are found where the AWS command line finds them. They need, on PREFIX/*:
-secretsmanager:GetSecretValue, DescribeSecret, CreateSecret, PutSecretValue.`,
+secretsmanager:GetSecretValue, DescribeSecret, CreateSecret, PutSecretValue; with
+--tag TagResource, with --kms-key UpdateSecret, and use of that KMS key.
+
+A secret holds 64 KiB; revocations and roster are compressed and take as many as
+they need, 256 at most.`,
 		Example: `  vpnami-pki publish --folder office --secret vpn/office
-  vpnami-pki publish --folder office --secret vpn/office --dry-run`,
+  vpnami-pki publish --folder office --secret vpn/office --dry-run
+  vpnami-pki publish --folder office --secret vpn/office --tag team=network --kms-key alias/vpn`,
 		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if order.prefix == "" {
@@ -37,6 +44,10 @@ secretsmanager:GetSecretValue, DescribeSecret, CreateSecret, PutSecretValue.`,
 			}
 			if err := bundle.CheckPrefix(order.prefix); err != nil {
 				return usage(cmd, "--secret: %w", err)
+			}
+			var err error
+			if order.dressing.tags, err = parseTags(tags); err != nil {
+				return usage(cmd, "--tag: %w", err)
 			}
 			folder, err := d.open(cmd)
 			if err != nil {
@@ -47,6 +58,8 @@ secretsmanager:GetSecretValue, DescribeSecret, CreateSecret, PutSecretValue.`,
 	}
 	cmd.Flags().StringVar(&order.prefix, "secret", "", "beginning of the secrets' names, such as vpn/office")
 	cmd.Flags().StringVar(&order.region, "region", "", "AWS region (default: as the AWS command line)")
+	cmd.Flags().StringArrayVar(&tags, "tag", nil, "tag that the secrets are to have, KEY=VALUE; may be repeated")
+	cmd.Flags().StringVar(&order.dressing.kmsKey, "kms-key", "", "KMS key under which AWS encrypts the secrets: ARN, alias or id (default: as they are; aws/secretsmanager for new ones)")
 	cmd.Flags().BoolVar(&order.dryRun, "dry-run", false, "show what would change and write nothing")
 	cmd.Flags().BoolVar(&order.replace, "replace", false, "take the place of another authority's secrets, or of a newer copy's")
 	d.folderFlag(cmd)
@@ -54,10 +67,11 @@ secretsmanager:GetSecretValue, DescribeSecret, CreateSecret, PutSecretValue.`,
 }
 
 type publishOrder struct {
-	prefix  string
-	region  string
-	dryRun  bool
-	replace bool
+	prefix   string
+	region   string
+	dryRun   bool
+	replace  bool
+	dressing dressing
 }
 
 // publishWait bounds a publish: ten shards take seconds, the rest is for the
@@ -109,10 +123,13 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 			return err
 		}
 	}
+	if err := p.dress(ctx, v, order.dressing); err != nil {
+		return err
+	}
 	for _, w := range p.warnings {
 		d.warn("%s", w)
 	}
-	if len(p.changes) == 0 {
+	if len(p.changes)+len(p.redressings) == 0 {
 		d.say("%q in %s has it all already: generation %d, %s", order.prefix, region, p.generation, plural(len(access.Roster), "person", "people"))
 		return nil
 	}
@@ -120,6 +137,10 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	for _, line := range p.lines {
 		d.say("  %s", line)
 	}
+	for _, r := range p.redressings {
+		d.say("  %s", r)
+	}
+	d.say("  revocations and roster take %s of at most %d", plural(len(p.sealed.Shards), "secret", "secrets"), bundle.MaxShards)
 	if order.dryRun {
 		for _, c := range p.changes {
 			d.say("would write %s (%d bytes)", c.id, c.size)
@@ -134,6 +155,9 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	}
 	if err := p.verify(ctx, v, now); err != nil {
 		return err
+	}
+	if unused := p.unused(there); len(unused) > 0 {
+		d.say("no longer used, once every gateway has taken this publish: %s; they stay, and the next publish that needs them writes them anew", strings.Join(unused, ", "))
 	}
 	d.say("read back and checked: a gateway launched with secret %q takes it", order.prefix)
 	return nil

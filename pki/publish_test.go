@@ -5,7 +5,9 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
 )
 
 // TestPublish runs the transcripts that publish to a stand-in for AWS. Each
@@ -30,10 +33,7 @@ import (
 func TestPublish(t *testing.T) {
 	need(t, "moto_server")
 	endpoint := startMoto(t)
-	client := secretsmanager.New(secretsmanager.Options{
-		Region: "ap-northeast-1", BaseEndpoint: aws.String(endpoint),
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-	})
+	client := secretsOf(endpoint)
 	keys := kms.New(kms.Options{
 		Region: "ap-northeast-1", BaseEndpoint: aws.String(endpoint),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
@@ -58,6 +58,91 @@ func TestPublish(t *testing.T) {
 	})
 }
 
+func secretsOf(endpoint string) *secretsmanager.Client {
+	return secretsmanager.New(secretsmanager.Options{
+		Region: "ap-northeast-1", BaseEndpoint: aws.String(endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
+}
+
+// TestPublishTenThousandPeople has a company of that size, with everything that
+// the roster can say of a person, and twice as many revoked certificates, go to
+// the stand-in and back. It also finds what the limit is.
+func TestPublishTenThousandPeople(t *testing.T) {
+	need(t, "moto_server")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	const prefix = "vpn/ten-thousand"
+	v := vault{api: secretsOf(startMoto(t))}
+	ca := bundletest.New(t, testNow)
+	server := ca.Server()
+
+	there, err := readRemote(ctx, v, prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan(server, companyOf(t, ca, 10_000, 20_000), prefix, there, 0, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.compare(ctx, v, there); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.write(ctx, v, func(change) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.verify(ctx, v, testNow); err != nil {
+		t.Fatal(err)
+	}
+	for i, shard := range p.sealed.Shards {
+		if len(shard) > 64<<10 {
+			t.Errorf("shard %d has %d bytes, a secret holds 65536", i, len(shard))
+		}
+	}
+	t.Logf("10,000 people and 20,000 revocations take %d secrets of at most %d", len(p.sealed.Shards), bundle.MaxShards)
+
+	// A company grows until it is refused, and that in words.
+	for people := 20_000; ; people *= 2 {
+		if people > 10_000_000 {
+			t.Fatal("no limit is found")
+		}
+		p, err := plan(server, companyOf(t, ca, people, 2*people), prefix, there, 0, testNow)
+		if err != nil {
+			t.Logf("%d people and %d revocations: %v", people, 2*people, err)
+			if !strings.Contains(err.Error(), "is the limit") {
+				t.Errorf("%v", err)
+			}
+			break
+		}
+		t.Logf("%d people and %d revocations take %d secrets", people, 2*people, len(p.sealed.Shards))
+	}
+}
+
+// companyOf makes people with random serials, addresses, groups and notes.
+func companyOf(t *testing.T, ca *bundletest.Authority, people, revoked int) bundle.Access {
+	t.Helper()
+	serial := func() *big.Int {
+		b := make([]byte, 16)
+		if _, err := rand.Read(b); err != nil {
+			t.Fatal(err)
+		}
+		b[0] = b[0]&0x7f | 0x40
+		return new(big.Int).SetBytes(b)
+	}
+	var serials []*big.Int
+	for range revoked {
+		serials = append(serials, serial())
+	}
+	access := bundle.Access{CRL: ca.CRL(1, serials...)}
+	for i := range people {
+		access.Roster = append(access.Roster, bundle.Person{
+			Name: fmt.Sprintf("first.last%d", i), Serials: []*big.Int{serial()},
+			Groups: []string{"staff", fmt.Sprintf("team%d", i%97)}, Note: fmt.Sprintf("laptop %d, ext. %d", i*7919%100_003, i),
+		})
+	}
+	return access
+}
+
 // kmsCommand is "kms make SPEC USAGE VARIABLE", which puts the ARN of a new key
 // into a variable.
 func kmsCommand(ts *testscript.TestScript, client *kms.Client, negated bool, args []string) {
@@ -72,7 +157,8 @@ func kmsCommand(ts *testscript.TestScript, client *kms.Client, negated bool, arg
 }
 
 // secretCommand is "secret get ID FILE", "secret put ID FILE", "secret make ID"
-// (without a value, as Terraform does), "secret delete ID" and "secret open
+// (without a value, as Terraform does), "secret describe ID FILE" (its key and
+// tags), "secret delete ID" and "secret open
 // PREFIX", which reads what the gateway reads, by the ids that the head has.
 func secretCommand(ts *testscript.TestScript, client *secretsmanager.Client, negated bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -93,6 +179,15 @@ func secretCommand(ts *testscript.TestScript, client *secretsmanager.Client, neg
 		_, err = client.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{SecretId: aws.String(args[1]), SecretString: aws.String(ts.ReadFile(args[2]))})
 	case len(args) == 2 && args[0] == "make":
 		_, err = client.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String(args[1])})
+	case len(args) == 3 && args[0] == "describe":
+		var out *secretsmanager.DescribeSecretOutput
+		if out, err = client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: aws.String(args[1])}); err == nil {
+			text := "key " + aws.ToString(out.KmsKeyId) + "\n"
+			for _, tag := range out.Tags {
+				text += "tag " + aws.ToString(tag.Key) + "=" + aws.ToString(tag.Value) + "\n"
+			}
+			err = os.WriteFile(ts.MkAbs(args[2]), []byte(text), 0o600)
+		}
 	case len(args) == 2 && args[0] == "delete":
 		_, err = client.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: aws.String(args[1])})
 	case len(args) == 2 && args[0] == "open":

@@ -28,6 +28,8 @@ type secretsAPI interface {
 	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
 	DescribeSecret(context.Context, *secretsmanager.DescribeSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error)
 	CreateSecret(context.Context, *secretsmanager.CreateSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.CreateSecretOutput, error)
+	TagResource(context.Context, *secretsmanager.TagResourceInput, ...func(*secretsmanager.Options)) (*secretsmanager.TagResourceOutput, error)
+	UpdateSecret(context.Context, *secretsmanager.UpdateSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.UpdateSecretOutput, error)
 	PutSecretValue(context.Context, *secretsmanager.PutSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error)
 }
 
@@ -104,7 +106,7 @@ func (v vault) get(ctx context.Context, id string) (stored, error) {
 }
 
 // put writes a secret, makes it when there is none, and returns its ARN.
-func (v vault) put(ctx context.Context, c change) (string, error) {
+func (v vault) put(ctx context.Context, c change, made dressing) (string, error) {
 	data := c.data.Reveal()
 	if len(data) > bundle.MaxSecretBytes {
 		return "", fmt.Errorf("writing secret %q: it has %d bytes; a secret holds at most %d", c.id, len(data), bundle.MaxSecretBytes)
@@ -123,7 +125,12 @@ func (v vault) put(ctx context.Context, c change) (string, error) {
 		}
 		return aws.ToString(out.ARN), nil
 	}
+	var kmsKey *string
+	if made.kmsKey != "" {
+		kmsKey = aws.String(made.kmsKey)
+	}
 	out, err := v.api.CreateSecret(ctx, &secretsmanager.CreateSecretInput{
+		Tags: made.tags, KmsKeyId: kmsKey,
 		Name: aws.String(c.id), SecretString: text, SecretBinary: binary,
 		Description: aws.String("vpnami: " + c.what + ", written by vpnami-pki publish"),
 	})
