@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
 	"github.com/vpnami/packer-plugin-vpnami/pki/roster"
 )
 
@@ -38,12 +39,16 @@ out.
 groups (with semicolons between), note, or YAML (.yaml) with the same keys.
 
 --csr takes a certificate request of the person, whose key then never leaves
-their machine: the profile names it as NAME.key.`,
+their machine: the profile names it as NAME.key.
+
+--format lays the profile out for other hands: tblk for Tunnelblick, p12 with
+certificates and key under a password, files for those who keep them apart.`,
 		Example: `  vpnami-pki issue client1 --remote vpn.example.com
   vpnami-pki issue suzuki sato --remote 203.0.113.10:1194 --out profiles --days 90
   vpnami-pki issue suzuki --ip 10.0.255.10 --group ops --note "Tokyo"
   vpnami-pki issue --from people.csv --out profiles
-  vpnami-pki issue sato --csr sato.csr`,
+  vpnami-pki issue sato --csr sato.csr
+  vpnami-pki issue sato --format tblk --template office.tmpl`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 && from == "":
@@ -64,7 +69,7 @@ their machine: the profile names it as NAME.key.`,
 			if err != nil {
 				return err
 			}
-			order, err := flags.order(cmd, folder, d.now())
+			order, err := flags.order(cmd, folder, d)
 			if err != nil {
 				return err
 			}
@@ -84,6 +89,9 @@ their machine: the profile names it as NAME.key.`,
 				order.people = append(order.people, roster.Entry{Name: name, Address: address, Groups: groups, Note: note})
 			}
 			if request != "" {
+				if order.form == profile.PKCS12 {
+					return usage(cmd, "--format p12 and --csr are given: a .p12 holds the key, which --csr leaves with the person")
+				}
 				if order.request, err = readSmall(request); err != nil {
 					return fmt.Errorf("reading the certificate request: %w", err)
 				}

@@ -32,11 +32,21 @@ type issuing struct {
 	out      string
 	protocol string
 	remotes  []profile.Remote
+	form     profile.Form
+	password string // of a .p12
+	template *profile.Template
 	life     time.Duration
 	now      time.Time
 }
 
-func (o issuing) file(name string) string { return filepath.Join(o.out, name+".ovpn") }
+// paths are what a person's profile takes.
+func (o issuing) paths(name string) []string {
+	var paths []string
+	for _, path := range o.form.Paths(name) {
+		paths = append(paths, filepath.Join(o.out, path))
+	}
+	return paths
+}
 
 // checkFiles refuses to overwrite a profile.
 func (o issuing) checkFiles(names []string) error {
@@ -46,8 +56,10 @@ func (o issuing) checkFiles(names []string) error {
 			return fmt.Errorf("issuing for %q: the name is given twice (capitals do not count)", name)
 		}
 		seen[strings.ToLower(name)] = true
-		if _, err := os.Lstat(o.file(name)); err == nil {
-			return fmt.Errorf("issuing for %q: the file %q is there: it is not overwritten, move it away or choose another folder with --out", name, o.file(name))
+		for _, path := range o.paths(name) {
+			if _, err := os.Lstat(path); err == nil {
+				return fmt.Errorf("issuing for %q: %q is there: it is not overwritten, move it away or choose another folder with --out", name, path)
+			}
 		}
 	}
 	if info, err := os.Stat(o.out); err == nil && !info.IsDir() {
@@ -59,6 +71,9 @@ func (o issuing) checkFiles(names []string) error {
 // profileFlags are the flags of the commands that write profiles.
 type profileFlags struct {
 	out, protocol string
+	form          string
+	passwordFile  string
+	template      string
 	remotes       []string
 	days          int
 }
@@ -66,15 +81,32 @@ type profileFlags struct {
 func (f *profileFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.remotes, "remote", nil, "address of the gateway, HOST or HOST:PORT; may be repeated (default: the server name, if it is a DNS name)")
 	cmd.Flags().StringVar(&f.protocol, "proto", "udp", "protocol of the gateway: udp or tcp")
+	cmd.Flags().StringVar(&f.form, "format", string(profile.Inline), "ovpn (one file), tblk (Tunnelblick), p12 (with NAME.p12 under a password) or files (apart, in a folder)")
+	cmd.Flags().StringVar(&f.passwordFile, "p12-password-file", "", "file with the password of the .p12 on its only line (default: VPNAMI_P12_PASSWORD, or asked for)")
+	cmd.Flags().StringVar(&f.template, "template", "", "file with a text/template for the profile's text, such as \"{{.Profile}}\" and lines of your own")
 	cmd.Flags().StringVar(&f.out, "out", ".", "folder for the profiles")
 	cmd.Flags().IntVar(&f.days, "days", int(authority.ClientLife/(24*time.Hour)), "how long the certificate is good")
 }
 
 // order reads the flags.
-func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, now time.Time) (issuing, error) {
+func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, d *desk) (issuing, error) {
+	now := d.now()
 	order := issuing{out: f.out, protocol: f.protocol, life: authority.ClientLife, now: now}
 	if !slices.Contains(profile.Protocols(), f.protocol) {
 		return issuing{}, usage(cmd, "--proto is %q, it must be one of %s", f.protocol, strings.Join(profile.Protocols(), ", "))
+	}
+	if !slices.Contains(profile.Forms(), f.form) {
+		return issuing{}, usage(cmd, "--format is %q, it must be one of %s", f.form, strings.Join(profile.Forms(), ", "))
+	}
+	order.form = profile.Form(f.form)
+	if f.template != "" {
+		text, err := readSmall(f.template)
+		if err != nil {
+			return issuing{}, fmt.Errorf("reading the template: %w", err)
+		}
+		if order.template, err = profile.ParseTemplate(string(text)); err != nil {
+			return issuing{}, fmt.Errorf("reading the template %q: %w", f.template, err)
+		}
 	}
 	remotes := f.remotes
 	if len(remotes) == 0 && strings.Contains(folder.ServerName(), ".") {
@@ -98,6 +130,12 @@ func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, now ti
 		order.life = time.Duration(f.days) * 24 * time.Hour
 		if err := folder.CheckLife(order.life, now); err != nil {
 			return issuing{}, fmt.Errorf("issuing for %d days: %w", f.days, err)
+		}
+	}
+	if order.form == profile.PKCS12 {
+		var err error
+		if order.password, err = d.p12Password(f.passwordFile); err != nil {
+			return issuing{}, err
 		}
 	}
 	return order, nil
@@ -143,27 +181,38 @@ func (d *desk) issueAll(ctx context.Context, folder authority.Folder, issuer aut
 func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrapper tlscrypt.ServerKey, order issuing, people []authority.Person) error {
 	var clients []authority.Client
 	var profiles []authority.NewFile
+	var folders []profile.Laid
 	for _, person := range people {
 		client, err := order.sign(issuer, person, wrapper)
 		if err != nil {
 			return err
 		}
-		text, err := profile.Profile{
+		laid, err := profile.Profile{
 			Name: person.Name, Authority: folder.Name(), ServerName: folder.ServerName(),
 			Protocol: order.protocol, Remotes: order.remotes,
 			CA:          folder.CAs(),
 			Certificate: client.Pair.Certificate, Key: client.Pair.Key, TLSCryptV2: client.TLSCryptV2,
-		}.Render()
+			Template: order.template,
+		}.In(order.form, order.password)
 		if err != nil {
 			return err
 		}
 		clients = append(clients, client)
-		profiles = append(profiles, authority.NewFile{Path: order.file(person.Name), Mode: profileMode, Data: text})
+		if laid.Folder != "" {
+			folders = append(folders, laid)
+			continue
+		}
+		for _, file := range laid.Files {
+			profiles = append(profiles, authority.NewFile{Path: filepath.Join(order.out, file.Path), Mode: profileMode, Data: file.Data})
+		}
 	}
 	if err := folder.Record(order.now, clients...); err != nil {
 		return err
 	}
 	if err := authority.CreateAll(profiles); err != nil {
+		return err
+	}
+	if err := createFolders(order.out, folders); err != nil {
 		return err
 	}
 	if err := folder.Add(clients...); err != nil {
@@ -175,7 +224,27 @@ func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrap
 		if client.Address.IsValid() {
 			own = "  address " + client.Address.String()
 		}
-		d.say("%s  until %s  serial %s%s", order.file(client.Name), day(certificate.NotAfter), certificate.SerialNumber, own)
+		d.say("%s  until %s  serial %s%s", strings.Join(order.paths(client.Name), ", "), day(certificate.NotAfter), certificate.SerialNumber, own)
+	}
+	return nil
+}
+
+// createFolders makes the folders of profiles. Where one fails, those before it
+// are removed again.
+func createFolders(out string, folders []profile.Laid) error {
+	for i, laid := range folders {
+		var files []authority.NewFile
+		for _, file := range laid.Files {
+			files = append(files, authority.NewFile{Path: filepath.Base(file.Path), Mode: profileMode, Data: file.Data})
+		}
+		err := authority.CreateFolder(filepath.Join(out, laid.Folder), files)
+		if err == nil {
+			continue
+		}
+		for _, made := range folders[:i] {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(out, made.Folder)))
+		}
+		return err
 	}
 	return nil
 }
@@ -188,7 +257,9 @@ func removeOrphans(folder authority.Folder, order issuing, clients []authority.C
 		if last, ok := person.Last(); err == nil && ok && last.Serial == c.Pair.Certificate.SerialNumber.String() {
 			continue
 		}
-		failed = errors.Join(failed, err, os.Remove(order.file(c.Name)))
+		for _, path := range order.paths(c.Name) {
+			failed = errors.Join(failed, err, os.RemoveAll(path))
+		}
 	}
 	return failed
 }

@@ -122,6 +122,15 @@ func testOpenVPNInside(t *testing.T) {
 			other.connects(t, other.serve(t, "udp", "force-cookie"), "first.last_2", "udp")
 		})
 	}
+	for _, form := range profile.Forms() {
+		t.Run("a profile in the form "+form+" connects", func(t *testing.T) {
+			server := office.serve(t, "udp", "force-cookie")
+			client := start(t, office.laid(t, profile.Form(form)))
+			client.waitFor(t, "Initialization Sequence Completed")
+			server.waitFor(t, "[client1] Peer Connection Initiated")
+			client.complainsOfNothing(t)
+		})
+	}
 	t.Run("OpenVPN's own keys are read", func(t *testing.T) {
 		keysOfOpenVPN(t)
 	})
@@ -287,13 +296,52 @@ func (o office) connects(t *testing.T, server *running, who, protocol string) {
 		name = o.probe.Name
 	}
 	server.waitFor(t, "["+name+"] Peer Connection Initiated")
+	client.complainsOfNothing(t)
+}
+
+func (r *running) complainsOfNothing(t *testing.T) {
+	t.Helper()
 	for _, bad := range []string{"WARNING", "DEPRECATED"} {
-		for line := range strings.Lines(client.log(t)) {
+		for line := range strings.Lines(r.log(t)) {
 			if strings.Contains(line, bad) {
 				t.Errorf("the client says: %s", line)
 			}
 		}
 	}
+}
+
+// laid writes client1's profile in a form, and returns the path for OpenVPN.
+func (o office) laid(t *testing.T, form profile.Form) string {
+	t.Helper()
+	const password = "battery staple"
+	laid, err := profile.Profile{
+		Name: o.client.Name, Authority: o.folder.Name(), ServerName: o.folder.ServerName(), Protocol: "udp",
+		Remotes: []profile.Remote{{Host: "127.0.0.1", Port: port}}, CA: []*x509.Certificate{o.folder.CA()},
+		Certificate: o.client.Pair.Certificate, Key: o.client.Pair.Key, TLSCryptV2: o.client.TLSCryptV2,
+	}.In(form, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, configuration := t.TempDir(), ""
+	for _, file := range laid.Files {
+		path := filepath.Join(out, file.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Ext(path) == ".ovpn" {
+			configuration = path
+			if form == profile.PKCS12 {
+				file.Data = append(file.Data, "askpass password\n"...)
+			}
+		}
+		if err := os.WriteFile(path, file.Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(configuration), "password"), []byte(password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return configuration
 }
 
 func refused(t *testing.T, server *running, profilePath, why string) {
@@ -335,7 +383,7 @@ func start(t *testing.T, configuration string) *running {
 		t.Fatal(err)
 	}
 	defer output.Close()
-	args := []string{"--config", configuration}
+	args := []string{"--cd", filepath.Dir(configuration), "--config", configuration}
 	if strings.HasSuffix(configuration, ".ovpn") {
 		args = append(args, "--dev", "tun1", "--dev-type", "tun", "--ifconfig-noexec", "--route-noexec", "--connect-retry", "1")
 	}

@@ -68,6 +68,32 @@ func (d *desk) givenPassphrase() (passphrase []byte, given bool, err error) {
 	return nil, false, nil
 }
 
+// p12Password asks for the password of .p12 files.
+func (d *desk) p12Password(path string) (string, error) {
+	if path != "" {
+		password, err := d.passphraseOf(path)
+		return string(password), err
+	}
+	if value, ok := d.env("VPNAMI_P12_PASSWORD"); ok {
+		if value == "" {
+			return "", errors.New("reading the password of the .p12: VPNAMI_P12_PASSWORD is set and empty")
+		}
+		return value, nil
+	}
+	if !term.IsTerminal(int(d.in.Fd())) {
+		return "", errors.New("reading the password of the .p12: there is no terminal to ask at: use --p12-password-file FILE or VPNAMI_P12_PASSWORD")
+	}
+	password, err := d.prompt("Password for the .p12: ")
+	if err != nil {
+		return "", err
+	}
+	again, err := d.prompt("The same again: ")
+	if err == nil && !bytes.Equal(password, again) {
+		err = errors.New("reading the password of the .p12: the two differ")
+	}
+	return string(password), err
+}
+
 func (d *desk) passphraseOf(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
 	"github.com/vpnami/packer-plugin-vpnami/pki/roster"
 )
 
@@ -42,7 +43,7 @@ After "rollover start" the new certificate is of the new CA.`,
 			if err != nil {
 				return err
 			}
-			order, err := flags.order(cmd, folder, d.now())
+			order, err := flags.order(cmd, folder, d)
 			if err != nil {
 				return err
 			}
@@ -50,6 +51,9 @@ After "rollover start" the new certificate is of the new CA.`,
 				order.people = append(order.people, roster.Entry{Name: name})
 			}
 			if request != "" {
+				if order.form == profile.PKCS12 {
+					return usage(cmd, "--format p12 and --csr are given: a .p12 holds the key, which --csr leaves with the person")
+				}
 				if order.request, err = readSmall(request); err != nil {
 					return fmt.Errorf("reading the certificate request: %w", err)
 				}

@@ -98,6 +98,28 @@ func syncFolder(path string) error {
 	return nil
 }
 
+// CreateFolder makes a folder with files in it, which must not be there; it
+// appears whole or not at all. The paths of the files are within it.
+func CreateFolder(path string, files []NewFile) error {
+	building, err := startBuilding(path)
+	if err != nil {
+		return fmt.Errorf("making the folder %q: %w", path, err)
+	}
+	inside := make([]NewFile, len(files))
+	for i, file := range files {
+		inside[i] = file
+		inside[i].Path = filepath.Join(building, file.Path)
+	}
+	if err := CreateAll(inside); err != nil {
+		return errors.Join(err, os.RemoveAll(building))
+	}
+	// A rename onto a folder that has something in it fails.
+	if err := os.Rename(building, path); err != nil {
+		return errors.Join(fmt.Errorf("making the folder %q: %w", path, err), os.RemoveAll(building))
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
 // NewFile is a file to be made.
 type NewFile struct {
 	Path string

@@ -23,7 +23,22 @@ const leftAfter = time.Minute
 // written: each may hold a person's key. It returns their paths.
 func SweepProfiles(folder string, now time.Time) ([]string, error) {
 	return sweep(folder, now, func(name string, info fs.FileInfo) bool {
-		return info.Mode().IsRegular() && strings.HasSuffix(name, ".ovpn")
+		if info.IsDir() {
+			return isProfile(filepath.Join(folder, info.Name()))
+		}
+		return info.Mode().IsRegular() && (strings.HasSuffix(name, ".ovpn") || strings.HasSuffix(name, ".p12"))
+	})
+}
+
+// isProfile tells whether a folder has files of a profile and nothing else.
+func isProfile(path string) bool {
+	entries, err := os.ReadDir(path)
+	return err == nil && len(entries) > 0 && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
+		name, temporary := temporaryOf(entry.Name())
+		if !temporary {
+			name = entry.Name()
+		}
+		return entry.IsDir() || !slices.Contains([]string{".ovpn", ".crt", ".key"}, filepath.Ext(name))
 	})
 }
 

@@ -91,22 +91,42 @@ type Profile struct {
 	Certificate *x509.Certificate
 	Key         bundle.Secret // zero: it stays in the person's own file NAME.key
 	TLSCryptV2  bundle.Secret
+
+	Template *Template // nil: the text as it is
 }
 
-// Render writes the file. Every name in it is of the safe alphabet: a line
-// break in one would be a directive.
-func (p Profile) Render() ([]byte, error) {
-	for _, name := range []string{p.Name, p.Authority, p.ServerName} {
-		if err := bundle.CheckName(name); err != nil {
-			return nil, fmt.Errorf("writing the profile of %q: %w", p.Name, err)
-		}
+// Render writes the file with everything in it. Every name in it is of the safe
+// alphabet: a line break in one would be a directive.
+func (p Profile) Render() ([]byte, error) { return p.render(nil) }
+
+func (p Profile) render(at placed) ([]byte, error) {
+	if err := p.checkNames(); err != nil {
+		return nil, err
 	}
 	if len(p.Remotes) == 0 || !slices.Contains(Protocols(), p.Protocol) {
 		return nil, fmt.Errorf("writing the profile of %q: a remote and a protocol are needed", p.Name)
 	}
-	var out bytes.Buffer
-	line := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
-	line("# OpenVPN profile of %s for %s, made by vpnami-pki. It holds a private key: keep it as you keep a password.", p.Name, p.Authority)
+	var directives, credentials bytes.Buffer
+	p.directives(&directives, at)
+	p.credentials(&credentials, at)
+	fields := p.fields(directives.String(), credentials.String())
+	if p.Template == nil {
+		return []byte(fields.Profile), nil
+	}
+	text, err := p.Template.render(fields)
+	if err != nil {
+		return nil, fmt.Errorf("writing the profile of %q: %w", p.Name, err)
+	}
+	return text, nil
+}
+
+func (p Profile) directives(out *bytes.Buffer, at placed) {
+	line := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+	holds := "It holds a private key: keep it as you keep a password."
+	if _, apart := at["key"]; apart || at["pkcs12"] != "" {
+		holds = "Keep it with the files that it names."
+	}
+	line("# OpenVPN profile of %s for %s, made by vpnami-pki. %s", p.Name, p.Authority, holds)
 	if p.Key.IsZero() {
 		line("# The key of the certificate is in %s.key beside it.", p.Name)
 	}
@@ -135,19 +155,4 @@ func (p Profile) Render() ([]byte, error) {
 		line("explicit-exit-notify 2") // OpenVPN refuses it with TCP
 	}
 	line("verb 3")
-	inline := func(tag string, text []byte) {
-		line("<%s>", tag)
-		out.Write(bytes.TrimRight(text, "\n"))
-		line("\n</%s>", tag)
-	}
-	inline("ca", bundle.CertificatesPEM(p.CA...))
-	inline("cert", bundle.CertificatesPEM(p.Certificate))
-	if p.Key.IsZero() {
-		// The key was made on the person's own machine and stays there.
-		line("key %s.key", p.Name)
-	} else {
-		inline("key", p.Key.Reveal())
-	}
-	inline("tls-crypt-v2", p.TLSCryptV2.Reveal())
-	return out.Bytes(), nil
 }

@@ -1,0 +1,157 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package profile
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// Form is how a profile lies on disk.
+type Form string
+
+// The forms there are.
+const (
+	Inline      Form = "ovpn"  // NAME.ovpn with everything in it
+	Tunnelblick Form = "tblk"  // NAME.tblk, a folder that macOS shows as one file
+	PKCS12      Form = "p12"   // NAME.ovpn and NAME.p12, which has certificates and key under a password
+	Files       Form = "files" // NAME, a folder with NAME.ovpn and each of the rest as a file
+)
+
+// Forms are the names of the forms, the default first.
+func Forms() []string {
+	return []string{string(Inline), string(Tunnelblick), string(PKCS12), string(Files)}
+}
+
+// Paths are what a person's profile takes in a folder: files, or a folder.
+func (f Form) Paths(name string) []string {
+	switch f {
+	case Tunnelblick:
+		return []string{name + ".tblk"}
+	case PKCS12:
+		return []string{name + ".ovpn", name + ".p12"}
+	case Files:
+		return []string{name}
+	case Inline:
+	}
+	return []string{name + ".ovpn"}
+}
+
+// File is a file of a profile.
+type File struct {
+	Path string // within the folder for profiles
+	Data []byte
+}
+
+// Laid are the files of a profile in a form.
+type Laid struct {
+	Folder string // that holds them and nothing else; empty when they lie beside others
+	Files  []File
+}
+
+// Format keeps what is in the files out of whatever is printed.
+func (l Laid) Format(state fmt.State, _ rune) { _, _ = fmt.Fprintf(state, "%d files", len(l.Files)) }
+
+// In lays the profile out in a form. The password is that of a .p12.
+func (p Profile) In(form Form, password string) (Laid, error) {
+	switch form {
+	case Inline, Tunnelblick:
+		text, err := p.Render()
+		if err != nil {
+			return Laid{}, err
+		}
+		if form == Inline {
+			return Laid{Files: []File{{p.Name + ".ovpn", text}}}, nil
+		}
+		// Flat, with one configuration: it gets the folder's name.
+		// https://tunnelblick.net/cPkgs.html
+		folder := p.Name + ".tblk"
+		return Laid{Folder: folder, Files: []File{{filepath.Join(folder, "config.ovpn"), text}}}, nil
+	case PKCS12:
+		return p.inPKCS12(password)
+	case Files:
+		return p.inFiles()
+	}
+	return Laid{}, fmt.Errorf("writing the profile of %q: the form %q is not known", p.Name, string(form))
+}
+
+func (p Profile) inPKCS12(password string) (Laid, error) {
+	if p.Key.IsZero() {
+		return Laid{}, fmt.Errorf("writing the profile of %q: a .p12 holds the key, which is not here", p.Name)
+	}
+	block, _ := pem.Decode(p.Key.Reveal())
+	if block == nil {
+		return Laid{}, fmt.Errorf("writing the profile of %q: its key is no PEM", p.Name)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return Laid{}, fmt.Errorf("writing the profile of %q: reading its key: %w", p.Name, err)
+	}
+	// AES and PBKDF2, which OpenSSL reads from 1.1.1 on; the older form, which
+	// OpenSSL 3 refuses, is RC2.
+	packed, err := pkcs12.Modern2023.Encode(key, p.Certificate, p.CA, password)
+	if err != nil {
+		return Laid{}, fmt.Errorf("writing the profile of %q: packing its certificates and key: %w", p.Name, err)
+	}
+	text, err := p.render(placed{"pkcs12": p.Name + ".p12"})
+	return Laid{Files: []File{{p.Name + ".ovpn", text}, {p.Name + ".p12", packed}}}, err
+}
+
+func (p Profile) inFiles() (Laid, error) {
+	at := placed{"ca": "ca.crt", "cert": p.Name + ".crt", "key": p.Name + ".key", "tls-crypt-v2": p.Name + ".tls-crypt-v2.key"}
+	text, err := p.render(at)
+	if err != nil {
+		return Laid{}, err
+	}
+	in := func(name string) string { return filepath.Join(p.Name, name) }
+	laid := Laid{Folder: p.Name, Files: []File{
+		{in(p.Name + ".ovpn"), text},
+		{in(at["ca"]), bundle.CertificatesPEM(p.CA...)},
+		{in(at["cert"]), bundle.CertificatesPEM(p.Certificate)},
+		{in(at["tls-crypt-v2"]), p.TLSCryptV2.Reveal()},
+	}}
+	if !p.Key.IsZero() {
+		laid.Files = append(laid.Files, File{in(at["key"]), p.Key.Reveal()})
+	}
+	return laid, nil
+}
+
+// placed are the files in which what a directive wants is, by directive; the
+// rest is inline.
+type placed map[string]string
+
+// credentials writes what proves who the person is.
+func (p Profile) credentials(out *bytes.Buffer, at placed) {
+	put := func(directive string, text []byte) {
+		if file, apart := at[directive]; apart {
+			fmt.Fprintf(out, "%s %s\n", directive, file)
+			return
+		}
+		fmt.Fprintf(out, "<%s>\n%s\n</%s>\n", directive, bytes.TrimRight(text, "\n"), directive)
+	}
+	if file, packed := at["pkcs12"]; packed {
+		fmt.Fprintf(out, "pkcs12 %s\n", file)
+	} else {
+		put("ca", bundle.CertificatesPEM(p.CA...))
+		put("cert", bundle.CertificatesPEM(p.Certificate))
+		if p.Key.IsZero() {
+			// The key was made on the person's own machine and stays there.
+			fmt.Fprintf(out, "key %s.key\n", p.Name)
+		} else {
+			put("key", p.Key.Reveal())
+		}
+	}
+	put("tls-crypt-v2", p.TLSCryptV2.Reveal())
+}
+
+// ErrNoTemplate is that a template does not give a profile.
+var ErrNoTemplate = errors.New("the template does not give a profile")

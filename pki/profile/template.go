@@ -1,0 +1,85 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package profile
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// Template is an operator's own form of the text of profiles: a text/template
+// over [Fields].
+type Template struct{ parsed *template.Template }
+
+// Fields are what a template can name.
+type Fields struct {
+	Profile     string // the whole text as it is without a template
+	Directives  string // the same without certificates and keys
+	Credentials string // certificates and keys, inline or by their files
+	Name        string
+	Authority   string
+	ServerName  string
+	Protocol    string // udp or tcp
+	Remotes     []Remote
+	Serial      string
+	NotAfter    string // 2027-11-24
+}
+
+// ParseTemplate reads a template and tries it, so that what is wrong with it is
+// known before anything is issued.
+func ParseTemplate(text string) (*Template, error) {
+	parsed, err := template.New("template").Option("missingkey=error").Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
+	}
+	t := &Template{parsed}
+	const kept = "remote-cert-tls server\nverify-x509-name server name\n"
+	_, err = t.render(Fields{
+		Profile: kept, Directives: kept, Name: "name", Authority: "authority", ServerName: "server", Protocol: "udp",
+		Remotes: []Remote{{"vpn.example.com", DefaultPort}}, Serial: "1", NotAfter: "2027-11-24",
+	})
+	return t, err
+}
+
+// render refuses a result without the directives for want of which a client
+// takes any holder of a certificate for the gateway.
+func (t *Template) render(fields Fields) ([]byte, error) {
+	var out bytes.Buffer
+	if err := t.parsed.Execute(&out, fields); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
+	}
+	for _, directive := range []string{"remote-cert-tls server", "verify-x509-name "} {
+		if !slices.ContainsFunc(strings.Split(out.String(), "\n"), func(line string) bool {
+			return strings.HasPrefix(strings.Join(strings.Fields(line), " ")+" ", strings.TrimSpace(directive)+" ")
+		}) {
+			return nil, fmt.Errorf("%w: it has no line %q, without which another person's certificate could pose as the gateway: keep {{.Profile}} or {{.Directives}} in it", ErrNoTemplate, directive)
+		}
+	}
+	return out.Bytes(), nil
+}
+
+func (p Profile) fields(directives, credentials string) Fields {
+	return Fields{
+		Profile: directives + credentials, Directives: directives, Credentials: credentials,
+		Name: p.Name, Authority: p.Authority, ServerName: p.ServerName, Protocol: p.Protocol, Remotes: p.Remotes,
+		Serial: p.Certificate.SerialNumber.String(), NotAfter: p.Certificate.NotAfter.UTC().Format(time.DateOnly),
+	}
+}
+
+// checkNames refuses what is not of the safe alphabet: a line break in a name
+// would be a directive.
+func (p Profile) checkNames() error {
+	for _, name := range []string{p.Name, p.Authority, p.ServerName} {
+		if err := bundle.CheckName(name); err != nil {
+			return fmt.Errorf("writing the profile of %q: %w", p.Name, err)
+		}
+	}
+	return nil
+}
