@@ -24,8 +24,8 @@ type ending struct {
 	Remedy   string    `json:"remedy"`
 }
 
-// errEnding has the exit code that monitoring looks for.
-var errEnding = errors.New("something ends")
+// errToDo has the exit code that monitoring looks for.
+var errToDo = errors.New("there is something to do")
 
 func (d *desk) checkCommand() *cobra.Command {
 	var days int
@@ -61,7 +61,7 @@ Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 				d.sayEndings(ends, days)
 			}
 			if err == nil && len(ends) > 0 {
-				return errEnding
+				return errToDo
 			}
 			return err
 		},

@@ -38,7 +38,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
-	exitEnds   = 3 // "check" found what ends
+	exitToDo   = 3 // "check" or "lint" found something to do
 )
 
 func main() { os.Exit(run()) }
@@ -51,8 +51,8 @@ func run() int {
 	if err == nil {
 		return exitDone
 	}
-	if errors.Is(err, errEnding) {
-		return exitEnds
+	if errors.Is(err, errToDo) {
+		return exitToDo
 	}
 	fmt.Fprintf(os.Stderr, "vpnami-pki: %v\n", err)
 	if wrong, ok := errors.AsType[usageError](err); ok {
@@ -100,7 +100,7 @@ The passphrase of the CA's key is asked for at the terminal, or read from the
 file of --passphrase-file or VPNAMI_PASSPHRASE_FILE, or is VPNAMI_PASSPHRASE.
 
 Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
-2 the command line is wrong, 3 "check" found something that ends.`,
+2 the command line is wrong, 3 "check" or "lint" found something to do.`,
 		Example: `  vpnami-pki init office --server-name vpn.example.com
   vpnami-pki issue client1 --folder office
   vpnami-pki publish --folder office --secret vpn/office
@@ -120,7 +120,7 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
 	root.SetErr(d.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
-	root.AddCommand(d.initCommand(), d.issueCommand(), d.renewCommand(), d.revokeCommand(), d.crlCommand(), d.renewServerCommand(), d.rolloverCommand(), d.listCommand(), d.showCommand(), d.checkCommand(), d.rosterCommand(), d.publishCommand(), d.reachCommand())
+	root.AddCommand(d.initCommand(), d.issueCommand(), d.renewCommand(), d.revokeCommand(), d.crlCommand(), d.renewServerCommand(), d.rolloverCommand(), d.listCommand(), d.showCommand(), d.checkCommand(), d.rosterCommand(), d.publishCommand(), d.reachCommand(), d.lintCommand())
 	return root
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/directives"
 	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
 	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
 )
@@ -131,9 +133,72 @@ func testOpenVPNInside(t *testing.T) {
 			client.complainsOfNothing(t)
 		})
 	}
+	t.Run("lint says what OpenVPN does", func(t *testing.T) {
+		out, err := exec.Command("openvpn", "--version").Output()
+		if len(out) == 0 || !bytes.HasPrefix(out, []byte("OpenVPN 2.6.")) {
+			t.Skipf("NOT FOR THIS VERSION: what is said of 2.6 is put to 2.6 only (%.20q, %v)", out, err)
+		}
+		for _, example := range directives.Examples() {
+			for _, role := range []directives.Role{directives.Server, directives.Client} {
+				if example.Role == "" || example.Role == role {
+					t.Run(string(role)+" "+example.Line, func(t *testing.T) { office.judges(t, example, role) })
+				}
+			}
+		}
+	})
 	t.Run("OpenVPN's own keys are read", func(t *testing.T) {
 		keysOfOpenVPN(t)
 	})
+}
+
+// judges has OpenVPN start with a directive more, and compares what it does with
+// what lint says.
+func (o office) judges(t *testing.T, example directives.Example, role directives.Role) {
+	t.Helper()
+	path, started := o.profile(t, "client1", "udp", nil), "UDPv4 link remote"
+	if role == directives.Server {
+		path, started = o.configuration(t, "udp", "force-cookie", o.server), "Initialization Sequence Completed"
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Where the file has the directive, the example takes its place.
+	name, _, _ := strings.Cut(example.Line, " ")
+	var kept []string
+	for _, line := range strings.Split(string(text), "\n") {
+		if first, _, _ := strings.Cut(line, " "); first != name {
+			kept = append(kept, line)
+		}
+	}
+	if err := os.WriteFile(path, []byte(example.Line+"\n"+strings.Join(kept, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, path)
+	var log string
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if log = r.log(t); strings.Contains(log, started) || strings.Contains(log, "Options error") || strings.Contains(log, "Exiting due to fatal error") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("openvpn neither starts nor ends:\n%s", log)
+		}
+	}
+	fatal := !strings.Contains(log, started)
+	if fatal != (example.On26 == directives.Fatal) {
+		t.Errorf("OpenVPN 2.6 starts: %v; lint says %q:\n%s", !fatal, example.On26, log)
+	}
+	complaint := regexp.MustCompile(`(?i)warning|deprecated|note:|ignored|ignoring|unsupported`)
+	var says []string
+	for line := range strings.Lines(log) {
+		if complaint.MatchString(line) && !strings.Contains(line, "--cipher is not set") && !strings.Contains(line, "ovpn-dco") { // said always
+			says = append(says, line)
+		}
+	}
+	wrong := example.On26 == directives.Warns && len(says) == 0 || example.On26 == directives.Works && len(says) > 0
+	if wrong { // what is ignored is told of, or not
+		t.Errorf("OpenVPN 2.6 says of it: %q; lint says %q", says, example.On26)
+	}
 }
 
 // keysOfOpenVPN compares the native key format with OpenVPN's --genkey.
@@ -260,6 +325,13 @@ func (o office) serve(t *testing.T, protocol, cookie string) *running {
 // left alone: both ends are in one namespace.
 func (o office) serveAs(t *testing.T, protocol, cookie string, pair authority.Pair) *running {
 	t.Helper()
+	r := start(t, o.configuration(t, protocol, cookie, pair))
+	r.waitFor(t, "Initialization Sequence Completed")
+	return r
+}
+
+func (o office) configuration(t *testing.T, protocol, cookie string, pair authority.Pair) string {
+	t.Helper()
 	folder := t.TempDir()
 	key := filepath.Join(folder, "server.key")
 	if err := os.WriteFile(key, pair.Key.Reveal(), 0o600); err != nil {
@@ -282,9 +354,7 @@ func (o office) serveAs(t *testing.T, protocol, cookie string, pair authority.Pa
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := start(t, path)
-	r.waitFor(t, "Initialization Sequence Completed")
-	return r
+	return path
 }
 
 func (o office) connects(t *testing.T, server *running, who, protocol string) {

@@ -1,0 +1,96 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package directives
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParse(t *testing.T) {
+	lines, err := Parse([]byte("\ufeff# a comment\r\n;another\n\tpush \"route 10.0.0.0 255.255.0.0\" # words\nkey 'my key'\\ 1\nremote a#b 1194\n--verb 3\n" +
+		"<ca>\n-----BEGIN\ncomp-lzo\n</ca>\n<connection>\nremote vpn 443 tcp\n</connection>\nup \"\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Line{
+		{3, "push", []string{"route 10.0.0.0 255.255.0.0"}},
+		{4, "key", []string{"my key 1"}},
+		{5, "remote", []string{"a#b", "1194"}},
+		{6, "verb", []string{"3"}},
+		{7, "ca", []string{"[inline]"}},
+		{12, "remote", []string{"vpn", "443", "tcp"}},
+		{14, "up", []string{""}},
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Error(diff)
+	}
+	for text, want := range map[string]string{
+		"verb 3\nkey \"x": "line 2: a quote or a backslash has no end",
+		"<ca>\nx":         "line 1: <ca> has no end </ca>",
+		"verb\x00 3":      "there is a NUL in it",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestLintTellsWhatIsMissing takes one line after another from configurations
+// with which nothing is wrong.
+func TestLintTellsWhatIsMissing(t *testing.T) {
+	for role, lines := range map[Role][]string{
+		Server: {"server 10.0.255.0 255.255.255.0", "dh none", "topology subnet", "crl-verify revoked dir", "remote-cert-tls client", "tls-crypt-v2 key force-cookie", "persist-key"},
+		Client: {"client", "remote-cert-tls server", "verify-x509-name vpn.example.com name", "tls-crypt-v2 key"},
+	} {
+		findings := func(lines []string) []string {
+			t.Helper()
+			parsed, err := Parse([]byte(strings.Join(lines, "\n") + "\nuser nobody\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := RoleOf(parsed); got != role {
+				t.Errorf("the role is %s, want %s", got, role)
+			}
+			var missing []string
+			for _, f := range Lint(parsed) {
+				if f.Instead != "" {
+					missing = append(missing, f.Directive)
+				}
+			}
+			return missing
+		}
+		if got := findings(lines); len(got) > 0 {
+			t.Errorf("%s: %q", role, got)
+		}
+		for i, line := range lines[1:] {
+			without := append(append([]string{}, lines[:i+1]...), lines[i+2:]...)
+			name, _, _ := strings.Cut(line, " ")
+			if got := findings(without); len(got) != 1 || got[0] != "no "+name {
+				t.Errorf("%s without %q: %q", role, line, got)
+			}
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("port 1194\nproto udp\n<ca>\nx\n</ca>\n"))
+	f.Add([]byte("push \"route 10.0.0.0 255.255.0.0\"\nkey 'a\\' b\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		lines, err := Parse(text)
+		if err != nil {
+			return
+		}
+		for i, l := range lines {
+			if l.Number < 1 || l.Number > strings.Count(string(text), "\n")+1 || i > 0 && l.Number <= lines[i-1].Number {
+				t.Errorf("a directive in line %d", l.Number)
+			}
+		}
+		if len(Lint(lines)) < len(lines) {
+			t.Error("a directive is passed over")
+		}
+	})
+}

@@ -1,0 +1,140 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package directives
+
+import (
+	"slices"
+	"strings"
+)
+
+// rule is what there is to say of a directive. What it says of 2.6 is put to
+// OpenVPN itself in the tests; of 2.7 it was found with 2.7.0.
+type rule struct {
+	name    string
+	role    Role                     // empty: either
+	when    func(args []string) bool // nil: always
+	on26    Effect
+	on27    Effect
+	why     string
+	instead string
+	example string // a line that the rule is about; empty: its name
+}
+
+const nothing = "nothing: leave it out"
+
+func rules() []rule {
+	first := func(values ...string) func([]string) bool {
+		return func(args []string) bool { return len(args) > 0 && slices.Contains(values, args[0]) }
+	}
+	not := func(inner func([]string) bool) func([]string) bool {
+		return func(args []string) bool { return !inner(args) }
+	}
+	contains := func(parts ...string) func([]string) bool {
+		return func(args []string) bool {
+			return len(args) > 0 && slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(strings.ToLower(args[0]), p) })
+		}
+	}
+	return []rule{
+		{name: "comp-lzo", role: Server, on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE), and keeps the kernel's data channel off", instead: `"compress migrate" while old profiles live, then nothing`},
+		{name: "comp-lzo", role: Client, on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE), and keeps the kernel's data channel off", instead: nothing + " (the server can live with old profiles by \"compress migrate\")"},
+		{name: "compress", when: first("migrate"), on26: Works, on27: Works, why: "for as long as old profiles with comp-lzo live"},
+		{name: "compress", on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE); 2.7 sends nothing compressed", instead: nothing, example: "compress lz4-v2"},
+		{name: "ns-cert-type", on26: Warns, on27: Warns, why: "it looks at an extension of Netscape's that no certificate of today has", instead: "remote-cert-tls server (in a server: client), and certificates with an extended key usage", example: "ns-cert-type server"},
+		{name: "tls-remote", on26: Fatal, on27: Fatal, why: "removed in 2.4", instead: "verify-x509-name NAME name", example: "tls-remote server"},
+		{name: "dh", role: Server, when: first("none"), on26: Works, on27: Works},
+		{name: "dh", role: Server, when: contains("1024", "512"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 refuses the parameters as too small", instead: "dh none"},
+		{name: "dh", role: Server, on26: Works, on27: Works, why: "parameters of 1024 bits or fewer are fatal, and finite-field DH is on its way out", instead: "dh none"},
+		{name: "cipher", when: contains("gcm", "chacha20"), on26: Works, on27: Works, why: "it counts only as a hint for peers before 2.4", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher AES-256-GCM"},
+		{name: "cipher", on26: Warns, on27: Ignored, why: "the ends negotiate by data-ciphers; BF-CBC and its like do not work with OpenSSL 3", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher BF-CBC"},
+		{name: "keysize", on26: Fatal, on27: Fatal, why: "removed in 2.6", instead: nothing, example: "keysize 128"},
+		{name: "ncp-ciphers", on26: Warns, on27: Warns, why: "another name of data-ciphers", instead: "data-ciphers", example: "ncp-ciphers AES-256-GCM"},
+		{name: "ncp-disable", on26: Fatal, on27: Fatal, why: "removed in 2.6", instead: nothing},
+		{name: "key-method", on26: Fatal, on27: Fatal, why: "removed in 2.5", instead: nothing, example: "key-method 2"},
+		{name: "no-iv", on26: Fatal, on27: Fatal, why: "removed in 2.5", instead: nothing},
+		{name: "no-replay", on26: Warns, on27: Fatal, why: "it takes away the protection from replayed packets", instead: nothing},
+		{name: "ifconfig-pool-linear", on26: Fatal, on27: Fatal, why: "removed in 2.5", instead: "topology subnet"},
+		{name: "client-cert-not-required", on26: Fatal, on27: Fatal, why: "removed in 2.5; it let people in without a certificate", instead: "verify-client-cert require"},
+		{name: "verify-client-cert", role: Server, when: not(first("require")), on26: Fatal, on27: Fatal, why: "fatal unless something else asks for a password; people come in without a certificate", instead: "verify-client-cert require", example: "verify-client-cert none"},
+		{name: "secret", on26: Warns, on27: Fatal, why: "one key for all and for ever; 2.7 wants --allow-deprecated-insecure-static-crypto, 2.8 has none", instead: "certificates, or peer-fingerprint"},
+		{name: "tls-auth", on26: Works, on27: Works, why: "one key for everybody, in every profile", instead: "tls-crypt-v2, a key for each client (a server may have both while profiles change)"},
+		{name: "tls-crypt", on26: Works, on27: Works, why: "one key for everybody, in every profile", instead: "tls-crypt-v2, a key for each client"},
+		{name: "ecdh-curve", on26: Ignored, on27: Ignored, why: "OpenSSL 3 chooses by itself", instead: nothing, example: "ecdh-curve prime256v1"},
+		{name: "tls-groups", on26: Works, on27: Works, why: "it switches off the post-quantum exchange that 2.7 has by default, or names what OpenSSL 3.0 does not know, which is fatal", instead: nothing, example: "tls-groups X25519:prime256v1"},
+		{name: "tls-cipher", on26: Works, on27: Works, why: "OpenVPN's and OpenSSL's own choice is stronger than most lists", instead: "tls-version-min 1.2 and tls-cert-profile preferred", example: "tls-cipher TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384"},
+		{name: "auth", on26: Works, on27: Works, why: "the ciphers of today (AEAD) do not use it", instead: nothing, example: "auth SHA256"},
+		{name: "persist-key", on26: Works, on27: Warns, why: "2.6 needs it with \"user\" and tls-crypt-v2, or any client ends the daemon; 2.7 always does so"},
+		{name: "opt-verify", role: Server, on26: Warns, on27: Ignored, instead: nothing, why: "removed"},
+		{name: "prng", on26: Warns, on27: Ignored, instead: nothing, why: "OpenSSL's own is used", example: "prng sha256 16"},
+		{name: "tun-ipv6", on26: Ignored, on27: Ignored, instead: nothing, why: "it is always on"},
+		{name: "fast-io", on26: Works, on27: Ignored, instead: nothing, why: "of no use since 2.7"},
+		{name: "memstats", on26: Works, on27: Fatal, instead: nothing, why: "removed in 2.7", example: "memstats stats"},
+		{name: "max-routes-per-client", role: Server, when: first("0"), on26: Works, on27: Fatal, why: "2.7 wants 1 or more", instead: "a number, or nothing (256)", example: "max-routes-per-client 0"},
+		{name: "max-routes-per-client", role: Server, on26: Works, on27: Works, example: "max-routes-per-client 16"},
+		{name: "inetd", on26: Fatal, on27: Fatal, why: "removed in 2.6", instead: "a unit of systemd"},
+		{name: "management-client-pf", on26: Fatal, on27: Fatal, why: "the packet filter was removed in 2.6", instead: "iptables or nftables"},
+		{name: "duplicate-cn", role: Server, on26: Works, on27: Works, why: "one certificate for several people: nobody can be told from another, or revoked alone", instead: "a certificate for each person and device"},
+		{name: "client-to-client", role: Server, on26: Works, on27: Works, why: "packets between clients pass by the firewall", instead: "rules in the FORWARD chain"},
+		{name: "topology", role: Server, when: not(first("subnet")), on26: Warns, on27: Warns, why: "it takes four addresses for each client and keeps the kernel's data channel off", instead: "topology subnet", example: "topology net30"},
+		{name: "proto", when: first("udp", "tcp", "tcp-server", "tcp-client"), on26: Works, on27: Works, why: "it may bind both families", instead: "the family with it: udp4, tcp4-server, tcp4-client", example: "proto udp"},
+		{name: "reneg-sec", when: first("0"), on26: Works, on27: Works, why: "a session then has the same keys for ever, and a revoked certificate stays connected", instead: "nothing: 3600 is the default", example: "reneg-sec 0"},
+		{name: "tls-version-min", when: first("1.0", "1.1"), on26: Works, on27: Works, why: "TLS before 1.2 is broken", instead: "tls-version-min 1.2", example: "tls-version-min 1.0"},
+		{name: "script-security", when: first("3"), on26: Works, on27: Works, why: "passwords reach scripts by their environment", instead: "script-security 2", example: "script-security 3"},
+		{name: "crl-verify", role: Server, when: func(args []string) bool { return len(args) == 1 }, on26: Works, on27: Works, why: "once the list is past its date, nobody gets in", instead: "crl-verify FOLDER dir, with a file for each revoked serial, as vpnami's gateway has it"},
+	}
+}
+
+// absence is what is wrong with a configuration that lacks a directive.
+type absence struct {
+	Finding
+	role Role
+	met  func(lines []Line) bool
+}
+
+func missing() []absence {
+	hasOne := func(names ...string) func([]Line) bool {
+		return func(lines []Line) bool {
+			return slices.ContainsFunc(names, func(name string) bool { return has(lines, name) })
+		}
+	}
+	return []absence{
+		{Finding{Directive: "dh", On26: Fatal, On27: Works, Instead: "dh none"}, Server, hasOne("dh", "secret")},
+		{Finding{Directive: "topology", On26: Works, On27: Works, Why: "it is net30 in 2.6 and subnet in 2.7: addresses change with the update", Instead: "topology subnet"}, Server, hasOne("topology", "secret")},
+		{Finding{Directive: "crl-verify", On26: Works, On27: Works, Why: "nobody can be revoked", Instead: "crl-verify FOLDER dir"}, Server, hasOne("crl-verify", "secret")},
+		{Finding{Directive: "remote-cert-tls", On26: Works, On27: Works, Why: "the server's own certificate could log in as a client", Instead: "remote-cert-tls client"}, Server, hasOne("remote-cert-tls", "remote-cert-eku", "secret")},
+		{Finding{Directive: "tls-crypt-v2", On26: Works, On27: Works, Why: "anybody's packets reach TLS, and the port answers to a scan", Instead: "tls-crypt-v2 FILE force-cookie"}, Server, hasOne("tls-crypt-v2", "tls-crypt", "tls-auth", "secret")},
+		{Finding{Directive: "persist-key", On26: Works, On27: Works, Why: "with \"user\" and tls-crypt-v2, any client ends a daemon of 2.6", Instead: "persist-key"}, Server, func(lines []Line) bool {
+			return has(lines, "persist-key") || !has(lines, "user") || !has(lines, "tls-crypt-v2")
+		}},
+		{Finding{Directive: "remote-cert-tls", On26: Works, On27: Works, Why: "another client's certificate could pose as the server", Instead: "remote-cert-tls server"}, Client, hasOne("remote-cert-tls", "remote-cert-eku", "secret")},
+		{Finding{Directive: "verify-x509-name", On26: Works, On27: Works, Why: "any certificate for servers of that CA could pose as the gateway", Instead: "verify-x509-name NAME name"}, Client, hasOne("verify-x509-name", "verify-hash", "peer-fingerprint", "secret")},
+		{Finding{Directive: "tls-crypt-v2", On26: Works, On27: Works, Why: "anybody between can tell that it is OpenVPN", Instead: "tls-crypt-v2, from the gateway's operator"}, Client, hasOne("tls-crypt-v2", "tls-crypt", "tls-auth", "secret")},
+	}
+}
+
+// Examples are a line for each rule that OpenVPN alone can judge, with what
+// 2.6 does with it.
+func Examples() []Example {
+	var examples []Example
+	for _, r := range rules() {
+		if slices.Contains([]string{"secret", "tls-auth", "tls-crypt", "crl-verify", "dh"}, r.name) {
+			continue // they name files
+		}
+		line := r.example
+		if line == "" {
+			line = r.name
+			if r.name == "compress" {
+				line = "compress migrate"
+			}
+		}
+		examples = append(examples, Example{Line: line, Role: r.role, On26: r.on26})
+	}
+	return examples
+}
+
+// Example is a line to be put to OpenVPN.
+type Example struct {
+	Line string
+	Role Role // empty: either
+	On26 Effect
+}
