@@ -82,12 +82,9 @@ func judge(l Line, role Role) Finding {
 	return found
 }
 
-// has tells whether a directive is there, with the given first argument if one
-// is given.
-func has(lines []Line, name string, args ...string) bool {
-	return slices.ContainsFunc(lines, func(l Line) bool {
-		return l.Name == name && (len(args) == 0 || len(l.Args) > 0 && slices.Contains(args, l.Args[0]))
-	})
+// has tells whether a directive is there.
+func has(lines []Line, name string) bool {
+	return slices.ContainsFunc(lines, func(l Line) bool { return l.Name == name })
 }
 
 // unchanged are the directives that 2.6 and 2.7 take as they always did.
