@@ -93,6 +93,10 @@ verify: image build moto ## The boot verification of the baked image in the lab 
 	$(root_tests) -v ./images/verify
 lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
 	@scripts/lint
+bench: ## Measure the operator's desk against easy-rsa and openssl (a minute or two)
+	@scripts/packages bench
+	@go test -tags bench -count=1 -timeout 20m -run '^TestBench$$' -v ./pki | grep --line-buffered -v '^=== \|^ok'
+
 generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications)
 	go generate ./...
 

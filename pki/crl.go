@@ -38,6 +38,9 @@ also when its CRL is past its date, and locks nobody else out then.`,
 
 func (d *desk) crl(ctx context.Context, folder authority.Folder) error {
 	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+		if err := folder.SweepAll(); err != nil {
+			return err
+		}
 		for _, issuer := range issuers {
 			if _, err := folder.SignCRL(issuer); err != nil {
 				return err

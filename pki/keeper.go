@@ -44,7 +44,7 @@ func (f *keeperFlags) check(cmd *cobra.Command) error {
 // first is the keeper of a new authority's key.
 func (f *keeperFlags) first(ctx context.Context, d *desk) (authority.Keeper, error) {
 	if f.kms != "" {
-		return heldByKMS(ctx, f.kms)
+		return heldByKMS(ctx, d, f.kms)
 	}
 	passphrase, err := d.newPassphrase()
 	return authority.UnderPassphrase{Type: authority.KeyType(f.keyType), Passphrase: passphrase}, err
@@ -54,7 +54,7 @@ func (f *keeperFlags) first(ctx context.Context, d *desk) (authority.Keeper, err
 // and under the same passphrase, unless the flags say otherwise.
 func (f *keeperFlags) next(ctx context.Context, d *desk, ca crypto.PublicKey, keys authority.Keys) (authority.Keeper, error) {
 	if f.kms != "" {
-		return heldByKMS(ctx, f.kms)
+		return heldByKMS(ctx, d, f.kms)
 	}
 	keeper := authority.UnderPassphrase{Type: authority.KeyType(f.keyType), Passphrase: keys.Passphrase}
 	if keeper.Type == "" {
@@ -69,7 +69,7 @@ func (f *keeperFlags) next(ctx context.Context, d *desk, ca crypto.PublicKey, ke
 	return keeper, nil
 }
 
-func heldByKMS(ctx context.Context, arn string) (authority.Keeper, error) {
-	key, err := openKMS(ctx, arn)
+func heldByKMS(ctx context.Context, d *desk, arn string) (authority.Keeper, error) {
+	key, err := d.kms(ctx, arn)
 	return authority.HeldByKMS{ARN: arn, Key: key}, err
 }

@@ -13,6 +13,7 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +47,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now}
+	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: openKMS}
 	err := d.command().ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
@@ -69,6 +70,7 @@ type desk struct {
 	err io.Writer
 	env func(string) (string, bool)
 	now func() time.Time
+	kms func(ctx context.Context, arn string) (crypto.Signer, error)
 
 	folder         string
 	passphraseFile string

@@ -244,7 +244,7 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 // keys asks for what opens the keys of the CAs: a passphrase, if one of them
 // lies in the folder.
 func (d *desk) keys(ctx context.Context, folder authority.Folder) (authority.Keys, error) {
-	keys := authority.Keys{KMS: func(arn string) (crypto.Signer, error) { return openKMS(ctx, arn) }}
+	keys := authority.Keys{KMS: func(arn string) (crypto.Signer, error) { return d.kms(ctx, arn) }}
 	held, err := folder.HeldKeys()
 	if err == nil && slices.Contains(held, "") {
 		keys.Passphrase, err = d.passphrase()

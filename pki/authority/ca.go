@@ -174,7 +174,9 @@ func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 	if err != nil {
 		return nil, err
 	}
+	before := len(revoked)
 	revoked = append(unexpired(revoked, issuer.now), more...)
+	changed := len(more) > 0 || len(revoked) != before
 	number := new(big.Int).Add(head.Number, big.NewInt(1))
 	text, err := issuer.crl(number, revoked)
 	if err != nil {
@@ -184,8 +186,10 @@ func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 		return nil, err
 	}
 	// What is revoked comes first: a list that lacks some of it is noticed.
-	if err := Replace(f.at(caFile(issuer.number, "revoked.tsv")), privateFile, encodeRevoked(revoked)); err != nil {
-		return nil, fmt.Errorf("writing what is revoked: %w", err)
+	if changed {
+		if err := Replace(f.at(caFile(issuer.number, "revoked.tsv")), privateFile, encodeRevoked(revoked)); err != nil {
+			return nil, fmt.Errorf("writing what is revoked: %w", err)
+		}
 	}
 	return number, Replace(path, publicFile, text)
 }

@@ -108,7 +108,16 @@ func temporaryOf(name string) (string, bool) {
 // Sweep removes what a broken-off command left in the folder: temporary files,
 // a CA or a set of the gateway's keys that never came into force, and sets that
 // are no longer in force. Only the holder of the lock may call it.
-func (f Folder) Sweep() error {
+//
+// It passes over the two folders with a file for each person and certificate:
+// to list a hundred thousand takes longer than to issue, and nothing in them is
+// secret. [Folder.SweepAll] does not.
+func (f Folder) Sweep() error { return f.sweep(".") }
+
+// SweepAll is [Folder.Sweep] of all folders.
+func (f Folder) SweepAll() error { return f.sweep(".", "certificates", "people") }
+
+func (f Folder) sweep(folders ...string) error {
 	var stale []string
 	look := func(folder string, isStale func(name string) bool) error {
 		entries, err := os.ReadDir(f.at(folder))
@@ -124,13 +133,13 @@ func (f Folder) Sweep() error {
 	}
 	temporary := func(name string) bool { _, is := temporaryOf(name); return is }
 	err := errors.Join(
-		look(".", temporary),
-		look("certificates", temporary),
-		look("people", temporary),
 		look(filepath.Join("server", strconv.Itoa(f.mark.Server)), temporary),
 		// A CA that was replaced stays, as the record that it is.
 		look("ca", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n > f.mark.Signing }),
 		look("server", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n != f.mark.Server }))
+	for _, folder := range folders {
+		err = errors.Join(err, look(folder, temporary))
+	}
 	for _, number := range f.mark.numbers() {
 		err = errors.Join(err, look(filepath.Join("ca", strconv.Itoa(number)), temporary))
 	}
