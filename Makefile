@@ -95,7 +95,8 @@ lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt,
 	@scripts/lint
 bench: ## Measure the operator's desk against easy-rsa and openssl (a minute or two)
 	@scripts/packages bench
-	@go test -tags bench -count=1 -timeout 20m -run '^TestBench$$' -v ./pki | grep --line-buffered -v '^=== \|^ok'
+	@$(go_build) -tags bench -o build/bench/vpnami-pki ./pki
+	@VPNAMI_BENCH_PROGRAM=$(CURDIR)/build/bench/vpnami-pki go test -tags bench -count=1 -timeout 20m -run '^TestBench$$' -v ./pki | grep --line-buffered -v '^=== \|^ok'
 
 generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications)
 	go generate ./...

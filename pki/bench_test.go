@@ -53,7 +53,12 @@ func TestBench(t *testing.T) {
 		fmt.Fprintf(&csv, "many%d\n", i)
 	}
 	write(t, list, csv.String())
-	thousand := timed(t, unlocked(folder, key, "issue", "--from", list, "--folder", folder, "--out", t.TempDir()))
+	var thousands []time.Duration
+	for range 3 {
+		another, itsKey := newOpenAuthority(t)
+		thousands = append(thousands, timed(t, unlocked(another, itsKey, "issue", "--from", list, "--folder", another, "--out", t.TempDir())))
+	}
+	thousand := median(thousands)
 	t.Logf("a thousand certificates in one call       %8.1f ms   easy-rsa, a thousand times the median %8.0f ms   %5.1f times as fast   (bound: 60)", ms(thousand), 1000*ms(peer), ratio(1000*peer, thousand))
 
 	benchCRL(t)
@@ -170,7 +175,7 @@ func plainKey(path string) func(string) (crypto.Signer, error) {
 
 // unlocked is vpnami-pki with the key of the CA open.
 func unlocked(folder, key string, args ...string) *exec.Cmd {
-	cmd := exec.Command("vpnami-pki-unlocked", args...)
+	cmd := exec.Command(os.Getenv("VPNAMI_BENCH_PROGRAM"), args...)
 	cmd.Dir, cmd.Env = filepath.Dir(folder), append(os.Environ(), "VPNAMI_BENCH_KEY="+key)
 	return cmd
 }

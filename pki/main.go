@@ -42,12 +42,10 @@ const (
 	exitToDo   = 3 // "check" or "lint" found something to do
 )
 
-func main() { os.Exit(run()) }
-
-func run() int {
+func run(kms keyOpener) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: openKMS}
+	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: kms}
 	err := d.command().ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
@@ -70,11 +68,14 @@ type desk struct {
 	err io.Writer
 	env func(string) (string, bool)
 	now func() time.Time
-	kms func(ctx context.Context, arn string) (crypto.Signer, error)
+	kms keyOpener
 
 	folder         string
 	passphraseFile string
 }
+
+// keyOpener opens a key that AWS KMS holds.
+type keyOpener func(ctx context.Context, arn string) (crypto.Signer, error)
 
 // usageError is a command line that cannot be meant.
 type usageError struct {

@@ -4,11 +4,7 @@
 package main
 
 import (
-	"context"
-	"crypto"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"os"
@@ -17,7 +13,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -26,39 +21,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"vpnami-pki": main, "vpnami-pki-on-one-thread": func() {
 		runtime.LockOSThread() // strace counts the calls of each thread by itself
 		main()
-	}, "vpnami-pki-unlocked": runUnlocked})
-}
-
-// runUnlocked is vpnami-pki whose CA's key is in a file, in the clear, in the
-// place of one that KMS holds: for measurements without the derivation of a key.
-func runUnlocked() {
-	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: func(context.Context, string) (crypto.Signer, error) {
-		return readPlainKey(os.Getenv("VPNAMI_BENCH_KEY"))
-	}}
-	if err := d.command().Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(exitFailed)
-	}
-}
-
-func readPlainKey(path string) (crypto.Signer, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(raw)
-	if block == nil {
-		return nil, fmt.Errorf("%q is no PEM", path)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%q cannot sign", path)
-	}
-	return signer, nil
+	}})
 }
 
 // need skips a test for want of a program, unless VPNAMI_REQUIRE=1 says that

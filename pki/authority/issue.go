@@ -150,10 +150,11 @@ func (f Folder) Record(now time.Time, clients ...Client) error {
 		files = append(files, NewFile{f.at(certificateFile(certificate)), publicFile, bundle.CertificatesPEM(certificate)})
 		entries = append(entries, Entry{Action: "issue", Name: c.Name, Certificate: certificate})
 	}
-	if err := CreateAll(files); err != nil {
-		return err
-	}
-	return f.Log(now, entries...)
+	// Side by side: both are there before anything is handed out, and neither
+	// needs the other.
+	logged := make(chan error, 1)
+	go func() { logged <- f.Log(now, entries...) }()
+	return errors.Join(CreateAll(files), <-logged)
 }
 
 // Add puts people with their certificates into the roster, or a certificate to
