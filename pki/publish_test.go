@@ -51,9 +51,11 @@ func TestPublish(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mode":   checkMode,
-			"kms":    func(ts *testscript.TestScript, negated bool, args []string) { kmsCommand(ts, keys, negated, args) },
-			"secret": func(ts *testscript.TestScript, negated bool, args []string) { secretCommand(ts, client, negated, args) },
+			"mode":      checkMode,
+			"snapshot":  takeSnapshot,
+			"unchanged": checkUnchanged,
+			"kms":       func(ts *testscript.TestScript, negated bool, args []string) { kmsCommand(ts, keys, negated, args) },
+			"secret":    func(ts *testscript.TestScript, negated bool, args []string) { secretCommand(ts, client, negated, args) },
 		},
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,6 +23,8 @@ type Plan struct {
 	ServerName string   // empty: the name and "-vpn"
 	ServerSANs []string // more DNS names in the gateway's certificate
 	Network    string   // of the tunnel; empty: bundle.DefaultNetwork
+
+	Adopted *Adopted // a CA that is there already, and what it signed; nil: a new one
 }
 
 // Check refuses what cannot be made, before a passphrase is asked for.
@@ -124,11 +125,18 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("making the CA's key: %w", err)
 	}
-	issuer, err := newIssuer(plan.Name, 1, key, now, rand.Reader)
+	var adopted Adopted
+	var issuer Issuer
+	if plan.Adopted == nil {
+		issuer, err = newIssuer(plan.Name, 1, key, now, rand.Reader)
+	} else {
+		adopted = *plan.Adopted
+		issuer, err = adopted.issuer(key, now, rand.Reader)
+	}
 	if err != nil {
 		return err
 	}
-	list, err := issuer.crl(big.NewInt(1), nil)
+	list, err := issuer.crl(adopted.nextCRL(), adopted.Revoked)
 	if err != nil {
 		return err
 	}
@@ -153,7 +161,7 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 	files = append(files,
 		NewFile{caFile(1, "ca.crt"), publicFile, bundle.CertificatesPEM(issuer.certificate)},
 		NewFile{caFile(1, keyFile), privateFile, kept},
-		NewFile{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(nil)},
+		NewFile{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(adopted.Revoked)},
 		NewFile{caFile(1, "crl.pem"), publicFile, list},
 		NewFile{"lock", privateFile, nil},
 		NewFile{markFile, publicFile, marked})
@@ -162,6 +170,11 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 		files = append(files, NewFile{certificateFile(c.certificate), publicFile, bundle.CertificatesPEM(c.certificate)})
 		entries = append(entries, Entry{Action: c.action, Name: c.certificate.Subject.CommonName, Certificate: c.certificate})
 	}
+	more, taken, err := adopted.files()
+	if err != nil {
+		return err
+	}
+	files, entries = append(files, more...), append(entries, taken...)
 	for i := range files {
 		files[i].Path = filepath.Join(path, files[i].Path)
 	}

@@ -1,0 +1,92 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// Adopted is a CA that another program made, with what it signed.
+type Adopted struct {
+	CA        *x509.Certificate
+	CRLNumber *big.Int // of its last list; the next has a higher one
+	Revoked   []Revocation
+	People    []AdoptedPerson
+}
+
+// AdoptedPerson is somebody with certificates of an adopted CA.
+type AdoptedPerson struct {
+	Name         string
+	Certificates []*x509.Certificate
+}
+
+// AdoptedKey is the key of an adopted CA, to be kept under a passphrase.
+type AdoptedKey struct {
+	Key        crypto.Signer
+	Passphrase []byte
+}
+
+// Format keeps the key out of whatever is printed.
+func (k AdoptedKey) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "adopted key") }
+
+func (k AdoptedKey) newKey(io.Reader) (crypto.Signer, string, []byte, error) {
+	locked, err := lockKey(k.Key, k.Passphrase)
+	return k.Key, lockedKeyFile, locked, err
+}
+
+func (a Adopted) issuer(key crypto.Signer, now time.Time, random io.Reader) (Issuer, error) {
+	if !sameKey(key.Public(), a.CA.PublicKey) {
+		return Issuer{}, errors.New("the key does not belong to the certificate of the CA")
+	}
+	if !now.Before(a.CA.NotAfter) {
+		return Issuer{}, fmt.Errorf("the CA ended on %s: everybody needs a certificate of a new one", a.CA.NotAfter.Format(time.DateOnly))
+	}
+	return Issuer{number: 1, certificate: a.CA, key: key, random: random, now: now}, nil
+}
+
+func (a Adopted) nextCRL() *big.Int {
+	if a.CRLNumber == nil {
+		return big.NewInt(1)
+	}
+	return new(big.Int).Add(a.CRLNumber, big.NewInt(1))
+}
+
+// files are the people, and every certificate of theirs, as files within the
+// folder.
+func (a Adopted) files() ([]NewFile, []Entry, error) {
+	var files []NewFile
+	var entries []Entry
+	for _, p := range a.People {
+		person := Person{Schema: schema, Name: p.Name}
+		for _, c := range p.Certificates {
+			sum := sha256.Sum256(c.Raw)
+			person.Certificates = append(person.Certificates, Issued{
+				CA: 1, Serial: c.SerialNumber.String(), SHA256: hex.EncodeToString(sum[:]), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+			})
+			files = append(files, NewFile{certificateFile(c), publicFile, bundle.CertificatesPEM(c)})
+			entries = append(entries, Entry{Action: "import", Name: p.Name, Certificate: c})
+		}
+		raw, err := encode(person)
+		if err != nil {
+			return nil, nil, fmt.Errorf("adding %q to the roster: %w", p.Name, err)
+		}
+		files = append(files, NewFile{filepath.Join("people", strings.ToLower(p.Name)+".json"), privateFile, raw})
+	}
+	for _, r := range a.Revoked {
+		entries = append(entries, Entry{Action: "import-revoked", Name: r.Serial.String(), Detail: r.Reason.String()})
+	}
+	return files, entries, nil
+}

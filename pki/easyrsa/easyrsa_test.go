@@ -1,0 +1,80 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package easyrsa
+
+import (
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseIndex(t *testing.T) {
+	got, err := ParseIndex([]byte("V\t361231235959Z\t\t0A\tunknown\t/CN=client1\n" +
+		"R\t20561231235959Z\t261101000000Z,keyCompromise\tFF00\tunknown\t/C=JP/CN=a\\x00b\r\n" +
+		"E\t991231235959Z\t\t1\tunknown\t/CN=old\n" +
+		"R\t361231235959Z\t261101000000Z,keyTime,20261001000000Z\t2\tunknown\t/CN=x\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(year int, month time.Month, day, hour, minute, second int) time.Time {
+		return time.Date(year, month, day, hour, minute, second, 0, time.UTC)
+	}
+	want := []Entry{
+		{State: Valid, NotAfter: at(2036, 12, 31, 23, 59, 59), Serial: big.NewInt(10), Subject: "/CN=client1"},
+		{State: Revoked, NotAfter: at(2056, 12, 31, 23, 59, 59), At: at(2026, 11, 1, 0, 0, 0), Reason: "keyCompromise", Serial: big.NewInt(0xff00), Subject: "/C=JP/CN=a\\x00b"},
+		{State: Expired, NotAfter: at(1999, 12, 31, 23, 59, 59), Serial: big.NewInt(1), Subject: "/CN=old"},
+		{State: Revoked, NotAfter: at(2036, 12, 31, 23, 59, 59), At: at(2026, 11, 1, 0, 0, 0), Reason: "keyTime", Serial: big.NewInt(2), Subject: "/CN=x"},
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 })); diff != "" {
+		t.Error(diff)
+	}
+	for _, empty := range []string{"", "\n"} {
+		if got, err := ParseIndex([]byte(empty)); err != nil || len(got) != 0 {
+			t.Errorf("%q: %v, %v", empty, got, err)
+		}
+	}
+}
+
+func TestParseIndexRefuses(t *testing.T) {
+	const good = "V\t361231235959Z\t\t0A\tunknown\t/CN=client1\n"
+	for text, want := range map[string]string{
+		strings.TrimSuffix(good, "\n"): "its last line is cut off",
+		good + good:                    "line 2: the serial A is that of line 1 too",
+		good + "\n" + strings.Replace(good, "0A", "0B", 1):    "line 2: it has 1 fields",
+		strings.Replace(good, "V\t", "R\t", 1):                `"" is no time`,
+		strings.Replace(good, "V\t", "VV\t", 1):               `its state is "VV"`,
+		strings.Replace(good, "\t\t", "\t261101000000Z\t", 1): "it has a date of revocation",
+		strings.Replace(good, "0A", "0x", 1):                  "no hexadecimal number",
+		strings.Replace(good, "0A", "00", 1):                  "its serial is 0",
+		strings.Replace(good, "0A", "-A", 1):                  "no hexadecimal number",
+		strings.Replace(good, "3612", "3613", 1):              "is no time",
+		strings.Replace(good, "unknown\t", "", 1):             "it has 5 fields",
+	} {
+		if _, err := ParseIndex([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzParseIndex(f *testing.F) {
+	f.Add([]byte("V\t361231235959Z\t\t0A\tunknown\t/CN=client1\n"))
+	f.Add([]byte("R\t20561231235959Z\t261101000000Z,keyCompromise\tFF00\tunknown\t/CN=x\r\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		entries, err := ParseIndex(raw)
+		if err != nil {
+			return
+		}
+		if lines := strings.Count(string(raw), "\n"); len(entries) != lines && len(raw) > 1 {
+			t.Errorf("%d entries of %d lines", len(entries), lines)
+		}
+		for _, e := range entries {
+			if e.Serial.Sign() <= 0 || e.NotAfter.IsZero() || (e.State == Revoked) == e.At.IsZero() {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
+}

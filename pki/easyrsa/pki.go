@@ -1,0 +1,234 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package easyrsa
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+
+	"github.com/youmark/pkcs8"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// PKI is what easy-rsa keeps.
+type PKI struct {
+	Path         string
+	CA           *x509.Certificate
+	Entries      []Entry
+	Certificates map[string]*x509.Certificate // of the CA, by serial in decimal
+	CRLNumber    *big.Int                     // of the list last signed; 0 when there is none
+	keyFile      string
+}
+
+// layout is where the files are, in easy-rsa 3 and 2.
+type layout struct {
+	key    string
+	issued []string
+}
+
+func layouts() []layout {
+	return []layout{
+		{key: "private/ca.key", issued: []string{"issued", "certs_by_serial", "renewed/issued", "revoked/certs_by_serial"}},
+		{key: "ca.key", issued: []string{"."}},
+	}
+}
+
+// Read reads the PKI in a folder, or in the folder "pki" (easy-rsa 3) or "keys"
+// (easy-rsa 2) in it.
+func Read(path string) (PKI, error) {
+	for _, folder := range []string{path, filepath.Join(path, "pki"), filepath.Join(path, "keys")} {
+		for _, where := range layouts() {
+			if isFile(filepath.Join(folder, "ca.crt")) && isFile(filepath.Join(folder, "index.txt")) && isFile(filepath.Join(folder, where.key)) {
+				return read(folder, where)
+			}
+		}
+	}
+	return PKI{}, fmt.Errorf("reading the PKI of easy-rsa in %q: it is none: ca.crt, index.txt and private/ca.key (easy-rsa 3) or ca.key (easy-rsa 2) are looked for in it, in pki/ and in keys/", path)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func read(folder string, where layout) (PKI, error) {
+	failed := func(file string, err error) error {
+		return fmt.Errorf("reading the PKI of easy-rsa: %q: %w", filepath.Join(folder, file), err)
+	}
+	p := PKI{Path: folder, Certificates: map[string]*x509.Certificate{}, CRLNumber: new(big.Int), keyFile: filepath.Join(folder, where.key)}
+	raw, err := os.ReadFile(filepath.Join(folder, "ca.crt"))
+	if err != nil {
+		return PKI{}, failed("ca.crt", err)
+	}
+	if p.CA, err = onlyCertificate(raw); err != nil {
+		return PKI{}, failed("ca.crt", err)
+	}
+	if raw, err = os.ReadFile(filepath.Join(folder, "index.txt")); err != nil {
+		return PKI{}, failed("index.txt", err)
+	}
+	if p.Entries, err = ParseIndex(raw); err != nil {
+		return PKI{}, failed("index.txt", err)
+	}
+	for _, issued := range where.issued {
+		if err := p.collect(filepath.Join(folder, issued)); err != nil {
+			return PKI{}, err
+		}
+	}
+	if raw, err = os.ReadFile(filepath.Join(folder, "crl.pem")); err == nil {
+		block, _ := pem.Decode(raw)
+		if block == nil {
+			return PKI{}, failed("crl.pem", errors.New("it is no PEM (is the file damaged?)"))
+		}
+		list, err := x509.ParseRevocationList(block.Bytes)
+		if err != nil {
+			return PKI{}, failed("crl.pem", err)
+		}
+		if list.Number != nil {
+			p.CRLNumber = list.Number
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return PKI{}, failed("crl.pem", err)
+	}
+	return p, nil
+}
+
+// collect reads the certificates of the CA in a folder.
+func (p *PKI) collect(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the PKI of easy-rsa: %w", err)
+	}
+	for _, entry := range entries {
+		extension := filepath.Ext(entry.Name())
+		if !entry.Type().IsRegular() || extension != ".crt" && extension != ".pem" || entry.Name() == "crl.pem" {
+			continue
+		}
+		path := filepath.Join(folder, entry.Name())
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("reading the PKI of easy-rsa: %w", err)
+		}
+		certificate, err := onlyCertificate(raw)
+		if err != nil {
+			continue // dh2048.pem, or what an operator put there
+		}
+		if certificate.CheckSignatureFrom(p.CA) != nil {
+			continue
+		}
+		p.Certificates[certificate.SerialNumber.String()] = certificate
+	}
+	return nil
+}
+
+// onlyCertificate passes over the text that OpenSSL writes before the PEM.
+func onlyCertificate(raw []byte) (*x509.Certificate, error) {
+	block, rest := pem.Decode(raw)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, errors.New("there is no certificate in it (is the file damaged?)")
+	}
+	if another, _ := pem.Decode(rest); another != nil {
+		return nil, errors.New("there is more than one certificate in it")
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+// ErrPassphrase is that a passphrase does not open the CA's key.
+var ErrPassphrase = errors.New("the passphrase is wrong")
+
+// Unlock opens the CA's key. It asks for a passphrase only if the key is
+// encrypted: as PKCS #8, or as OpenSSL did before 1.0.
+func (p PKI) Unlock(passphrase func() ([]byte, error)) (crypto.Signer, error) {
+	key, err := p.unlock(passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("opening the CA's key %q: %w", p.keyFile, err)
+	}
+	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !public.Equal(p.CA.PublicKey) {
+		return nil, fmt.Errorf("opening the CA's key %q: it does not belong to ca.crt beside it", p.keyFile)
+	}
+	return key, nil
+}
+
+func (p PKI) unlock(passphrase func() ([]byte, error)) (crypto.Signer, error) {
+	raw, err := os.ReadFile(p.keyFile)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil {
+		return nil, errors.New("it is no PEM (is the file damaged?)")
+	}
+	der := block.Bytes
+	var word []byte
+	old := x509.IsEncryptedPEMBlock(block) //nolint:staticcheck // easy-rsa 2 wrote keys so; nothing is written so here
+	if old || block.Type == "ENCRYPTED PRIVATE KEY" {
+		if word, err = passphrase(); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case old:
+		if der, err = x509.DecryptPEMBlock(block, word); err != nil { //nolint:staticcheck // as above
+			return nil, ErrPassphrase
+		}
+	case block.Type == "ENCRYPTED PRIVATE KEY":
+		key, err := pkcs8.ParsePKCS8PrivateKey(der, word)
+		if err != nil {
+			return nil, ErrPassphrase
+		}
+		return signerOf(key)
+	}
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		return signerOf(key)
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key, nil
+	}
+	if old {
+		return nil, ErrPassphrase // the padding fitted by chance
+	}
+	return nil, fmt.Errorf("it is a %q, not a private key that is known here", block.Type)
+}
+
+func signerOf(key any) (crypto.Signer, error) {
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("it is a key that cannot sign")
+	}
+	return signer, nil
+}
+
+// CheckCA refuses a CA with which nobody of today connects.
+func (p PKI) CheckCA() error {
+	failed := func(format string, args ...any) error {
+		return fmt.Errorf("taking over the CA %+q: "+format+": make a new authority with \"vpnami-pki init\"", append([]any{p.CA.Subject.CommonName}, args...)...)
+	}
+	if !p.CA.IsCA {
+		return failed("its certificate is not that of a CA")
+	}
+	if err := bundle.CheckKey(p.CA.PublicKey); err != nil {
+		return failed("it has %w", err)
+	}
+	if len(p.CA.SubjectKeyId) == 0 {
+		return failed("its certificate has no subject key identifier")
+	}
+	if p.CA.KeyUsage != 0 && p.CA.KeyUsage&x509.KeyUsageCRLSign == 0 {
+		return failed("its certificate does not allow it to sign revocations")
+	}
+	return nil
+}
