@@ -77,6 +77,9 @@ func readAs(folder string, as account) error {
 			return fmt.Errorf("becoming the daemon's user: the kernel keeps %d", int32(now)) //nolint:gosec // as above
 		}
 	}
+	if err := readOne(filepath.Join(folder, boundFile)); err != nil {
+		return err
+	}
 	for _, name := range []string{"revoked", "ccd", "serials"} {
 		path := filepath.Join(folder, name)
 		entries, err := os.ReadDir(path)
@@ -84,18 +87,25 @@ func readAs(folder string, as account) error {
 			return fmt.Errorf("reading as the daemon's user: %w", err)
 		}
 		for _, entry := range entries {
-			file, err := os.Open(filepath.Join(path, entry.Name()))
-			if err != nil {
-				return fmt.Errorf("reading as the daemon's user: %w", err)
-			}
-			_, err = file.Read(make([]byte, 1))
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			if err := errors.Join(err, file.Close()); err != nil {
-				return fmt.Errorf("reading as the daemon's user: %w", err)
+			if err := readOne(filepath.Join(path, entry.Name())); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+func readOne(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("reading as the daemon's user: %w", err)
+	}
+	_, err = file.Read(make([]byte, 1))
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("reading as the daemon's user: %w", err)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -226,6 +228,30 @@ func TestProveFails(t *testing.T) {
 	}
 }
 
+// TestNoWrapping: while profiles of another program are out, the daemon takes
+// clients without tls-crypt-v2, and the probe is one.
+func TestNoWrapping(t *testing.T) {
+	a := newAuthority(t)
+	a.server.Wrapping = bundle.NoWrapping
+	m, server := serve(t, a)
+	if err := proveHere(t, m); err != nil {
+		t.Errorf("%v\n%s", err, server.text())
+	}
+	// Shown able to fail: a client with a key is not understood.
+	probe := filepath.Join(m.layout.current(), probeConfig)
+	text, err := os.ReadFile(probe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = fmt.Appendf(text, "tls-crypt-v2 %s\n", filepath.Join(m.layout.current(), "probe", "tls-crypt-v2.key"))
+	if err := os.WriteFile(probe, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := proveHere(t, m); err == nil {
+		t.Error("a client with a key is taken by a daemon without")
+	}
+}
+
 // TestPerson: who is on the roster comes in with the certificate that it
 // names, and with no other.
 func TestPerson(t *testing.T) {
@@ -235,6 +261,15 @@ func TestPerson(t *testing.T) {
 	stranger, strangerKey := a.Issue("stranger", x509.ExtKeyUsageClientAuth)
 	a.access.Roster = append(a.access.Roster, bundle.Person{Name: "anycert"})
 	anyOf, anyKey := a.Issue("anycert", x509.ExtKeyUsageClientAuth)
+	// Names that another program gave.
+	odd := map[string]*x509.Certificate{}
+	oddKeys := map[string][]byte{}
+	for i, name := range []string{"Suzuki Taro", "a,b/c", "-x", "\u5c71\u7530 \u592a\u90ce"} {
+		odd[name], oddKeys[name] = a.Issue(name, x509.ExtKeyUsageClientAuth)
+		a.access.Roster = append(a.access.Roster, bundle.Person{Name: fmt.Sprintf("odd%d", i), CommonName: name, Serials: []*big.Int{odd[name].SerialNumber}})
+	}
+	again, againKey := a.Issue("Suzuki Taro", x509.ExtKeyUsageClientAuth)
+	posing, posingKey := a.Issue("../serials/anycert", x509.ExtKeyUsageClientAuth)
 	m, server := serve(t, a)
 	for _, c := range []struct {
 		name        string
@@ -246,6 +281,12 @@ func TestPerson(t *testing.T) {
 		{"client1's other certificate", second, secondKey, false},
 		{"stranger", stranger, strangerKey, false},
 		{"any certificate", anyOf, anyKey, true},
+		{"Suzuki Taro", odd["Suzuki Taro"], oddKeys["Suzuki Taro"], true},
+		{"a,b/c", odd["a,b/c"], oddKeys["a,b/c"], true},
+		{"-x", odd["-x"], oddKeys["-x"], true},
+		{"beyond ASCII", odd["\u5c71\u7530 \u592a\u90ce"], oddKeys["\u5c71\u7530 \u592a\u90ce"], true},
+		{"Suzuki Taro's other certificate", again, againKey, false},
+		{"a path as a name", posing, posingKey, false},
 	} {
 		// No subtest: it would run on another thread, outside the namespace.
 		client := filepath.Join(m.layout.current(), "probe")

@@ -69,7 +69,7 @@ func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]Fi
 		return nil, refusing(fmt.Errorf("rendering the people of the roster: %w", err), "give the person another address, or the launch another \"network\", and publish again")
 	}
 	files := []File{
-		{"server.conf", fileMode, serverConf(c, p, where)},
+		{"server.conf", fileMode, serverConf(c, p, where, b.Server.Wrapping)},
 		{"ca.crt", fileMode, bundle.CertificatesPEM(b.Server.CA...)},
 		{"server.crt", fileMode, bundle.CertificatesPEM(b.Server.Certificate)},
 		{"server.key", fileMode, b.Server.Key.Reveal()},
@@ -78,7 +78,7 @@ func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]Fi
 		{"revoked", folderMode, nil},
 		{"serials", folderMode, nil},
 		{"probe", folderMode, nil},
-		{probeConfig, fileMode, probeConf(c, b.Server.Certificate.Subject.CommonName, where)},
+		{probeConfig, fileMode, probeConf(c, b.Server, where)},
 		{"probe/client.crt", fileMode, bundle.CertificatesPEM(b.Server.Probe.Certificate)},
 		{"probe/client.key", fileMode, b.Server.Probe.Key.Reveal()},
 		{"probe/tls-crypt-v2.key", fileMode, b.Server.Probe.TLSCryptV2.Reveal()},
@@ -96,11 +96,14 @@ func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]Fi
 
 // people renders the allow-list: OpenVPN admits a name only if ccd/ has a file
 // of that name (ccd-exclusive), and the hook a serial only if serials/ has it.
+// A name outside the alphabet is admitted by its serial alone, which is in the
+// one file for all of these.
 func people(b bundle.Bundle, p bundle.AddressPlan) []File {
 	files := []File{
 		{"ccd/" + bundle.ProbeName, fileMode, fmt.Appendf(nil, "ifconfig-push %s %s\n", p.Probe, p.Mask())},
 		{"serials/" + bundle.ProbeName, fileMode, fmt.Appendln(nil, b.Server.Probe.Certificate.SerialNumber)},
 	}
+	var bound []byte
 	for _, person := range b.Access.Roster {
 		var own, serials []byte
 		if person.Address.IsValid() {
@@ -109,18 +112,26 @@ func people(b bundle.Bundle, p bundle.AddressPlan) []File {
 		for _, serial := range person.Serials {
 			serials = fmt.Appendln(serials, serial)
 		}
+		if person.CommonName != "" { // beside the name, which newer certificates have
+			files = append(files, File{"ccd/" + bundle.ClientFile(person.CommonName), fileMode, own})
+			bound = append(bound, serials...)
+		}
 		if len(serials) == 0 {
 			serials = []byte("any\n")
 		}
 		files = append(files, File{"ccd/" + person.Name, fileMode, own}, File{"serials/" + person.Name, fileMode, serials})
 	}
-	return files
+	return append(files, File{boundFile, fileMode, bound})
 }
+
+// boundFile has the serials of those whose common names are outside the
+// alphabet.
+const boundFile = "bound"
 
 // serverConf is the article's server.conf in the form that OpenVPN 2.6 and 2.7
 // want today. It has no user and group: the unit starts the daemon as nobody
 // else but vpnami-openvpn.
-func serverConf(c Config, p bundle.AddressPlan, where placement) []byte {
+func serverConf(c Config, p bundle.AddressPlan, where placement, wrapping bundle.Wrapping) []byte {
 	at := func(name string) string { return where.current + "/" + name }
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -148,7 +159,13 @@ func serverConf(c Config, p bundle.AddressPlan, where placement) []byte {
 	line("tls-cert-profile preferred")
 	line("remote-cert-tls client")
 	line("verify-client-cert require")
-	line("tls-crypt-v2 %s force-cookie", at("tls-crypt-v2.key"))
+	if wrapping == bundle.NoWrapping {
+		// Profiles of another program may ask for compression, which is agreed
+		// to and never done.
+		line("compress migrate")
+	} else {
+		line("tls-crypt-v2 %s force-cookie", at("tls-crypt-v2.key"))
+	}
 	line("data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM")
 	line("crl-verify %s dir", at("revoked"))
 	line("script-security 2")
@@ -185,7 +202,7 @@ func serverProto(proto string) string {
 // probeConf is the client with which the gateway proves itself. It makes no
 // tunnel device and takes no routes: what it proves is the handshake, the
 // certificate's admission and the address that it is given.
-func probeConf(c Config, serverName string, where placement) []byte {
+func probeConf(c Config, server bundle.Server, where placement) []byte {
 	at := func(name string) string { return where.current + "/" + name }
 	proto := "udp4"
 	if c.Proto == "tcp" {
@@ -207,9 +224,11 @@ func probeConf(c Config, serverName string, where placement) []byte {
 	line("ca %s", at("ca.crt"))
 	line("cert %s", at("probe/client.crt"))
 	line("key %s", at("probe/client.key"))
-	line("tls-crypt-v2 %s", at("probe/tls-crypt-v2.key"))
+	if server.Wrapping != bundle.NoWrapping {
+		line("tls-crypt-v2 %s", at("probe/tls-crypt-v2.key"))
+	}
 	line("remote-cert-tls server")
-	line("verify-x509-name %s name", serverName)
+	line("verify-x509-name %s name", server.Certificate.Subject.CommonName)
 	line("tls-version-min 1.2")
 	line("data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM")
 	if c.Proto == "udp" {

@@ -31,9 +31,12 @@ in the roster under the name in it. The gateway gets a new certificate of that
 CA, with the name that the old server's had. DIR itself is not changed: put it
 away once the gateway runs, and give nobody a certificate from it any more.
 
-Old profiles have no key for tls-crypt-v2 and cannot reach a gateway of vpnami:
-give everybody a new one with "renew". Their old certificates stay good until
-they end or are revoked.`,
+Old profiles have no key for tls-crypt-v2. They connect while the window for them
+is open ("migration open", then publish); profiles made meanwhile connect then
+and later. Give everybody one with "renew", and close the window.
+
+A name outside the alphabet of names is kept: the person is "imported-SERIAL" in
+the roster, and let in by that certificate alone.`,
 		Example: `  vpnami-pki import-easyrsa /etc/openvpn/easy-rsa --folder office
   vpnami-pki import-easyrsa keys --folder office --server-name vpn.example.com`,
 		Args: exactly(1, "one DIR, that of easy-rsa"),
@@ -101,7 +104,7 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	for _, line := range taken.leftOut {
 		d.warn("left out: %s", line)
 	}
-	d.say("publish, and give everybody a new profile with \"vpnami-pki renew\"")
+	d.say("next: \"vpnami-pki migration open\" lets old profiles connect; publish; give everybody a new one with \"renew\"")
 	return nil
 }
 
@@ -144,19 +147,28 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 				t.serverName, serverUntil = name, c.NotAfter
 			}
 			continue
-		case bundle.CheckPersonName(name) != nil:
-			t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, serial %X: the name is outside the alphabet A-Z a-z 0-9 . _ -; issue to another", name, e.Serial))
-			continue
 		case bundle.CheckKey(c.PublicKey) != nil || !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
 			t.leftOut = append(t.leftOut, fmt.Sprintf("%q, serial %X: the gateway refuses the certificate, which is weak or not marked for clients; issue another", name, e.Serial))
 			continue
 		}
+		common := ""
+		if bundle.CheckPersonName(name) != nil {
+			if err := bundle.CheckCommonName(name); err != nil {
+				t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, serial %X: the name %s; issue to another", name, e.Serial, err))
+				continue
+			}
+			// Bound by its serial: the name that people see is made of it.
+			name, common = fmt.Sprintf("imported-%x", e.Serial), name
+		}
 		low := strings.ToLower(name)
+		if common != "" {
+			low = "\x00" + common // the second certificate of that name is the same person's
+		}
 		if people[low] == nil {
-			people[low] = &authority.AdoptedPerson{Name: name}
+			people[low] = &authority.AdoptedPerson{Name: name, CommonName: common}
 			order = append(order, low)
 		}
-		if people[low].Name != name {
+		if common == "" && people[low].Name != name {
 			t.leftOut = append(t.leftOut, fmt.Sprintf("%q, serial %X: %q is there, and capitals do not count; issue to another name", name, e.Serial, people[low].Name))
 			continue
 		}

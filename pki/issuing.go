@@ -33,7 +33,8 @@ type issuing struct {
 	protocol string
 	remotes  []profile.Remote
 	form     profile.Form
-	password string // of a .p12
+	profile  authority.Profile // what it connects to
+	password string            // of a .p12
 	template *profile.Template
 	life     time.Duration
 	now      time.Time
@@ -162,6 +163,9 @@ func (d *desk) issueAll(ctx context.Context, folder authority.Folder, issuer aut
 	if err != nil {
 		return err
 	}
+	if order.profile, err = folder.NewProfile(order.now); err != nil {
+		return err
+	}
 	done := 0
 	for batch := range slices.Chunk(people, atOnce) {
 		err := ctx.Err() // between two batches is where to stop
@@ -187,8 +191,10 @@ func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrap
 		if err != nil {
 			return err
 		}
+		client.Profile = order.profile
 		laid, err := profile.Profile{
-			Name: person.Name, Authority: folder.Name(), ServerName: folder.ServerName(),
+			Unwrapped: order.profile == authority.Both,
+			Name:      person.Name, Authority: folder.Name(), ServerName: folder.ServerName(),
 			Protocol: order.protocol, Remotes: order.remotes,
 			CA:          folder.CAs(),
 			Certificate: client.Pair.Certificate, Key: client.Pair.Key, TLSCryptV2: client.TLSCryptV2,

@@ -18,13 +18,14 @@ import (
 
 // listed is one line of the list, and its form with --json.
 type listed struct {
-	Name     string     `json:"name"`
-	State    string     `json:"state"`
-	NotAfter *time.Time `json:"not_after,omitempty"`
-	Serial   string     `json:"serial,omitempty"`
-	Address  string     `json:"address,omitempty"`
-	Groups   []string   `json:"groups,omitempty"`
-	Note     string     `json:"note,omitempty"`
+	Name       string     `json:"name"`
+	CommonName string     `json:"common_name,omitempty"` // of imported certificates
+	State      string     `json:"state"`
+	NotAfter   *time.Time `json:"not_after,omitempty"`
+	Serial     string     `json:"serial,omitempty"`
+	Address    string     `json:"address,omitempty"`
+	Groups     []string   `json:"groups,omitempty"`
+	Note       string     `json:"note,omitempty"`
 }
 
 func (d *desk) listCommand() *cobra.Command {
@@ -69,7 +70,7 @@ in force that ends last; "show" has them all.`,
 func listPeople(people []authority.Person, standing authority.Standing, now time.Time) []listed {
 	lines := []listed{}
 	for _, p := range people {
-		line := listed{Name: p.Name, State: stateNone, Groups: p.Groups, Note: p.Note}
+		line := listed{Name: p.Name, CommonName: p.CommonName, State: stateNone, Groups: p.Groups, Note: p.Note}
 		if p.Address.IsValid() {
 			line.Address = p.Address.String()
 		}
@@ -110,7 +111,7 @@ func (d *desk) showPeople(lines []listed) error {
 		if line.NotAfter != nil {
 			until = day(*line.NotAfter)
 		}
-		shown.Row(line.Name, line.State, until, orDash(line.Serial), orDash(line.Address))
+		shown.Row(line.title(), line.State, until, orDash(line.Serial), orDash(line.Address))
 	}
 	var trimmed strings.Builder
 	for line := range strings.Lines(shown.String()) {
@@ -121,6 +122,14 @@ func (d *desk) showPeople(lines []listed) error {
 		return fmt.Errorf("showing the roster: %w", err)
 	}
 	return nil
+}
+
+// title is the name, and the one that an imported certificate has.
+func (l listed) title() string {
+	if l.CommonName == "" {
+		return l.Name
+	}
+	return fmt.Sprintf("%s (%+q)", l.Name, l.CommonName)
 }
 
 func orDash(s string) string {

@@ -123,7 +123,7 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
 	root.SetErr(d.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
-	root.AddCommand(d.initCommand(), d.issueCommand(), d.renewCommand(), d.revokeCommand(), d.crlCommand(), d.renewServerCommand(), d.rolloverCommand(), d.listCommand(), d.showCommand(), d.checkCommand(), d.rosterCommand(), d.publishCommand(), d.reachCommand(), d.lintCommand(), d.importEasyRSACommand())
+	root.AddCommand(d.initCommand(), d.issueCommand(), d.renewCommand(), d.revokeCommand(), d.crlCommand(), d.renewServerCommand(), d.rolloverCommand(), d.listCommand(), d.showCommand(), d.checkCommand(), d.rosterCommand(), d.publishCommand(), d.reachCommand(), d.lintCommand(), d.importEasyRSACommand(), d.migrationCommand())
 	return root
 }
 

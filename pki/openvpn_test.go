@@ -133,6 +133,39 @@ func testOpenVPNInside(t *testing.T) {
 			client.complainsOfNothing(t)
 		})
 	}
+	t.Run("a profile for the time of a migration connects to both gateways", func(t *testing.T) {
+		both := func(p *profile.Profile) { p.Unwrapped = true }
+		for _, server := range []*running{office.serve(t, "udp", "force-cookie"), nil} {
+			if server == nil {
+				server = start(t, office.unwrapped(t))
+				server.waitFor(t, "Initialization Sequence Completed")
+			}
+			client := start(t, office.profile(t, "client1", "udp", both))
+			client.waitFor(t, "Initialization Sequence Completed")
+			server.waitFor(t, "[client1] Peer Connection Initiated")
+			client.complainsOfNothing(t)
+			client.end(t)
+			server.end(t)
+		}
+	})
+	t.Run("the article's profile connects while the window is open", func(t *testing.T) {
+		folder := t.TempDir()
+		for name, text := range map[string][]byte{
+			"ca.crt": bundle.CertificatesPEM(office.folder.CA()), "client1.crt": bundle.CertificatesPEM(office.client.Pair.Certificate), "client1.key": office.client.Pair.Key.Reveal(),
+			"client1.ovpn": []byte("client\ndev tun\nproto udp\nremote 127.0.0.1 1194\nresolv-retry infinite\nnobind\npersist-key\npersist-tun\nca ca.crt\ncert client1.crt\nkey client1.key\nns-cert-type server\ncomp-lzo\nverb 3\n"),
+		} {
+			if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		server := start(t, office.unwrapped(t))
+		server.waitFor(t, "Initialization Sequence Completed")
+		client := start(t, filepath.Join(folder, "client1.ovpn"))
+		client.waitFor(t, "Initialization Sequence Completed")
+		client.end(t)
+		server.end(t)
+		refused(t, office.serve(t, "udp", "force-cookie"), filepath.Join(folder, "client1.ovpn"), "TLS Error")
+	})
 	t.Run("lint says what OpenVPN does", func(t *testing.T) {
 		out, err := exec.Command("openvpn", "--version").Output()
 		if len(out) == 0 || !bytes.HasPrefix(out, []byte("OpenVPN 2.6.")) {
@@ -149,6 +182,22 @@ func testOpenVPNInside(t *testing.T) {
 	t.Run("OpenVPN's own keys are read", func(t *testing.T) {
 		keysOfOpenVPN(t)
 	})
+}
+
+// unwrapped is the server's configuration while the window for old profiles is
+// open.
+func (o office) unwrapped(t *testing.T) string {
+	t.Helper()
+	path := o.configuration(t, "udp", "force-cookie", o.server)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile("(?m)^tls-crypt-v2 .*$").ReplaceAll(text, []byte("compress migrate"))
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // judges has OpenVPN start with a directive more, and compares what it does with

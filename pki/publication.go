@@ -302,7 +302,7 @@ func describe(server bundle.Server, access bundle.Access, there remote) (lines, 
 }
 
 func samePerson(a, b bundle.Person) bool {
-	return a.Address == b.Address && a.Note == b.Note && slices.Equal(a.Groups, b.Groups) &&
+	return a.Address == b.Address && a.CommonName == b.CommonName && a.Note == b.Note && slices.Equal(a.Groups, b.Groups) &&
 		slices.EqualFunc(a.Serials, b.Serials, func(x, y *big.Int) bool { return x.Cmp(y) == 0 })
 }
 

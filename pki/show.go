@@ -29,6 +29,7 @@ type shownCertificate struct {
 // shownPerson is all that the authority knows of a person.
 type shownPerson struct {
 	Name         string             `json:"name"`
+	CommonName   string             `json:"common_name,omitempty"` // of imported certificates
 	Address      string             `json:"address,omitempty"`
 	Groups       []string           `json:"groups,omitempty"`
 	Note         string             `json:"note,omitempty"`
@@ -75,7 +76,7 @@ func (d *desk) showCommand() *cobra.Command {
 }
 
 func personToShow(p authority.Person, standing authority.Standing, now time.Time) shownPerson {
-	out := shownPerson{Name: p.Name, Groups: p.Groups, Note: p.Note, Certificates: []shownCertificate{}}
+	out := shownPerson{Name: p.Name, CommonName: p.CommonName, Groups: p.Groups, Note: p.Note, Certificates: []shownCertificate{}}
 	if p.Address.IsValid() {
 		out.Address = p.Address.String()
 	}
@@ -91,6 +92,9 @@ func personToShow(p authority.Person, standing authority.Standing, now time.Time
 
 func (d *desk) showPerson(p shownPerson) {
 	d.say("name     %s", p.Name)
+	if p.CommonName != "" {
+		d.say("imported %+q", p.CommonName)
+	}
 	d.say("address  %s", orDash(p.Address))
 	d.say("groups   %s", orDash(strings.Join(p.Groups, ", ")))
 	d.say("note     %s", orDash(p.Note))

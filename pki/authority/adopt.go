@@ -30,6 +30,7 @@ type Adopted struct {
 // AdoptedPerson is somebody with certificates of an adopted CA.
 type AdoptedPerson struct {
 	Name         string
+	CommonName   string // of the certificates, if it is outside the alphabet
 	Certificates []*x509.Certificate
 }
 
@@ -70,11 +71,11 @@ func (a Adopted) files() ([]NewFile, []Entry, error) {
 	var files []NewFile
 	var entries []Entry
 	for _, p := range a.People {
-		person := Person{Schema: schema, Name: p.Name}
+		person := Person{Schema: schema, Name: p.Name, CommonName: p.CommonName}
 		for _, c := range p.Certificates {
 			sum := sha256.Sum256(c.Raw)
 			person.Certificates = append(person.Certificates, Issued{
-				CA: 1, Serial: c.SerialNumber.String(), SHA256: hex.EncodeToString(sum[:]), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+				CA: 1, Serial: c.SerialNumber.String(), SHA256: hex.EncodeToString(sum[:]), NotBefore: c.NotBefore, NotAfter: c.NotAfter, Profile: Unwrapped,
 			})
 			files = append(files, NewFile{certificateFile(c), publicFile, bundle.CertificatesPEM(c)})
 			entries = append(entries, Entry{Action: "import", Name: p.Name, Certificate: c})

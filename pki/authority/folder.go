@@ -76,6 +76,8 @@ type mark struct {
 	Signing    int       `json:"signing"`            // the CA that signs, in ca/
 	Previous   int       `json:"previous,omitempty"` // the CA that it replaces, if any
 	Server     int       `json:"server"`             // what the gateway gets, in server/
+	// Wrapping is "none" while the gateway takes profiles of another program.
+	Wrapping bundle.Wrapping `json:"wrapping,omitempty"`
 }
 
 // numbers of the CAs in force, in the order of [Folder.CAs].
@@ -148,6 +150,9 @@ func Open(path string) (Folder, error) {
 	}
 	if f.mark.Signing < 1 || f.mark.Previous < 0 || f.mark.Previous == f.mark.Signing || f.mark.Server < 1 {
 		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: CA %d signs in place of CA %d, with server %d: these are no numbers of folders (is the file damaged?)", path, markFile, f.mark.Signing, f.mark.Previous, f.mark.Server)
+	}
+	if f.mark.Wrapping != bundle.TLSCryptV2 && f.mark.Wrapping != bundle.NoWrapping {
+		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: the wrapping is %q, it is \"none\" or left out (is the file damaged?)", path, markFile, string(f.mark.Wrapping))
 	}
 	if err := checkSANs(f.mark.ServerSANs); err != nil {
 		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: %w", path, markFile, err)

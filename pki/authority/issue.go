@@ -62,6 +62,7 @@ type Client struct {
 	Person     // without certificates, when the person is new
 	Pair       Pair
 	TLSCryptV2 bundle.Secret
+	Profile    Profile
 	ca         int
 }
 
@@ -172,6 +173,7 @@ func (f Folder) Add(clients ...Client) error {
 			SHA256:    hex.EncodeToString(sum[:]),
 			NotBefore: certificate.NotBefore,
 			NotAfter:  certificate.NotAfter,
+			Profile:   c.Profile,
 		})
 		raw, err := encode(person)
 		if err != nil {

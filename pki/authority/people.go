@@ -22,6 +22,7 @@ import (
 type Person struct {
 	Schema       int        `json:"schema"`
 	Name         string     `json:"name"`
+	CommonName   string     `json:"common_name,omitempty"` // of imported certificates, outside the alphabet
 	Address      netip.Addr `json:"address,omitzero"`
 	Groups       []string   `json:"groups,omitempty"`
 	Note         string     `json:"note,omitempty"`
@@ -35,7 +36,18 @@ type Issued struct {
 	SHA256    string    `json:"sha256"`
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
+	Profile   Profile   `json:"profile,omitempty"`
 }
+
+// Profile is what the profile of a certificate can connect to.
+type Profile string
+
+// The kinds of profile.
+const (
+	Wrapped   Profile = ""          // a gateway with tls-crypt-v2
+	Unwrapped Profile = "unwrapped" // a gateway without: another program made it
+	Both      Profile = "both"
+)
 
 // Last is the certificate issued last.
 func (p Person) Last() (Issued, bool) {
@@ -48,7 +60,7 @@ func (p Person) Last() (Issued, bool) {
 // Access is what the gateway is told of the person: the name counts with these
 // certificates only.
 func (p Person) Access(certificates []Issued) (bundle.Person, error) {
-	out := bundle.Person{Name: p.Name, Address: p.Address, Groups: p.Groups, Note: p.Note}
+	out := bundle.Person{Name: p.Name, CommonName: p.CommonName, Address: p.Address, Groups: p.Groups, Note: p.Note}
 	for _, c := range certificates {
 		serial, ok := new(big.Int).SetString(c.Serial, 10)
 		if !ok {

@@ -23,7 +23,7 @@ func serverFile(number int, name string) string {
 // Server reads what the gateway gets. The generation is the publisher's to
 // set.
 func (f Folder) Server() (bundle.Server, error) {
-	server := bundle.Server{Authority: f.mark.Name, CA: f.cas}
+	server := bundle.Server{Authority: f.mark.Name, CA: f.cas, Wrapping: f.mark.Wrapping}
 	var err error
 	if server.Certificate, err = f.certificate(serverFile(f.mark.Server, "server.crt")); err != nil {
 		return bundle.Server{}, err

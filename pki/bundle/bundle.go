@@ -67,7 +67,19 @@ type Server struct {
 	Key         Secret // PEM, PKCS#8
 	TLSCryptV2  Secret // PEM, "OpenVPN tls-crypt-v2 server key"
 	Probe       Probe
+	Wrapping    Wrapping
 }
+
+// Wrapping is what the packets of the handshake are wrapped in.
+type Wrapping string
+
+const (
+	// TLSCryptV2 is the rule: nobody reaches TLS without a client's key.
+	TLSCryptV2 Wrapping = ""
+	// NoWrapping is for as long as profiles are out that another program made:
+	// OpenVPN takes clients with a key or clients without, never both.
+	NoWrapping Wrapping = "none"
+)
 
 // Probe is the client with which the gateway proves itself.
 type Probe struct {
@@ -104,6 +116,10 @@ type Access struct {
 type Person struct {
 	// Name is the common name of the person's certificates.
 	Name string
+	// CommonName, if any, is that of older certificates, which another program
+	// made, outside the alphabet of names. It is never looked at to let somebody in: the
+	// serials are, and there must be some.
+	CommonName string
 	// Serials, when there are any, bind the name to these certificates only.
 	Serials []*big.Int
 	// Address is the person's own tunnel address; the zero Addr means one of

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net/netip"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -19,13 +20,18 @@ import (
 const MaxNoteLength = 256
 
 func openPerson(path string, raw json.RawMessage) (Person, error) {
-	doc, err := readObject(path, raw, "name", "serials", "address", "groups", "note")
+	doc, err := readObject(path, raw, "name", "common_name", "serials", "address", "groups", "note")
 	if err != nil {
 		return Person{}, err
 	}
 	var p Person
 	if p.Name, err = doc.text("name", "a string: a common name"); err != nil {
 		return Person{}, err
+	}
+	if doc.has("common_name") {
+		if p.CommonName, err = doc.text("common_name", allowedCommonName); err != nil {
+			return Person{}, err
+		}
 	}
 	if doc.has("serials") {
 		const allowed = "a list of serial numbers, each a string of decimal digits"
@@ -77,10 +83,34 @@ func parseSerial(s string) (*big.Int, bool) {
 	return n, true
 }
 
+const allowedCommonName = "a string of 1 to 64 bytes without control characters, which is no safe name, and serials with it"
+
+// CheckCommonName refuses a common name that OpenVPN cannot be let see: one
+// with control characters, and one that is a safe name and so belongs in the
+// name itself.
+func CheckCommonName(s string) error {
+	if s == "" || len(s) > MaxNameLength {
+		return fmt.Errorf("has %d bytes", len(s))
+	}
+	if CheckName(s) == nil {
+		return fmt.Errorf("is %q, which is a safe name", s)
+	}
+	if ClientFile(s) == "." || ClientFile(s) == ".." {
+		return errors.New("is a folder's name")
+	}
+	return CheckNote(s)
+}
+
+// ClientFile is the name of the per-client file that OpenVPN looks for: of a
+// common name without control characters, a slash alone is replaced (gen_path
+// in src/openvpn/misc.c; seen with 2.6.14, as are bytes beyond ASCII kept).
+func ClientFile(commonName string) string { return strings.ReplaceAll(commonName, "/", "_") }
+
 const allowedNote = "a string of 1 to 256 bytes without control characters"
 
 // checkRoster is what must hold of people, whether they are read or sealed.
 func checkRoster(roster []Person) error {
+	files := map[string]int{} // per-client files of common names, by their name
 	names, serials, addresses := map[string]int{}, map[string]int{}, map[netip.Addr]int{}
 	for i, p := range roster {
 		refuse := func(field, problem, allowed string) error {
@@ -93,6 +123,15 @@ func checkRoster(roster []Person) error {
 			return refuse("name", fmt.Sprintf("is %q, as is that of roster[%d]", p.Name, other), "of one person")
 		}
 		names[p.Name] = i
+		if p.CommonName != "" {
+			if err := CheckCommonName(p.CommonName); err != nil {
+				return refuse("common_name", err.Error(), allowedCommonName)
+			}
+			if len(p.Serials) == 0 {
+				return refuse("serials", "is missing", "given where \"common_name\" is")
+			}
+			files[ClientFile(p.CommonName)] = i
+		}
 		for _, serial := range p.Serials {
 			if other, twice := serials[serial.String()]; twice {
 				return refuse("serials", fmt.Sprintf("has %s, as has that of roster[%d]", serial, other), "of one person, each serial once")
@@ -120,6 +159,21 @@ func checkRoster(roster []Person) error {
 		}
 		if err := CheckNote(p.Note); err != nil {
 			return refuse("note", err.Error(), allowedNote)
+		}
+	}
+	// Two who share a per-client file would share what is in it.
+	for i, p := range roster {
+		refuse := func(i int, file string) error {
+			return &FieldError{Field: fmt.Sprintf("roster[%d].common_name", i), Problem: fmt.Sprintf("is %q to OpenVPN, which is somebody else's", file), Allowed: "that of one person: issue to a safe name"}
+		}
+		if other, shared := files[p.Name]; shared {
+			return refuse(other, p.Name)
+		}
+		if file := ClientFile(p.CommonName); p.CommonName != "" && files[file] != i {
+			return refuse(i, file)
+		}
+		if file := ClientFile(p.CommonName); file == ProbeName {
+			return refuse(i, file)
 		}
 	}
 	return nil

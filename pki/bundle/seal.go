@@ -47,6 +47,7 @@ type serverDocument struct {
 	Key         revealed      `json:"key"`
 	TLSCryptV2  revealed      `json:"tls_crypt_v2"`
 	Probe       probeDocument `json:"probe"`
+	Wrapping    Wrapping      `json:"wrapping,omitempty"`
 }
 
 // LogValue keeps the keys out of logs in JSON, which would marshal them.
@@ -84,6 +85,7 @@ type accessDocument struct {
 
 type personDocument struct {
 	Name    string   `json:"name"`
+	Common  string   `json:"common_name,omitempty"`
 	Serials []string `json:"serials,omitempty"`
 	Address string   `json:"address,omitempty"`
 	Groups  []string `json:"groups,omitempty"`
@@ -128,6 +130,7 @@ func seal(server Server, access Access, prefix string, generation uint64) (Seale
 		Certificate: string(CertificatesPEM(server.Certificate)),
 		Key:         revealed{server.Key},
 		TLSCryptV2:  revealed{server.TLSCryptV2},
+		Wrapping:    server.Wrapping,
 		Probe: probeDocument{
 			Certificate: string(CertificatesPEM(server.Probe.Certificate)),
 			Key:         revealed{server.Probe.Key},
@@ -192,7 +195,7 @@ func packAccess(access Access) ([]byte, error) {
 		doc.PreviousCRL = base64.StdEncoding.EncodeToString(access.PreviousCRL.Raw)
 	}
 	for _, p := range people {
-		person := personDocument{Name: p.Name, Groups: p.Groups, Note: p.Note}
+		person := personDocument{Name: p.Name, Common: p.CommonName, Groups: p.Groups, Note: p.Note}
 		for _, serial := range p.Serials {
 			person.Serials = append(person.Serials, serial.String())
 		}

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
 )
@@ -38,7 +39,7 @@ func openServer(raw []byte) (Server, error) {
 	if err := checkSize(raw); err != nil {
 		return Server{}, err
 	}
-	doc, err := readDocument(raw, "schema", "generation", "authority", "ca", "certificate", "key", "tls_crypt_v2", "probe")
+	doc, err := readDocument(raw, "schema", "generation", "authority", "ca", "certificate", "key", "tls_crypt_v2", "probe", "wrapping")
 	if err != nil {
 		return Server{}, err
 	}
@@ -71,6 +72,16 @@ func openServer(raw []byte) (Server, error) {
 	}
 	s.TLSCryptV2 = serverCrypt
 
+	if doc.has("wrapping") {
+		const allowed = "\"none\", or left out"
+		wrapping, err := doc.text("wrapping", allowed)
+		if err != nil {
+			return Server{}, err
+		}
+		if s.Wrapping = Wrapping(wrapping); s.Wrapping != NoWrapping {
+			return Server{}, doc.refuse("wrapping", "is "+strconv.Quote(shorten(wrapping)), allowed)
+		}
+	}
 	rawProbe, err := doc.value("probe", "an object", "an object with the probe's certificate, key and tls_crypt_v2")
 	if err != nil {
 		return Server{}, err

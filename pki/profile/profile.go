@@ -79,6 +79,9 @@ func checkHost(host string) error {
 // Protocols are what a profile's proto can be.
 func Protocols() []string { return []string{"udp", "tcp"} }
 
+// Unwrapped tells whether a profile goes without tls-crypt-v2 where need be.
+type Unwrapped bool
+
 // Profile is what a person's file holds.
 type Profile struct {
 	Name       string
@@ -91,6 +94,10 @@ type Profile struct {
 	Certificate *x509.Certificate
 	Key         bundle.Secret // zero: it stays in the person's own file NAME.key
 	TLSCryptV2  bundle.Secret
+
+	// Unwrapped has the profile connect to a gateway without tls-crypt-v2 where
+	// it meets none with it.
+	Unwrapped Unwrapped
 
 	Template *Template // nil: the text as it is
 }
@@ -138,8 +145,10 @@ func (p Profile) directives(out *bytes.Buffer, at placed) {
 	} else {
 		line("proto udp4")
 	}
-	for _, remote := range p.Remotes {
-		line("remote %s %d", remote.Host, remote.Port)
+	if !p.Unwrapped {
+		for _, remote := range p.Remotes {
+			line("remote %s %d", remote.Host, remote.Port)
+		}
 	}
 	line("nobind")
 	line("resolv-retry infinite")
