@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -77,7 +78,9 @@ func readAs(folder string, as account) error {
 			return fmt.Errorf("becoming the daemon's user: the kernel keeps %d", int32(now)) //nolint:gosec // as above
 		}
 	}
-	if err := readOne(filepath.Join(folder, boundFile)); err != nil {
+	// Where an older vpnami-firstboot wrote the folder, it is not there, and the
+	// hook refuses whom it would name.
+	if err := readOne(filepath.Join(folder, boundFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, name := range []string{"revoked", "ccd", "serials"} {

@@ -100,14 +100,21 @@ func TestAdmit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state := t.TempDir()
+	current := t.TempDir()
+	state := filepath.Join(current, "serials")
+	if err := os.Mkdir(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(current, "bound"), []byte("21\n22\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for name, serials := range map[string]string{"client1": "1002\n1003\n", "client2": "any\n", "vpnami-probe": "7\n", "client3": ""} {
 		if err := os.WriteFile(filepath.Join(state, name), []byte(serials), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	hook := filepath.Join(t.TempDir(), "admit")
-	moved := strings.ReplaceAll(string(script), "/var/lib/vpnami/current/serials", state)
+	moved := strings.ReplaceAll(string(script), "/var/lib/vpnami/current", current)
 	if err := os.WriteFile(hook, []byte(moved), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +136,11 @@ func TestAdmit(t *testing.T) {
 		"the probe over IPv6 only":          {[]string{"common_name=vpnami-probe", "tls_serial_0=7", "trusted_ip6=2001:db8::1"}, true},
 		"another probe from the machine":    {[]string{"common_name=vpnami-probe", "tls_serial_0=8", inside}, true},
 		"a name that is a path":             {[]string{"common_name=../x", "tls_serial_0=5", outside}, true},
+		"an imported name":                  {[]string{"common_name=Suzuki Taro", "tls_serial_0=22", outside}, false},
+		"an imported name, another serial":  {[]string{"common_name=Suzuki Taro", "tls_serial_0=5", outside}, true},
+		"an imported name with a dash":      {[]string{"common_name=-x", "tls_serial_0=21", outside}, false},
+		"a person with an imported serial":  {[]string{"common_name=client1", "tls_serial_0=22", outside}, true},
+		"a file as a name":                  {[]string{"common_name=../bound", "tls_serial_0=5", outside}, true},
 		"an empty name":                     {[]string{"common_name=", "tls_serial_0=5", inside}, true},
 		"nobody":                            {[]string{"tls_serial_0=5", inside}, true},
 	} {

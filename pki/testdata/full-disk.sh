@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-FileCopyrightText: The vpnami authors
+# SPDX-License-Identifier: MPL-2.0
+#
+# Has vpnami-pki work on a disk that is full. It runs in a mount namespace of
+# its own, in a folder that becomes a small file system of memory.
+set -eu
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+mount -t tmpfs -o size=256k tmpfs "$1"
+cd "$1"
+
+refused() {
+	if vpnami-pki "$@" 2>"$said"; then
+		echo "it did $* on a full disk" >&2
+		exit 1
+	fi
+	grep -q 'no space left on device' "$said" || {
+		cat "$said" >&2
+		exit 1
+	}
+}
+
+vpnami-pki init office --server-name vpn.example.com
+vpnami-pki issue client1 --folder office
+
+dd if=/dev/zero of=filler bs=4k 2>/dev/null || true
+
+refused issue client2 --folder office
+refused renew client1 --folder office --out renewed
+refused revoke client1 --folder office
+refused rollover start --folder office
+refused renew-server --folder office
+refused init another --server-name vpn.example.com
+
+# Nothing has changed, and nothing is lost.
+rm filler
+[ ! -e client2.ovpn ] && [ ! -e another ] && [ ! -e renewed/client1.ovpn ]
+vpnami-pki list --folder office | grep -q '^client1 .*good'
+if vpnami-pki list --folder office | grep -q client2; then exit 1; fi
+if vpnami-pki rollover status --folder office 2>/dev/null; then exit 1; fi
+vpnami-pki issue client2 --folder office
+vpnami-pki revoke client1 --folder office
+vpnami-pki list --folder office | grep -q '^client1 .*revoked'
