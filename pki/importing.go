@@ -136,6 +136,10 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 			t.ended++
 			continue
 		}
+		if algorithm, weak := theirs.Weak[e.Serial.String()]; weak {
+			t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, serial %X: it is signed with %s, which the gateway refuses; issue another", e.Subject, e.Serial, algorithm))
+			continue
+		}
 		c, found := theirs.Certificates[e.Serial.String()]
 		if !found {
 			return taking{}, fmt.Errorf("taking over the certificate %X of %+q: it is good by index.txt, and none of that serial signed by the CA is in %q: revoke it there, or put it back", e.Serial, e.Subject, theirs.Path)
@@ -152,9 +156,12 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 			continue
 		}
 		common := ""
-		if bundle.CheckPersonName(name) != nil {
-			if err := bundle.CheckCommonName(name); err != nil {
-				t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, serial %X: the name %s; issue to another", name, e.Serial, err))
+		if err := bundle.CheckPersonName(name); err != nil {
+			if bundle.CheckName(name) != nil {
+				err = bundle.CheckCommonName(name)
+			}
+			if err != nil {
+				t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, serial %X: the name cannot be taken (%v); issue to another", name, e.Serial, err))
 				continue
 			}
 			// Bound by its serial: the name that people see is made of it.

@@ -257,6 +257,10 @@ func describe(server bundle.Server, access bundle.Access, there remote) (lines, 
 		say("server   %s, until %s", server.Certificate.Subject.CommonName, day(server.Certificate.NotAfter))
 	case !there.opened.Certificate.Equal(server.Certificate):
 		say("server   a new certificate: %s, until %s", server.Certificate.Subject.CommonName, day(server.Certificate.NotAfter))
+	case server.Wrapping != there.opened.Wrapping && server.Wrapping == bundle.NoWrapping:
+		say("server   the window for old profiles opens: without tls-crypt-v2, which profiles made before it have")
+	case server.Wrapping != there.opened.Wrapping:
+		say("server   the window for old profiles closes: with tls-crypt-v2 again")
 	case server.Generation != there.opened.Generation:
 		say("server   other keys or another CA")
 	}

@@ -126,6 +126,9 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err := p.dress(ctx, v, order.dressing); err != nil {
 		return err
 	}
+	if folder.Migrating() {
+		d.warn("the window for old profiles is open, and the gateway without tls-crypt-v2; \"migration status\" tells who needs it, \"migration close\" ends it")
+	}
 	for _, w := range p.warnings {
 		d.warn("%s", w)
 	}

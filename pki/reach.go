@@ -47,6 +47,9 @@ remote of the profile, and waits for the gateway's answer, which must be sealed
 with the same key. Nobody is logged in and no tunnel is made. It works without
 root and without OpenVPN.
 
+A gateway whose window for old profiles is open ("migration open") has no such
+key, and does not answer.
+
 Exit code 0 means that every remote answered, 1 that one did not.`,
 		Example: "  vpnami-pki reach client1.ovpn\n  vpnami-pki reach client1.ovpn --timeout 2s --json",
 		Args:    exactly(1, "one PROFILE, such as \"client1.ovpn\""),

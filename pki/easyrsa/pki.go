@@ -25,6 +25,7 @@ type PKI struct {
 	CA           *x509.Certificate
 	Entries      []Entry
 	Certificates map[string]*x509.Certificate // of the CA, by serial in decimal
+	Weak         map[string]string            // how a certificate is signed that OpenVPN of today refuses, by serial in decimal
 	CRLNumber    *big.Int                     // of the list last signed; 0 when there is none
 	keyFile      string
 }
@@ -64,7 +65,7 @@ func read(folder string, where layout) (PKI, error) {
 	failed := func(file string, err error) error {
 		return fmt.Errorf("reading the PKI of easy-rsa: %q: %w", filepath.Join(folder, file), err)
 	}
-	p := PKI{Path: folder, Certificates: map[string]*x509.Certificate{}, CRLNumber: new(big.Int), keyFile: filepath.Join(folder, where.key)}
+	p := PKI{Path: folder, Certificates: map[string]*x509.Certificate{}, Weak: map[string]string{}, CRLNumber: new(big.Int), keyFile: filepath.Join(folder, where.key)}
 	raw, err := os.ReadFile(filepath.Join(folder, "ca.crt"))
 	if err != nil {
 		return PKI{}, failed("ca.crt", err)
@@ -124,7 +125,11 @@ func (p *PKI) collect(folder string) error {
 		if err != nil {
 			continue // dh2048.pem, or what an operator put there
 		}
-		if certificate.CheckSignatureFrom(p.CA) != nil {
+		err = certificate.CheckSignatureFrom(p.CA)
+		if _, weak := errors.AsType[x509.InsecureAlgorithmError](err); weak {
+			p.Weak[certificate.SerialNumber.String()] = certificate.SignatureAlgorithm.String()
+		}
+		if err != nil {
 			continue
 		}
 		p.Certificates[certificate.SerialNumber.String()] = certificate

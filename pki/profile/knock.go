@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -130,6 +131,9 @@ func (r *reader) knock(key tlscrypt.ClientKey) (Knock, error) {
 		var err error
 		if door.Remote, err = ParseRemote(line.host + ":" + port); err != nil {
 			return Knock{}, err
+		}
+		if slices.Contains(k.Doors, door) {
+			continue // a profile for both kinds of gateway has each twice
 		}
 		k.Doors = append(k.Doors, door)
 	}
