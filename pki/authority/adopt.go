@@ -65,6 +65,19 @@ func (a Adopted) nextCRL() *big.Int {
 	return new(big.Int).Add(a.CRLNumber, big.NewInt(1))
 }
 
+// until is when the last of the certificates ends; zero, if there are none.
+func (a Adopted) until() time.Time {
+	var last time.Time
+	for _, p := range a.People {
+		for _, c := range p.Certificates {
+			if c.NotAfter.After(last) {
+				last = c.NotAfter
+			}
+		}
+	}
+	return last
+}
+
 // files are the people, and every certificate of theirs, as files within the
 // folder.
 func (a Adopted) files() ([]NewFile, []Entry, error) {

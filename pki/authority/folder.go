@@ -78,6 +78,8 @@ type mark struct {
 	Server     int       `json:"server"`             // what the gateway gets, in server/
 	// Wrapping is "none" while the gateway takes profiles of another program.
 	Wrapping bundle.Wrapping `json:"wrapping,omitempty"`
+	// ImportedUntil is when the last certificate of another program ends.
+	ImportedUntil time.Time `json:"imported_until,omitzero"`
 }
 
 // numbers of the CAs in force, in the order of [Folder.CAs].

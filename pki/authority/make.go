@@ -144,7 +144,7 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	made := mark{Schema: schema, Name: plan.Name, ServerName: plan.ServerName, ServerSANs: plan.ServerSANs, Created: now.UTC().Truncate(time.Second), Network: plan.Network, Signing: 1, Server: 1}
+	made := mark{Schema: schema, Name: plan.Name, ServerName: plan.ServerName, ServerSANs: plan.ServerSANs, Created: now.UTC().Truncate(time.Second), Network: plan.Network, Signing: 1, Server: 1, ImportedUntil: adopted.until()}
 	marked, err := encode(made)
 	if err != nil {
 		return err

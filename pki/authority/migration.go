@@ -31,6 +31,10 @@ func (f Folder) NewProfile(now time.Time) (Profile, error) {
 	if f.Migrating() {
 		return Both, nil
 	}
+	// To read the roster for nothing is what takes longest in a large authority.
+	if !now.Before(f.mark.ImportedUntil) {
+		return Wrapped, nil
+	}
 	old, err := f.Only(now, Unwrapped)
 	if err != nil || len(old) == 0 {
 		return Wrapped, err
