@@ -60,6 +60,26 @@ type intent struct {
 
 // run is the whole of a boot, and always has a result.
 func (b boot) run(ctx context.Context) Result {
+	waiting, cancel := context.WithTimeout(ctx, bootWithin)
+	defer cancel()
+	release, err := b.layout.lock(waiting)
+	if err != nil {
+		r := Result{Schema: resultSchema, Version: b.version, Started: b.now().UTC(), Steps: []Step{}, Cause: oneLine(err)}
+		if r.State, r.Advice = verdict(err); r.State != Waiting {
+			b.report(ctx, &r, intent{})
+			return r
+		}
+		// Whoever is at work writes the result.
+		b.console.say("%s", r.Line())
+		b.log.Error(r.Line())
+		return r
+	}
+	defer release()
+	return b.runLocked(ctx)
+}
+
+// runLocked is run, while nobody else works.
+func (b boot) runLocked(ctx context.Context) Result {
 	ctx, cancel := context.WithTimeout(ctx, bootWithin)
 	defer cancel()
 	r := &Result{Schema: resultSchema, Version: b.version, Started: b.now().UTC(), Steps: []Step{}}
@@ -93,9 +113,6 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 		return intent{}, err
 	}
 	disk := store{layout: b.layout, group: daemon.gid, bootID: r.BootID}
-	if err := os.MkdirAll(b.layout.state(), 0o755); err != nil { //nolint:gosec // everybody may read the result
-		return intent{}, fmt.Errorf("making the folder of the state: %w", err)
-	}
 	if err := disk.sweep(); err != nil {
 		return intent{}, err
 	}

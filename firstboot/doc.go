@@ -3,7 +3,8 @@
 
 // Command vpnami-firstboot makes an instance what it was launched as. It runs
 // on the EC2 instance, as root, at every boot (vpnami-firstboot.service), and
-// exits: nothing of it stays resident.
+// exits: nothing of it stays resident. A timer runs it as well, to bring in what
+// has been published since ([boot.sync], vpnami-sync.timer).
 //
 // One page reads downward, [boot.become]: identify, configure, unseal, render,
 // admit, place, start, prove, seal, report, most in a file of their own. What

@@ -46,6 +46,7 @@ func (l layout) pending() string { return l.at(stateFolder + "/pending") }
 func (l layout) failed() string { return l.at(stateFolder + "/failed") }
 
 func (l layout) result() string      { return l.at(stateFolder + "/result.json") }
+func (l layout) sync() string        { return l.at(stateFolder + "/sync.json") }
 func (l layout) rules() string       { return l.at("/etc/iptables") }
 func (l layout) passwd() string      { return l.at("/etc/passwd") }
 func (l layout) console() string     { return l.at("/dev/console") }

@@ -26,12 +26,13 @@ const usage = `vpnami-firstboot makes an instance what it was launched as.
 
 Usage:
     vpnami-firstboot run                              as the unit does, at every boot
-    vpnami-firstboot status [--json]                  how the last run ended
+    vpnami-firstboot sync                             bring in what was published since, as a timer does
+    vpnami-firstboot status [--json]                  how the last run and the last sync ended
     vpnami-firstboot check-image [--root DIR] [--json]
                                                       is there anything in an image that must not be
     vpnami-firstboot version
 
-Exit codes of run: 0 ready, 75 waiting, 78 refused, 69 degraded.
+Exit codes of run and sync: 0 ready, 75 waiting, 78 refused, 69 degraded.
 Exit codes of the others: 0, 1 for a finding or a missing result. 64: wrong usage.
 `
 
@@ -54,7 +55,12 @@ func command(ctx context.Context, args []string, out, errors io.Writer) int {
 		if len(rest) > 0 {
 			return misused(errors, fmt.Errorf("run takes no arguments, not %q", rest[0]))
 		}
-		return runBoot(ctx, errors)
+		return atBoot(errors, func(b boot) int { return b.run(ctx).State.exitCode() })
+	case "sync":
+		if len(rest) > 0 {
+			return misused(errors, fmt.Errorf("sync takes no arguments, not %q", rest[0]))
+		}
+		return atBoot(errors, func(b boot) int { return b.sync(ctx, out, errors) })
 	case "status":
 		return runStatus(rest, out, errors)
 	case "check-image":
@@ -78,11 +84,11 @@ func misused(to io.Writer, err error) int {
 	return exitUsage
 }
 
-// runBoot makes the clients and owns the exit code.
-func runBoot(ctx context.Context, errors io.Writer) int {
+// atBoot makes the clients for what works on the machine.
+func atBoot(errors io.Writer, work func(boot) int) int {
 	log := slog.New(slog.NewTextHandler(errors, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
 	if os.Geteuid() != 0 {
-		log.Error("run needs root: it writes the state and starts units")
+		log.Error("this needs root: it writes the state and starts units")
 		return exitUsage
 	}
 	where := layout{root: "/"}
@@ -102,7 +108,7 @@ func runBoot(ctx context.Context, errors io.Writer) int {
 		now:       time.Now,
 		version:   version,
 	}
-	return b.run(ctx).State.exitCode()
+	return work(b)
 }
 
 // withoutTime leaves the time to the journal.

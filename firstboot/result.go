@@ -34,6 +34,8 @@ type Result struct {
 	Server   *ServerEnd `json:"server,omitempty"`
 	CRL      *CRLEnd    `json:"crl,omitempty"`
 	SSH      *SSHEnd    `json:"ssh,omitempty"`
+	// Sync is what status adds; it has a file of its own, which outlives a run.
+	Sync *SyncEnd `json:"sync,omitempty"`
 }
 
 // Step is one step that was begun.

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -31,13 +32,18 @@ func runStatus(args []string, out, errors io.Writer) int {
 		_, _ = fmt.Fprintf(errors, "vpnami-firstboot: %v: it has not finished a run yet; look at \"journalctl -u vpnami-firstboot\"\n", err)
 		return exitFound
 	}
+	if end, err := readSync(where.sync()); err != nil {
+		_, _ = fmt.Fprintf(errors, "vpnami-firstboot: %v\n", err)
+	} else if !end.Tried.IsZero() {
+		result.Sync = &end
+	}
 	if *asJSON {
-		data, err := os.ReadFile(where.result())
-		if err != nil {
-			_, _ = fmt.Fprintf(errors, "vpnami-firstboot: reading the result: %v\n", err)
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(result); err != nil {
+			_, _ = fmt.Fprintf(errors, "vpnami-firstboot: showing the result: %v\n", err)
 			return exitFound
 		}
-		_, _ = out.Write(data)
 		return exitReady
 	}
 	bootID, _ := os.ReadFile(where.bootID())
@@ -99,6 +105,18 @@ func inWords(r Result, bootID string, now time.Time) []byte {
 			line("ssh", "closed from outside the VPC: revoked %s", strings.Join(s.Revoked, ", "))
 		default:
 			line("ssh", "closed from outside the VPC")
+		}
+	}
+	if s := r.Sync; s != nil {
+		if s.Cause != "" {
+			line("sync", "FAILED at %s, nothing was changed: %s", s.Tried.Format(time.RFC3339), s.Cause)
+			line("", "%s", s.Advice)
+		}
+		if !s.Looked.IsZero() {
+			line("sync", "up to date at %s", s.Looked.Format(time.RFC3339))
+		}
+		if !s.Brought.IsZero() {
+			line("", "something new at %s", s.Brought.Format(time.RFC3339))
 		}
 	}
 	for _, warning := range r.Warnings {

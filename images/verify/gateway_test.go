@@ -207,10 +207,49 @@ func TestArticle(t *testing.T) {
 		theOffice.pki(t, "issue", "client3", "--folder", theOffice.authority, "--out", theOffice.profiles, "--remote", gatewayPublic.String())
 		refused(t, client2, theOffice.profile("client3"))
 		theOffice.pki(t, "publish", "--folder", theOffice.authority, "--secret", "vpn/office")
-		inside(t, vpn, "systemctl", "restart", "vpnami-firstboot.service")
-		ready(t, vpn)
+		synced(t, vpn)
 		connect(t, client2, theOffice.profile("client3"))
 	})
+	t.Run("who is revoked is refused within a minute, and nobody else feels it", func(t *testing.T) {
+		session := connect(t, client1, theOffice.profile("client1"))
+		before := inside(t, vpn, "systemctl", "show", "--property=MainPID", "openvpn-server@vpn.service")
+		theOffice.pki(t, "revoke", "client3", "--folder", theOffice.authority)
+		theOffice.pki(t, "publish", "--folder", theOffice.authority, "--secret", "vpn/office")
+		synced(t, vpn)
+		refused(t, client2, theOffice.profile("client3"))
+		logsInToStep(t, client1)
+		if after := inside(t, vpn, "systemctl", "show", "--property=MainPID", "openvpn-server@vpn.service"); after != before {
+			t.Errorf("the daemon of the session at %s was started again: %s, %s", session.Address(), before, after)
+		}
+	})
+	t.Run("a new certificate of the gateway comes in by itself", func(t *testing.T) {
+		theOffice.pki(t, "renew-server", "--folder", theOffice.authority)
+		theOffice.pki(t, "publish", "--folder", theOffice.authority, "--secret", "vpn/office")
+		synced(t, vpn)
+		connect(t, client1, theOffice.profile("client1"))
+		logsInToStep(t, client1)
+	})
+}
+
+// synced waits until the gateway has brought in by itself what was published
+// last, for as long as is promised.
+func synced(t *testing.T, vpn *lab.Instance) {
+	t.Helper()
+	const promised = 60 * time.Second
+	published := theOffice.pki(t, "publish", "--folder", theOffice.authority, "--secret", "vpn/office")
+	generation := regexp.MustCompile(`generation (\d+)`).FindString(published)
+	if !strings.Contains(published, "has it all already") || generation == "" {
+		t.Fatalf("it is not published: %q", published)
+	}
+	began := time.Now()
+	for time.Since(began) < promised {
+		if strings.Contains(inside(t, vpn, "vpnami-firstboot", "status"), generation+" of the secret") {
+			t.Logf("%s came in after %s", generation, time.Since(began).Round(time.Second))
+			return
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	t.Fatalf("%s has not come in within %s:\n%s", generation, promised, inside(t, vpn, "vpnami-firstboot", "status"))
 }
 
 // saysOnConsole asserts that a line of the console matches, a moment after the

@@ -1,0 +1,175 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+)
+
+// SyncEnd is how the last sync ended: sync.json, beside the result.
+type SyncEnd struct {
+	Looked time.Time `json:"looked"` // when what is published was last seen, and taken
+	Tried  time.Time `json:"tried"`
+	// Brought is when something new was last brought in.
+	Brought time.Time `json:"brought,omitzero"`
+	Cause   string    `json:"cause,omitempty"` // of the last try, if it failed
+	Advice  string    `json:"advice,omitempty"`
+}
+
+// sync brings in what has been published since: revocations and people without
+// anybody feeling it, a rotated certificate with a restart of the daemon. It
+// looks first, and changes nothing unless there is something else to be had
+// that can be used. Where there is, the rest is a run of the boot, with its
+// proof and its way back.
+//
+// It returns an exit code, and says how it ended: on out, and on failed where
+// nothing could be changed.
+func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
+	bounded, cancel := context.WithTimeout(ctx, bootWithin)
+	defer cancel()
+	release, err := b.layout.lock(bounded)
+	if err != nil {
+		return b.unsynced(failed, SyncEnd{}, err)
+	}
+	defer release()
+	last, err := readSync(b.layout.sync())
+	if err != nil {
+		// What it said is lost, and nothing hangs on it.
+		b.log.Warn(err.Error())
+	}
+	last.Tried = b.now().UTC()
+	before, err := b.finished()
+	if err != nil {
+		_, _ = fmt.Fprintf(failed, "nothing is brought in: %v\n", err)
+		return exitWaiting
+	}
+	if before.Role == RoleStep {
+		_, _ = fmt.Fprintln(out, "nothing to bring in: a bastion reads no secret")
+		return exitReady
+	}
+	fresh, err := b.looksFresh(bounded, before)
+	if err != nil {
+		return b.unsynced(failed, last, err)
+	}
+	if !fresh && before.State == Ready {
+		return b.synced(out, last, fmt.Sprintf("nothing new: generation %d of the secret is in force", before.Server.Generation))
+	}
+	// What goes on as it was is not told again, every time.
+	var told bytes.Buffer
+	loud := b.console
+	b.console = console{to: &told}
+	r := b.runLocked(ctx)
+	if r.State != before.State || r.Cause != before.Cause || r.State == Ready {
+		_, _ = loud.to.Write(told.Bytes())
+	}
+	if r.State != Ready {
+		// The result has it all.
+		last.Cause, last.Advice = r.Cause, r.Advice
+		b.note(last)
+		_, _ = fmt.Fprintln(failed, r.Line())
+		return r.State.exitCode()
+	}
+	last.Brought = b.now().UTC()
+	return b.synced(out, last, fmt.Sprintf("brought in generation %d of the secret", r.Server.Generation))
+}
+
+// finished is the result of this boot's run, of a gateway or bastion that
+// stands. Before that, a sync has nothing to bring anything into.
+func (b boot) finished() (Result, error) {
+	before, err := readResult(b.layout.result())
+	if err != nil {
+		return Result{}, fmt.Errorf("%w: the first run is not over", err)
+	}
+	bootID, _ := os.ReadFile(b.layout.bootID())
+	if before.BootID != strings.TrimSpace(string(bootID)) {
+		return Result{}, errors.New("the run of this boot is not over")
+	}
+	if before.State != Ready && before.State != Degraded {
+		return Result{}, fmt.Errorf("the instance is %s, vpnami-firstboot.service goes on trying: %s", before.State, before.Cause)
+	}
+	return before, nil
+}
+
+// looksFresh tells whether what is published is other than what is in force.
+// Nothing is written and nobody is told of the steps.
+func (b boot) looksFresh(ctx context.Context, before Result) (bool, error) {
+	b.console, b.log = console{to: io.Discard}, slog.New(slog.DiscardHandler)
+	r := &Result{}
+	in, err := b.learn(ctx, r)
+	if err != nil {
+		return false, err
+	}
+	if in.instance.ID != before.Instance || before.Server == nil {
+		return true, nil
+	}
+	disk := store{layout: b.layout}
+	next := recordOf(in)
+	next.Files = digest(in.files)
+	now, ok := disk.read(b.layout.current())
+	return !ok || !now.same(next) || now.CRL != next.CRL || now.PreviousCRL != next.PreviousCRL || now.Server != next.Server, nil
+}
+
+// synced notes that what is in force is what is published.
+func (b boot) synced(out io.Writer, last SyncEnd, words string) int {
+	if last.Cause != "" {
+		b.console.say("sync: works again, %s", words)
+	}
+	last.Looked, last.Cause, last.Advice = last.Tried, "", ""
+	b.note(last)
+	_, _ = fmt.Fprintln(out, words)
+	return exitReady
+}
+
+// unsynced notes why nothing was changed. A cause that lasts is told on the
+// console once.
+func (b boot) unsynced(failed io.Writer, last SyncEnd, cause error) int {
+	state, advice := verdict(cause)
+	words := oneLine(cause)
+	if words != last.Cause {
+		b.console.say("sync: nothing is changed: %s -- %s", words, advice)
+	}
+	last.Cause, last.Advice = words, advice
+	b.note(last)
+	_, _ = fmt.Fprintf(failed, "nothing is changed: %s -- %s\n", words, advice)
+	return state.exitCode()
+}
+
+func (b boot) note(end SyncEnd) {
+	if end.Tried.IsZero() {
+		return // it did not come that far
+	}
+	data, err := json.MarshalIndent(end, "", "  ")
+	if err == nil {
+		err = replaceFile(b.layout.sync(), append(data, '\n'), 0o644)
+	}
+	if err != nil {
+		b.log.Error("the sync's end is not written", "error", err.Error())
+	}
+}
+
+// readSync reads how the last sync ended; nothing, if there was none.
+func readSync(path string) (SyncEnd, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return SyncEnd{}, nil
+	}
+	if err != nil {
+		return SyncEnd{}, fmt.Errorf("reading how the last sync ended: %w", err)
+	}
+	var end SyncEnd
+	if err := json.Unmarshal(data, &end); err != nil {
+		return SyncEnd{}, fmt.Errorf("reading how the last sync ended, in %q: %w", path, err)
+	}
+	return end, nil
+}
