@@ -57,28 +57,54 @@ const (
 
 var errNoDocument = errors.New("the user-data has no document of vpnami")
 
-const documentAdvice = "launch the instance with user-data that begins with the lines \"#vpnami\" and \"role: vpn\" (or step); user-data can be changed while the instance is stopped"
+const (
+	documentAdvice = "launch the instance with user-data that begins with the lines \"#vpnami\" and \"role: vpn\" (or step), which can be changed while the instance is stopped, or with the tags \"vpnami:role\" and \"vpnami:secret\" and tags in its metadata enabled"
+	problemAdvice  = "correct the user-data (it can be changed while the instance is stopped) or launch a new instance"
+	tagAdvice      = "correct the instance's tags, which are read again by themselves, or launch it with user-data"
+)
 
-// configure reads what the launch decided from the user-data. Everything that
-// is wrong with it is told at once.
+// configure reads what the launch decided: from the user-data, or, where that
+// has no document, from the tags. Everything that is wrong with it is told at
+// once.
 func configure(instance Instance) (Config, error) {
 	document, err := findDocument(instance.UserData)
 	if err != nil {
 		return Config{}, refusing(fmt.Errorf("reading the user-data: %w", err), documentAdvice)
+	}
+	from, advice := "user-data", problemAdvice
+	if document == nil {
+		document, from, advice = instance.Tags.document(), "tags", tagAdvice
 	}
 	if document == nil {
 		return Config{}, waitingFor(fmt.Errorf("reading the user-data: %w", errNoDocument), documentAdvice)
 	}
 	d, err := parseDocument(document)
 	if err != nil {
-		return Config{}, refusing(fmt.Errorf("reading the user-data: %w", err), documentAdvice)
+		return Config{}, refusing(fmt.Errorf("reading the %s: %w", from, err), documentAdvice)
 	}
 	c := d.config(instance)
 	c.judge(d, instance)
 	if err := errors.Join(d.problems...); err != nil {
-		return Config{}, refusing(fmt.Errorf("reading the user-data: %w", err), "correct the user-data (it can be changed while the instance is stopped) or launch a new instance")
+		return Config{}, refusing(fmt.Errorf("reading the %s: %w", from, err), "%s", advice)
 	}
 	return c, nil
+}
+
+// document is what the tags say as a document, so that they are judged as one;
+// nil, if they say nothing. A tag holds 256 characters, and so the rest has its
+// defaults: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
+func (t LaunchTags) document() []byte {
+	if t == (LaunchTags{}) {
+		return nil
+	}
+	text := documentHead + "\n"
+	for _, key := range []struct{ name, value string }{{"role", t.Role}, {"secret", t.Secret}} {
+		if key.value != "" {
+			// Go quotes as YAML does, but for what is no valid UTF-8.
+			text += fmt.Sprintf("%s: %q\n", key.name, strings.ToValidUTF8(key.value, "?"))
+		}
+	}
+	return []byte(text)
 }
 
 // config takes the keys one by one; the document keeps the problems.

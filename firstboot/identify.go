@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
@@ -28,7 +29,17 @@ type Instance struct {
 	Subnet   netip.Prefix
 	Groups   []string // security groups of the primary interface
 	UserData []byte   // nil: launched without
+	Tags     LaunchTags
 }
+
+// LaunchTags are the instance's tags that say what it is to become, where the
+// launch lets the metadata service show tags.
+type LaunchTags struct{ Role, Secret string }
+
+const (
+	roleTag   = "vpnami:role"
+	secretTag = "vpnami:secret"
+)
 
 // metadata is what identify needs of *imds.Client.
 type metadata interface {
@@ -41,6 +52,7 @@ type metadata interface {
 type answers struct {
 	id, region, address, public, mac, vpc, vpc6, subnet, groups string
 	userData                                                    []byte
+	tags                                                        LaunchTags
 }
 
 // maxAnswer is above anything the metadata service says: user-data, the
@@ -92,6 +104,9 @@ func ask(ctx context.Context, service metadata) (answers, error) {
 			return answers{}, err
 		}
 	}
+	if a.tags, err = askTags(ctx, service); err != nil {
+		return answers{}, err
+	}
 	output, err := service.GetUserData(ctx, &imds.GetUserDataInput{})
 	switch {
 	case httpStatus(err) == http.StatusNotFound:
@@ -104,6 +119,30 @@ func ask(ctx context.Context, service metadata) (answers, error) {
 		return answers{}, fmt.Errorf("reading the user-data: %w", err)
 	}
 	return a, nil
+}
+
+// askTags reads the tags. Mostly there is no such path, since a launch has to
+// ask for it:
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
+func askTags(ctx context.Context, service metadata) (LaunchTags, error) {
+	const folder = "tags/instance"
+	names, err := get(ctx, service, folder)
+	if errors.Is(err, errAbsent) {
+		return LaunchTags{}, nil
+	}
+	if err != nil {
+		return LaunchTags{}, err
+	}
+	var tags LaunchTags
+	for name, into := range map[string]*string{roleTag: &tags.Role, secretTag: &tags.Secret} {
+		if !slices.Contains(strings.Fields(names), name) {
+			continue
+		}
+		if *into, err = get(ctx, service, folder+"/"+name); err != nil {
+			return LaunchTags{}, err
+		}
+	}
+	return tags, nil
 }
 
 func get(ctx context.Context, service metadata, path string) (string, error) {
@@ -142,7 +181,7 @@ var (
 )
 
 func parseInstance(a answers) (Instance, error) {
-	i := Instance{ID: a.id, Region: a.region, MAC: strings.TrimSpace(a.mac), UserData: a.userData}
+	i := Instance{ID: a.id, Region: a.region, MAC: strings.TrimSpace(a.mac), UserData: a.userData, Tags: a.tags}
 	for _, field := range []struct {
 		name, value string
 		form        *regexp.Regexp

@@ -146,9 +146,57 @@ func FuzzParseInstance(f *testing.F) {
 	a := goodAnswers()
 	f.Add(a.id, a.region, a.address, a.public, a.mac, a.vpc, a.vpc6, a.subnet, a.groups)
 	f.Fuzz(func(t *testing.T, id, region, address, public, mac, vpc, vpc6, subnet, groups string) {
-		i, err := parseInstance(answers{id, region, address, public, mac, vpc, vpc6, subnet, groups, nil})
+		i, err := parseInstance(answers{id, region, address, public, mac, vpc, vpc6, subnet, groups, nil, LaunchTags{}})
 		if err == nil && (strings.ContainsAny(i.ID+i.Region+i.MAC+strings.Join(i.Groups, ""), "/\n\"* ") || !i.Address.Is4()) {
 			t.Errorf("accepts %+v", i)
 		}
 	})
+}
+
+// TestLaunchTags: by tags alone, where there is no document; and what is wrong
+// with them is told as tags.
+func TestLaunchTags(t *testing.T) {
+	for name, c := range map[string]struct {
+		tags     map[string]string
+		userData string
+		want     Config
+		words    string
+	}{
+		"vpn":                   {map[string]string{"vpnami:role": "vpn", "vpnami:secret": "vpn/office", "Name": "gateway"}, "", Config{Role: RoleVPN}, ""},
+		"step":                  {map[string]string{"vpnami:role": "step"}, "", Config{Role: RoleStep}, ""},
+		"beside a cloud-config": {map[string]string{"vpnami:role": "step"}, "#cloud-config\npackages: []\n", Config{Role: RoleStep}, ""},
+		"a document is first":   {map[string]string{"vpnami:role": "vpn", "vpnami:secret": "vpn/other"}, "#vpnami\nrole: step\n", Config{Role: RoleStep}, ""},
+		"other tags only":       {map[string]string{"Name": "gateway", "vpnami:status": "waiting"}, "", Config{}, "no document of vpnami"},
+		"no secret":             {map[string]string{"vpnami:role": "vpn"}, "", Config{}, "reading the tags: \"secret\""},
+		"no role":               {map[string]string{"vpnami:secret": "vpn/office"}, "", Config{}, "reading the tags: \"role\""},
+		"another role":          {map[string]string{"vpnami:role": "vpm"}, "", Config{}, "\"role\" is \"vpm\""},
+		"step with a secret":    {map[string]string{"vpnami:role": "step", "vpnami:secret": "vpn/office"}, "", Config{}, "is for the role vpn only"},
+		"yaml in a tag":         {map[string]string{"vpnami:role": "step\nnetwork: 10.9.0.0/24"}, "", Config{}, "\"role\" is \"step\\nnetwork: 10.9.0.0/24\""},
+		"quotes in a tag":       {map[string]string{"vpnami:role": "\"\\\xff\x00"}, "", Config{}, "\"role\" is"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cloud := newCloud(t)
+			var names []string
+			for tag, value := range c.tags {
+				names = append(names, tag)
+				cloud.metadata["meta-data/tags/instance/"+tag] = value
+			}
+			cloud.metadata["meta-data/tags/instance"] = strings.Join(names, "\n")
+			if c.userData != "" {
+				cloud.launch(c.userData)
+			}
+			instance, err := identify(t.Context(), newMetadata(cloud.server.URL))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := configure(instance)
+			if c.words == "" && (err != nil || got.Role != c.want.Role || got.Role == RoleVPN && got.Secret.Server != "vpn/office/server") {
+				t.Errorf("got %+v, %v", got, err)
+			}
+			if c.words != "" && (err == nil || !strings.Contains(err.Error(), c.words)) {
+				t.Errorf("got %v, want %q", err, c.words)
+			}
+		})
+	}
 }

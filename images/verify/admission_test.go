@@ -112,7 +112,9 @@ func TestCertificates(t *testing.T) {
 	public := netip.MustParseAddr("203.0.113.22")
 	vpn := launch(t, lab.LaunchSpec{
 		Name: "strict", PrivateAddress: netip.MustParseAddr("10.0.1.22"), PublicAddress: public,
-		Groups: []string{newGatewayGroup(t, "strict")}, UserData: "#vpnami\nrole: vpn\nsecret: vpn/office\n",
+		Groups: []string{newGatewayGroup(t, "strict")},
+		// By tags alone, as a launch template can.
+		Tags: map[string]string{"vpnami:role": "vpn", "vpnami:secret": "vpn/office"}, MetadataTags: true,
 	})
 	ready(t, vpn)
 	client := host(t, "client2")
