@@ -91,6 +91,8 @@ test-root: build bin/packer-sdc moto build/plugins/.installed ## What needs root
 verify: image build moto ## The boot verification of the baked image in the lab (LAB_VM=qemu boots whole machines)
 	@mkdir -p $(LOGS)
 	$(root_tests) -v ./images/verify
+faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (testdata/faults.tsv): cells held of all
+	@go test -count=1 -run '^TestFaults$$' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
 lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
 	@scripts/lint
 bench: ## Measure the operator's desk against easy-rsa and openssl (a minute or two)
@@ -111,4 +113,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image packages test-unit test-root verify lint generate down clean
+.PHONY: help demo test build image packages test-unit test-root faults verify lint generate down clean

@@ -33,6 +33,19 @@ type gateway struct {
 	prove   error // what the next proofs say
 	proving func() error
 	proofs  int
+
+	clock     time.Duration // how far the machine's is off
+	noSystemd error
+	broken    bool   // the daemon cannot run: it is not asked of the program
+	told      func() // called for each line of the console
+}
+
+// Write is the console.
+func (g *gateway) Write(line []byte) (int, error) {
+	if g.told != nil {
+		g.told()
+	}
+	return g.console.Write(line)
 }
 
 const vpnDocument = "#vpnami\nrole: vpn\nsecret: vpn/office\n"
@@ -77,13 +90,18 @@ func (g *gateway) program() boot {
 	service := newMetadata(g.cloud.server.URL)
 	return boot{
 		log:       slog.New(slog.NewTextHandler(&g.log, nil)),
-		console:   console{to: &g.console},
+		console:   console{to: g},
 		layout:    g.machine.layout,
 		placement: g.machine.placement,
 		metadata:  service,
 		services:  regional(service, g.cloud.server.URL),
-		systemd:   g.systemd.dial,
-		clear:     func() {},
+		systemd: func(ctx context.Context) (units, func(), error) {
+			if g.noSystemd != nil {
+				return nil, nil, g.noSystemd
+			}
+			return g.systemd.dial(ctx)
+		},
+		clear: func() {},
 		prove: func(context.Context, string, account) error {
 			g.proofs++
 			if g.proving != nil {
@@ -92,7 +110,7 @@ func (g *gateway) program() boot {
 			return g.prove
 		},
 		lastWords: noWords,
-		now:       time.Now,
+		now:       func() time.Time { return time.Now().Add(g.clock) },
 		version:   "1.2.3",
 	}
 }
@@ -102,7 +120,7 @@ func (g *gateway) check(r Result) {
 	g.t.Helper()
 	running := g.systemd.states[openvpnUnit] == "active"
 	ssh := slices.ContainsFunc(g.cloud.rules, func(r Rule) bool { return r.ID == "sgr-0ssh" })
-	if !ssh && !running && r.Role == RoleVPN {
+	if !ssh && !running && r.Role == RoleVPN && !g.broken {
 		g.t.Error("SSH is closed and the VPN is down")
 	}
 	g.checkPort(r)

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"os"
 	"testing"
 
@@ -12,6 +13,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Most of these tests wait for an answer that does not come, and need no core.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
 		"vpnami-firstboot": func() { os.Exit(command(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
 	})

@@ -77,7 +77,7 @@ type openConsole string
 func (path openConsole) Write(data []byte) (int, error) {
 	// O_NOCTTY, or it would become the controlling terminal; O_NONBLOCK, so that
 	// the deadline holds: a serial line with flow control could hold up the boot.
-	device, err := os.OpenFile(string(path), os.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0) //nolint:gosec // the layout's own
+	device, err := os.OpenFile(string(path), os.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return 0, err
 	}

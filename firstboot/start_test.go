@@ -54,6 +54,14 @@ func newUnits() *fakeUnits {
 	}
 }
 
+// fail makes a unit fail that has to be started or loaded anew.
+func (f *fakeUnits) fail(unit string) {
+	f.fails[unit] = "failed"
+	if f.states[unit] == "active" {
+		f.states[unit] = "inactive"
+	}
+}
+
 func (f *fakeUnits) job(verb, unit, state string, result chan<- string) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

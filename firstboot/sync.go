@@ -65,12 +65,14 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 	if !fresh && before.State == Ready {
 		return b.synced(out, last, fmt.Sprintf("nothing new: generation %d of the secret is in force", before.Server.Generation))
 	}
-	// What goes on as it was is not told again, every time.
+	// What goes on as it was is not told again, every time; what is new, at once.
 	var told bytes.Buffer
 	loud := b.console
-	b.console = console{to: &told}
+	if before.State != Ready {
+		b.console = console{to: &told}
+	}
 	r := b.runLocked(ctx)
-	if r.State != before.State || r.Cause != before.Cause || r.State == Ready {
+	if r.State != before.State || r.Cause != before.Cause {
 		_, _ = loud.to.Write(told.Bytes())
 	}
 	if r.State != Ready {

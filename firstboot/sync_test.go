@@ -18,21 +18,34 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
-// sync runs the program as the timer does, and returns what it said.
+// sync is syncs, which must end so.
 func (g *gateway) sync(code int, words string) SyncEnd {
 	g.t.Helper()
-	var out bytes.Buffer
-	if got := g.program().sync(g.t.Context(), &out, &out); got != code || !strings.Contains(out.String(), words) {
-		g.t.Errorf("sync: exit %d, %q; want %d with %q", got, out.String(), code, words)
-	}
-	end, err := readSync(g.machine.layout.sync())
-	if err != nil {
-		g.t.Error(err)
+	end, got := g.syncs()
+	if got.code != code || !strings.Contains(got.out, words) {
+		g.t.Errorf("sync: exit %d, %q; want %d with %q", got.code, got.out, code, words)
 	}
 	if r, err := readResult(g.machine.layout.result()); err == nil {
 		g.check(r)
 	}
 	return end
+}
+
+type synced struct {
+	code int
+	out  string
+}
+
+// syncs runs the program as the timer does.
+func (g *gateway) syncs() (SyncEnd, synced) {
+	g.t.Helper()
+	var out bytes.Buffer
+	code := g.program().sync(g.t.Context(), &out, &out)
+	end, err := readSync(g.machine.layout.sync())
+	if err != nil {
+		g.t.Error(err)
+	}
+	return end, synced{code, out.String()}
 }
 
 // publishAgain publishes the next generation with what is changed of the people.
