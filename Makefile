@@ -91,8 +91,9 @@ test-root: build bin/packer-sdc moto build/plugins/.installed ## What needs root
 verify: image build moto ## The boot verification of the baked image in the lab (LAB_VM=qemu boots whole machines)
 	@mkdir -p $(LOGS)
 	$(root_tests) -v ./images/verify
-faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (testdata/faults.tsv): cells held of all
-	@go test -count=1 -run '^TestFaults$$' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
+faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
+	@scripts/packages lab
+	@go test -count=1 -run '^TestFaults$$|^TestKilledAtEveryWrite$$' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
 lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
 	@scripts/lint
 bench: ## Measure the operator's desk against easy-rsa and openssl (a minute or two)

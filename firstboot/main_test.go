@@ -18,7 +18,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	testscript.Main(m, map[string]func(){
-		"vpnami-firstboot": func() { os.Exit(command(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
+		"vpnami-firstboot-to-kill": mainToKill,
+		"vpnami-firstboot":         func() { os.Exit(command(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
 	})
 }
 
