@@ -25,7 +25,14 @@ type SyncEnd struct {
 	Brought time.Time `json:"brought,omitzero"`
 	Cause   string    `json:"cause,omitempty"` // of the last try, if it failed
 	Advice  string    `json:"advice,omitempty"`
+	// Seen is a digest of what was published when it was last seen.
+	Seen string `json:"seen,omitempty"`
 }
+
+// retryAfter is how long what did not work is left alone, unless something else
+// is published: a try costs a proof, and calls of EC2. It is the longest pause
+// of vpnami-firstboot.service.
+const retryAfter = 5 * time.Minute
 
 // sync brings in what has been published since: revocations and people without
 // anybody feeling it, a rotated certificate with a restart of the daemon. It
@@ -58,12 +65,18 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 		_, _ = fmt.Fprintln(out, "nothing to bring in: a bastion reads no secret")
 		return exitReady
 	}
-	fresh, err := b.looksFresh(bounded, before)
+	seen, fresh, err := b.look(bounded, before)
 	if err != nil {
 		return b.unsynced(failed, last, err)
 	}
-	if !fresh && before.State == Ready {
+	again := seen == last.Seen
+	last.Seen = seen
+	switch {
+	case !fresh && before.State == Ready:
 		return b.synced(out, last, fmt.Sprintf("nothing new: generation %d of the secret is in force", before.Server.Generation))
+	case again && before.State == Degraded && b.now().Sub(before.Finished).Abs() < retryAfter:
+		_, _ = fmt.Fprintf(failed, "nothing new since, and tried at %s: %s\n", before.Finished.Format(time.RFC3339), before.Line())
+		return exitDegraded
 	}
 	// What goes on as it was is not told again, every time; what is new, at once.
 	var told bytes.Buffer
@@ -103,23 +116,22 @@ func (b boot) finished() (Result, error) {
 	return before, nil
 }
 
-// looksFresh tells whether what is published is other than what is in force.
-// Nothing is written and nobody is told of the steps.
-func (b boot) looksFresh(ctx context.Context, before Result) (bool, error) {
+// look tells by a digest what is published, and whether it is other than what
+// is in force. Nothing is written and nobody is told of the steps.
+func (b boot) look(ctx context.Context, before Result) (seen string, fresh bool, err error) {
 	b.console, b.log = console{to: io.Discard}, slog.New(slog.DiscardHandler)
-	r := &Result{}
-	in, err := b.learn(ctx, r)
+	in, err := b.learn(ctx, &Result{})
 	if err != nil {
-		return false, err
-	}
-	if in.instance.ID != before.Instance || before.Server == nil {
-		return true, nil
+		return "", false, err
 	}
 	disk := store{layout: b.layout}
 	next := recordOf(in)
 	next.Files = digest(in.files)
+	seen = disk.attempt(in, fmt.Sprint(next.CRL, next.PreviousCRL, next.Server.Generation))
 	now, ok := disk.read(b.layout.current())
-	return !ok || !now.same(next) || now.CRL != next.CRL || now.PreviousCRL != next.PreviousCRL || now.Server != next.Server, nil
+	fresh = !ok || before.Server == nil || in.instance.ID != before.Instance || !now.same(next) ||
+		now.CRL != next.CRL || now.PreviousCRL != next.PreviousCRL || now.Server != next.Server
+	return seen, fresh, nil
 }
 
 // synced notes that what is in force is what is published.

@@ -187,16 +187,24 @@ func TestSyncRollsBack(t *testing.T) {
 		return nil
 	}
 	g.sync(exitDegraded, "connecting: refused")
+	proofs := g.proofs
+	g.sync(exitDegraded, "nothing new since, and tried at")
+	if g.proofs != proofs {
+		t.Error("proven again at once")
+	}
 	if now, _ := g.machine.store.read(g.machine.layout.current()); now != good {
 		t.Errorf("in force is %+v, want %+v", now, good)
 	}
 	g.systemd.taken()
+	g.clock = retryAfter + time.Minute
 	g.sync(exitDegraded, "not tried again")
+	g.clock = 2 * g.clock
 	told := g.console.Len()
 	g.sync(exitDegraded, "not tried again")
 	if jobs := g.systemd.taken(); len(jobs) > 0 || g.console.Len() != told {
 		t.Errorf("tried again: %q, %q", jobs, g.console.String()[told:])
 	}
+	g.clock = 0
 	g.proving, g.people.server = nil, older
 	g.publishAgain(3)
 	g.sync(exitReady, "brought in generation 3")
