@@ -41,6 +41,8 @@ type boot struct {
 	placement placement
 	metadata  metadata
 	services  func(region string) services
+	// tokenless tells whether the metadata service answers without a token.
+	tokenless func(context.Context) bool
 	systemd   func(context.Context) (units, func(), error)
 	prove     func(ctx context.Context, folder string, as account) error
 	// clear returns when nothing of the proof is left on the machine.
@@ -127,6 +129,9 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 	defer hangUp()
 	up := starter{units: systemd, store: disk, daemon: daemon, lastWords: b.lastWords}
 
+	if in.instance.ID != "" && b.tokenless(ctx) {
+		b.warn(r, fmt.Sprintf("the metadata service answers without a token (IMDSv1): who can make this instance fetch an address has its role's credentials; say \"aws ec2 modify-instance-metadata-options --instance-id %s --http-tokens required --http-put-response-hop-limit 1\"", in.instance.ID))
+	}
 	if cause == nil {
 		cause = b.outdated(r, disk, in)
 	}

@@ -95,6 +95,7 @@ func (g *gateway) program() boot {
 		placement: g.machine.placement,
 		metadata:  service,
 		services:  regional(service, g.cloud.server.URL),
+		tokenless: tokenless(g.cloud.server.URL),
 		systemd: func(ctx context.Context) (units, func(), error) {
 			if g.noSystemd != nil {
 				return nil, nil, g.noSystemd
@@ -208,6 +209,23 @@ func TestBootVPN(t *testing.T) {
 	}
 	if g.cloud.tags[statusTag] != "ready" || !strings.Contains(g.cloud.tags[detailTag], "role=vpn") {
 		t.Errorf("got %v", g.cloud.tags)
+	}
+}
+
+// TestBootTokenless: a launch with IMDSv1 is told of, with what to say to EC2.
+func TestBootTokenless(t *testing.T) {
+	g := newGateway(t, vpnDocument)
+	if r := g.boot(); len(r.Warnings) > 0 {
+		t.Errorf("got %q", r.Warnings)
+	}
+	g.cloud.spoil("meta-data/instance-id", status(200))
+	r := g.boot()
+	g.want(r, Ready, "")
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "--instance-id i-0123456789abcdef0 --http-tokens required") {
+		t.Errorf("got %q", r.Warnings)
+	}
+	if !strings.Contains(g.console.String(), "warning: the metadata service answers without a token") {
+		t.Errorf("not told: %s", g.console.String())
 	}
 }
 

@@ -101,6 +101,7 @@ func atBoot(errors io.Writer, work func(boot) int) int {
 		placement: placement{current: currentFolder, hook: admitHook},
 		metadata:  service,
 		services:  regional(service, os.Getenv("AWS_ENDPOINT_URL")),
+		tokenless: tokenless(metadataAddress),
 		systemd:   dialSystemd,
 		prove:     probe.prove,
 		clear:     probe.wait,

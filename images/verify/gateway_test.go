@@ -45,6 +45,7 @@ func TestArticle(t *testing.T) {
 			}
 			saysOnConsole(t, i, `vpnami: ready: role=`+i.Name())
 		}
+		saysOnConsole(t, vpn, `vpnami: warning: the metadata service answers without a token`)
 	})
 	t.Run("the bastion asks AWS for nothing", func(t *testing.T) {
 		calls, err := theOffice.Calls()
