@@ -162,7 +162,10 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 			return in, err
 		}
 		end := b.resume(ctx, r, up, in, err)
-		if _, kept := errors.AsType[*keptRunningError](end); kept && ctx.Err() == nil {
+		good, _ := disk.read(b.layout.current())
+		// Where the daemon was not started anew, to try again costs no session,
+		// and may be what shuts somebody out.
+		if _, kept := errors.AsType[*keptRunningError](end); kept && ctx.Err() == nil && good.Daemon != placed.Daemon {
 			end = errors.Join(end, disk.setFailed(attempt, err))
 		}
 		return in, end

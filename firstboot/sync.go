@@ -74,9 +74,9 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 	switch {
 	case !fresh && before.State == Ready:
 		return b.synced(out, last, fmt.Sprintf("nothing new: generation %d of the secret is in force", before.Server.Generation))
-	case again && before.State == Degraded && b.now().Sub(before.Finished).Abs() < retryAfter:
+	case again && before.State != Ready && b.now().Sub(before.Finished).Abs() < retryAfter:
 		_, _ = fmt.Fprintf(failed, "nothing new since, and tried at %s: %s\n", before.Finished.Format(time.RFC3339), before.Line())
-		return exitDegraded
+		return before.State.exitCode()
 	}
 	// What goes on as it was is not told again, every time; what is new, at once.
 	var told bytes.Buffer
@@ -85,6 +85,7 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 		b.console = console{to: &told}
 	}
 	r := b.runLocked(ctx)
+	b.console = loud
 	if r.State != before.State || r.Cause != before.Cause {
 		_, _ = loud.to.Write(told.Bytes())
 	}
@@ -96,11 +97,14 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 		return r.State.exitCode()
 	}
 	last.Brought = b.now().UTC()
+	if r.Server == nil { // a bastion now, by its tags
+		return b.synced(out, last, r.Line())
+	}
 	return b.synced(out, last, fmt.Sprintf("brought in generation %d of the secret", r.Server.Generation))
 }
 
-// finished is the result of this boot's run, of a gateway or bastion that
-// stands. Before that, a sync has nothing to bring anything into.
+// finished is the result of this boot's run, of a gateway or bastion that has
+// stood. Before that, a sync has nothing to bring anything into.
 func (b boot) finished() (Result, error) {
 	before, err := readResult(b.layout.result())
 	if err != nil {
@@ -110,7 +114,10 @@ func (b boot) finished() (Result, error) {
 	if before.BootID != strings.TrimSpace(string(bootID)) {
 		return Result{}, errors.New("the run of this boot is not over")
 	}
-	if before.State != Ready && before.State != Degraded {
+	// What has never stood is tried by vpnami-firstboot.service. What has, and
+	// does not now, may have been brought there by a sync: that service has
+	// ended well, and nobody else would try again.
+	if _, stood := (store{layout: b.layout}).read(b.layout.proven()); !stood && before.Role != RoleStep {
 		return Result{}, fmt.Errorf("the instance is %s, vpnami-firstboot.service goes on trying: %s", before.State, before.Cause)
 	}
 	return before, nil

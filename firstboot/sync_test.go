@@ -220,6 +220,55 @@ func TestSyncRollsBack(t *testing.T) {
 	}
 }
 
+// TestSyncOfTags: a gateway that was launched by its tags becomes what they say.
+func TestSyncOfTags(t *testing.T) {
+	g := newGateway(t, "")
+	delete(g.cloud.metadata, "user-data")
+	g.cloud.metadata["meta-data/tags/instance"] = "vpnami:role\nvpnami:secret"
+	g.cloud.metadata["meta-data/tags/instance/vpnami:role"] = "vpn"
+	g.cloud.metadata["meta-data/tags/instance/vpnami:secret"] = "vpn/office"
+	g.want(g.boot(), Ready, "")
+	g.cloud.metadata["meta-data/tags/instance"] = "vpnami:role"
+	g.cloud.metadata["meta-data/tags/instance/vpnami:role"] = "step"
+	g.sync(exitReady, "ready: role=step")
+	g.sync(exitReady, "a bastion reads no secret")
+}
+
+// TestSyncTriesAgain: a revocation whose proof failed for a while is brought in
+// without anybody's doing, however it ended before.
+func TestSyncTriesAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		both bool // the proof of the last good state fails as well
+		code int
+	}{"the last good state works": {false, exitDegraded}, "nothing works": {true, exitRefused}} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t, vpnDocument)
+			g.want(g.boot(), Ready, "")
+			good, _ := g.machine.store.read(g.machine.layout.current())
+			g.people.access.CRL = g.people.CRL(2, big.NewInt(666))
+			g.publishAgain(2)
+			g.proving = func() error {
+				if now, _ := g.machine.store.read(g.machine.layout.current()); c.both || now.Files != good.Files {
+					return errors.New("connecting: no answer")
+				}
+				return nil
+			}
+			g.systemd.taken()
+			g.sync(c.code, "no answer")
+			g.proving = nil
+			g.sync(c.code, "nothing new since, and tried at")
+			g.clock = retryAfter + time.Minute
+			g.sync(exitReady, "brought in generation 2")
+			if _, err := os.Stat(filepath.Join(g.machine.layout.current(), "revoked", "666")); err != nil {
+				t.Error(err)
+			}
+			if jobs := g.systemd.taken(); len(jobs) > 0 {
+				t.Errorf("restarts %q", jobs)
+			}
+		})
+	}
+}
+
 // TestSyncWaitsForTheRun: before the gateway stands, the run alone works on it.
 func TestSyncWaitsForTheRun(t *testing.T) {
 	g := newGateway(t, vpnDocument)
