@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // tempPrefix begins the name of everything that is not finished. What bears
@@ -39,7 +40,7 @@ func replaceFile(path string, data []byte, mode fs.FileMode) error {
 
 // fill writes, makes durable and closes a file.
 func fill(file *os.File, data []byte, mode fs.FileMode, group int) error {
-	err := errors.Join(file.Chown(keepOwner, group), file.Chmod(mode))
+	err := errors.Join(giveTo(file, group), file.Chmod(mode))
 	if err == nil {
 		_, err = file.Write(data)
 	}
@@ -49,6 +50,20 @@ func fill(file *os.File, data []byte, mode fs.FileMode, group int) error {
 		err = file.Sync()
 	}
 	return errors.Join(err, file.Close())
+}
+
+// giveTo gives a file or folder to a group, where it is another's. The units run
+// in the daemon's group, so that their files are given already, and may chown
+// nothing; a person's root shell may, and must.
+func giveTo(file *os.File, group int) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); group == keepOwner || ok && int(owner.Gid) == group {
+		return nil
+	}
+	return file.Chown(keepOwner, group)
 }
 
 // replaceLink lets a symbolic link point elsewhere in one step.

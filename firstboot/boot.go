@@ -44,9 +44,6 @@ type boot struct {
 	// tokenless tells whether the metadata service answers without a token.
 	tokenless func(context.Context) bool
 	systemd   func(context.Context) (units, func(), error)
-	prove     func(ctx context.Context, folder string, as account) error
-	// clear returns when nothing of the proof is left on the machine.
-	clear     func()
 	lastWords func(ctx context.Context, unit string) string
 	now       func() time.Time
 	version   string
@@ -101,8 +98,6 @@ func (b boot) runLocked(ctx context.Context) Result {
 			r.State = Degraded
 		}
 	}
-	// What is reported is over.
-	b.clear()
 	b.report(ctx, r, in)
 	return *r
 }
@@ -127,7 +122,13 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 		return in, errors.Join(cause, err)
 	}
 	defer hangUp()
-	up := starter{units: systemd, store: disk, daemon: daemon, lastWords: b.lastWords}
+	up := starter{units: systemd, store: disk, lastWords: b.lastWords}
+	// What is reported is over.
+	defer func() {
+		if err := up.dismiss(ctx); err != nil {
+			b.warn(r, oneLine(err))
+		}
+	}()
 
 	if in.instance.ID != "" && b.tokenless(ctx) {
 		b.warn(r, fmt.Sprintf("the metadata service answers without a token (IMDSv1): who can make this instance fetch an address has its role's credentials; say \"aws ec2 modify-instance-metadata-options --instance-id %s --http-tokens required --http-put-response-hop-limit 1\"", in.instance.ID))
@@ -233,10 +234,7 @@ func (b boot) operate(ctx context.Context, r *Result, up starter, g generation) 
 		return err
 	}
 	if g.Role == RoleVPN {
-		err := b.step(ctx, r, "prove", bootWithin, func(ctx context.Context) error {
-			return b.prove(ctx, b.layout.current(), up.daemon)
-		})
-		if err != nil {
+		if err := b.step(ctx, r, "prove", bootWithin, up.prove); err != nil {
 			return err
 		}
 	}

@@ -88,6 +88,13 @@ func (g *gateway) bootIn(ctx context.Context) Result {
 // program is main's boot on this machine.
 func (g *gateway) program() boot {
 	service := newMetadata(g.cloud.server.URL)
+	g.systemd.probe = func() error {
+		g.proofs++
+		if g.proving != nil {
+			return g.proving()
+		}
+		return g.prove
+	}
 	return boot{
 		log:       slog.New(slog.NewTextHandler(&g.log, nil)),
 		console:   console{to: g},
@@ -102,15 +109,7 @@ func (g *gateway) program() boot {
 			}
 			return g.systemd.dial(ctx)
 		},
-		clear: func() {},
-		prove: func(context.Context, string, account) error {
-			g.proofs++
-			if g.proving != nil {
-				return g.proving()
-			}
-			return g.prove
-		},
-		lastWords: noWords,
+		lastWords: g.systemd.lastWords,
 		now:       func() time.Time { return time.Now().Add(g.clock) },
 		version:   "1.2.3",
 	}

@@ -54,7 +54,7 @@ func (s store) wipe() error {
 		return err
 	}
 	for name, data := range map[string][]byte{rules4: baseRules(), rules6: closedRules6()} {
-		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o640); err != nil {
+		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o600); err != nil {
 			return err
 		}
 	}

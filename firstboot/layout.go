@@ -11,10 +11,10 @@ const (
 	stateFolder   = "/var/lib/vpnami"
 	currentFolder = stateFolder + "/current"
 	admitHook     = "/usr/lib/vpnami/admit"
-	openvpnPath   = "/usr/sbin/openvpn"
 
 	filterUnit  = "netfilter-persistent.service"
 	openvpnUnit = "openvpn-server@vpn.service"
+	probeUnit   = "vpnami-probe.service"
 
 	// daemonAccount is both the user and the group of the OpenVPN daemon.
 	daemonAccount = "vpnami-openvpn"

@@ -30,6 +30,7 @@ Usage:
     vpnami-firstboot status [--json]                  how the last run and the last sync ended
     vpnami-firstboot check-image [--root DIR] [--json]
                                                       is there anything in an image that must not be
+    vpnami-firstboot check-readable [--root DIR]      may the caller read who is revoked: the daemon's unit asks as its user
     vpnami-firstboot version
 
 Exit codes of run and sync: 0 ready, 75 waiting, 78 refused, 69 degraded.
@@ -65,6 +66,8 @@ func command(ctx context.Context, args []string, out, errors io.Writer) int {
 		return runStatus(rest, out, errors)
 	case "check-image":
 		return runCheckImage(rest, out, errors)
+	case "check-readable":
+		return runCheckReadable(rest, errors)
 	case "version":
 		_, _ = fmt.Fprintln(out, version)
 		return exitReady
@@ -93,7 +96,6 @@ func atBoot(errors io.Writer, work func(boot) int) int {
 	}
 	where := layout{root: "/"}
 	service := newMetadata("")
-	probe := &prober{program: openvpnPath}
 	b := boot{
 		log:       log,
 		console:   console{to: openConsole(where.console())},
@@ -103,8 +105,6 @@ func atBoot(errors io.Writer, work func(boot) int) int {
 		services:  regional(service, os.Getenv("AWS_ENDPOINT_URL")),
 		tokenless: tokenless(metadataAddress),
 		systemd:   dialSystemd,
-		prove:     probe.prove,
-		clear:     probe.wait,
 		lastWords: journalWords,
 		now:       time.Now,
 		version:   version,

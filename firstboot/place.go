@@ -181,6 +181,10 @@ func (s store) write(ctx context.Context, g generation, files []File) error {
 	if err := os.MkdirAll(s.layout.generations(), 0o755); err != nil { //nolint:gosec // what is secret lies deeper, under 0750
 		return fmt.Errorf("making the folder of the generations: %w", err)
 	}
+	// Whatever the umask: the daemon's user passes through it.
+	if err := os.Chmod(s.layout.generations(), 0o755); err != nil { //nolint:gosec // as above
+		return fmt.Errorf("making the folder of the generations: %w", err)
+	}
 	description, err := g.description()
 	if err != nil {
 		return err
@@ -240,11 +244,20 @@ func (s store) fillFolder(ctx context.Context, folder string, files []File) erro
 		}
 	}
 	for _, path := range folders {
-		if err := errors.Join(os.Chown(path, keepOwner, s.group), os.Chmod(path, folderMode.Perm()), syncFolder(path)); err != nil {
+		if err := s.finishFolder(path); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// finishFolder gives a folder its group and mode, and makes it durable.
+func (s store) finishFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(giveTo(folder, s.group), folder.Chmod(folderMode.Perm()), folder.Sync(), folder.Close())
 }
 
 // enforce makes a generation the one in force: rules first, then the link. What
@@ -277,8 +290,9 @@ func (s store) enforce(g generation) error {
 		}
 	}
 	for name, data := range rules {
-		// The mode that netfilter-persistent itself gives.
-		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o640); err != nil {
+		// No group's, whichever this program runs in: nobody but
+		// netfilter-persistent, as root, reads them.
+		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o600); err != nil {
 			return err
 		}
 	}

@@ -204,9 +204,6 @@ func TestPlaceEnds(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 	place(t, m, "one")
-	if err := checkReadable(ctx, m.layout.current(), m.daemon); err != nil && !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
 }
 
 // TestPending: what a crash kept from being taken up is remembered until the
@@ -288,39 +285,6 @@ func TestWipe(t *testing.T) {
 	}
 	if text, err := os.ReadFile(filepath.Join(m.layout.rules(), rules4)); err != nil || !slices.Equal(text, baseRules()) {
 		t.Errorf("got %q, %v", text, err)
-	}
-}
-
-// TestReadable: a revoked set that the daemon cannot read would let everybody in.
-func TestReadable(t *testing.T) {
-	need(t)
-	for name, spoil := range map[string]func(folder string) error{
-		"good": nil,
-		"a serial": func(folder string) error {
-			return os.WriteFile(filepath.Join(folder, "revoked/17"), nil, 0o600)
-		},
-		"no folder":  func(folder string) error { return os.RemoveAll(filepath.Join(folder, "revoked")) },
-		"the folder": func(folder string) error { return os.Chown(filepath.Join(folder, "revoked"), 0, 0) },
-		"a way in":   func(folder string) error { return os.Chmod(folder+"/.", 0o700) },
-		"a person":   func(folder string) error { return os.Chmod(filepath.Join(folder, "ccd/client1"), 0o600) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			m := newMachine(t)
-			place(t, m, "one")
-			if spoil != nil {
-				if err := spoil(m.layout.current()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			err := checkReadable(t.Context(), m.layout.current(), m.daemon)
-			if (err == nil) != (spoil == nil) {
-				t.Errorf("got %v", err)
-			}
-			// The program itself has kept its rights.
-			if _, err := os.ReadFile(filepath.Join(m.layout.current(), "server.key")); err != nil {
-				t.Error(err)
-			}
-		})
 	}
 }
 

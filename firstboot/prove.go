@@ -4,16 +4,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-	"syscall"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -24,119 +20,51 @@ const (
 	// tells the server at once (2.6 and later, over the control channel) and
 	// then waits a second for nothing.
 	farewell = 200 * time.Millisecond
-
-	connected = "Initialization Sequence Completed"
-	// maxLog bounds what is kept of the client's log; a connect writes 5 KiB.
-	maxLog = 256 << 10
 )
 
-// prober connects to the daemon as a client.
-type prober struct {
-	program string
-	leaving []func()
-}
-
 // prove lets a real OpenVPN client connect to the daemon, as the probe of the
-// secret. That the unit is active says that a process runs; this says that
-// somebody with a certificate gets in.
-func (p *prober) prove(ctx context.Context, folder string, as account) error {
-	ctx, cancel := context.WithTimeout(ctx, proveWithin)
+// secret. That the daemon's unit is active says that a process runs; this says
+// that somebody with a certificate gets in. The client is a unit of its own
+// (vpnami-probe.service), so that this program needs no right to become the
+// daemon's user; before it connects, that unit checks as that user that the
+// revoked set can be read.
+func (s starter) prove(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, proveWithin)
 	defer cancel()
-	log, err := p.run(ctx, filepath.Join(folder, probeConfig), as)
+	err := runJob(waiting, "starting", s.units.RestartUnitContext, probeUnit)
+	if err == nil {
+		err = s.connected(waiting, probeUnit)
+	}
 	if err != nil {
-		return refusing(fmt.Errorf("connecting to the daemon as a client: %w%s", err, inParentheses(tellingLine(log))),
-			"look at \"journalctl -u %s\"; the daemon does not stay up unproven", openvpnUnit)
+		return refusing(fmt.Errorf("connecting to the daemon as a client: %w%s", err, s.lastWords(ctx, probeUnit)),
+			"look at \"journalctl -u %s -u %s\"; the daemon does not stay up unproven", openvpnUnit, probeUnit)
+	}
+	// It takes its leave while the run goes on; dismiss sees it gone.
+	if err := s.units.KillUnitWithTarget(ctx, probeUnit, dbus.Main, int32(unix.SIGTERM)); err != nil {
+		return fmt.Errorf("asking the proving client to leave: %w", err)
 	}
 	return nil
 }
 
-// wait returns when no client is left. While they leave, the rest of the run
-// goes on.
-func (p *prober) wait() {
-	for _, leave := range p.leaving {
-		leave()
-	}
-	p.leaving = nil
-}
-
-// run starts the client, returns when it is connected or has failed, and asks
-// it to leave.
-func (p *prober) run(ctx context.Context, config string, as account) (string, error) {
-	// The context does not kill it: whoever is asked to leave tells the server.
-	command := exec.Command(p.program, "--config", config) //nolint:noctx // fixed program; the context is minded below
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if syscall.Geteuid() == 0 {
-		command.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.gid)} //nolint:gosec // from the passwd file
-	}
-	watch := &watcher{seen: make(chan struct{})}
-	command.Stdout, command.Stderr = watch, watch
-	command.WaitDelay = farewell
-	if err := command.Start(); err != nil {
-		return "", fmt.Errorf("starting %q: %w", p.program, err)
-	}
-	gone := make(chan struct{})
-	var end error // once gone is closed
-	go func() { end = command.Wait(); close(gone) }()
-
-	select {
-	case <-gone:
-		return watch.log.String(), fmt.Errorf("the client gave up: %w", exitWords(end))
-	case <-ctx.Done():
-		if err := kill(command.Process, gone); err != nil {
-			return "", fmt.Errorf("it is not connected after %s, and %w", proveWithin, err)
+// dismiss returns when no client of a proof is left on the machine.
+func (s starter) dismiss(ctx context.Context) error {
+	// What is over must be so even where the run's own time is.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proveWithin)
+	defer cancel()
+	leaving := time.NewTimer(farewell)
+	defer leaving.Stop()
+	look := time.NewTicker(servePoll)
+	defer look.Stop()
+	for {
+		_, state, err := isActive(ctx, s.units, probeUnit)
+		if err != nil || state == "inactive" || state == "failed" {
+			return err
 		}
-		return watch.log.String(), fmt.Errorf("it is not connected after %s", proveWithin)
-	case <-watch.seen:
-	}
-	_ = command.Process.Signal(syscall.SIGTERM) // who does not hear it is killed
-	p.leaving = append(p.leaving, func() {
 		select {
-		case <-gone:
-		case <-time.After(farewell):
-			// Pdeathsig ends it with this program at the latest.
-			_ = kill(command.Process, gone)
+		case <-look.C:
+		case <-leaving.C:
+			// The unit's KillSignal is KILL: it has been asked before.
+			return runJob(ctx, "ending", s.units.StopUnitContext, probeUnit)
 		}
-	})
-	return "", nil
-}
-
-// kill ends the client and waits until it is gone. Killing another user's process
-// takes CAP_KILL, and waiting for one that was not killed would last for ever.
-func kill(client *os.Process, gone <-chan struct{}) error {
-	if err := client.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("killing the client (pid %d): %w", client.Pid, err)
 	}
-	select {
-	case <-gone:
-		return nil
-	case <-time.After(proveWithin):
-		return fmt.Errorf("the client (pid %d) does not end", client.Pid)
-	}
-}
-
-// exitWords: OpenVPN exits with 0 when it was refused, too.
-func exitWords(err error) error {
-	if err == nil {
-		return errors.New("it exited before it was connected")
-	}
-	return err
-}
-
-// watcher keeps a log and tells when the connection stands. The os/exec
-// package writes to it from one goroutine, which has ended when Wait returns.
-type watcher struct {
-	log  bytes.Buffer
-	seen chan struct{}
-	done bool
-}
-
-func (w *watcher) Write(data []byte) (int, error) {
-	if w.log.Len() < maxLog {
-		w.log.Write(data)
-	}
-	if !w.done && strings.Contains(w.log.String(), connected) {
-		w.done = true
-		close(w.seen)
-	}
-	return len(data), nil
 }

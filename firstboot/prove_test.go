@@ -19,8 +19,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // isolate moves the test into a network namespace of its own, which ends with
@@ -117,23 +120,84 @@ func serve(t *testing.T, a *authority, lines ...string) (machine, *daemon) {
 	if _, err := m.store.place(t.Context(), files, record{Instance: "i-1", Role: RoleVPN}); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkReadable(t.Context(), m.layout.current(), m.daemon); err != nil {
-		t.Fatal(err)
+	if said, err := m.asDaemon("check-readable", "--root", m.layout.root); err != nil {
+		t.Fatal(err, said)
 	}
 	return m, startDaemon(t, m)
 }
 
+// clientUnit is vpnami-probe.service without systemd: the client that the unit
+// starts, as the user that it starts it as.
+type clientUnit struct {
+	*fakeUnits
+	machine machine
+	command *exec.Cmd
+	log     *daemon
+	gone    chan struct{}
+}
+
+func (c *clientUnit) RestartUnitContext(_ context.Context, _, _ string, result chan<- string) (int, error) {
+	c.command = exec.Command("openvpn", "--config", filepath.Join(c.machine.layout.current(), probeConfig))
+	c.log, c.gone = &daemon{}, make(chan struct{})
+	c.command.Stdout, c.command.Stderr = c.log, c.log
+	c.command.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: uint32(c.machine.daemon.uid), Gid: uint32(c.machine.daemon.gid)},
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if err := c.command.Start(); err != nil {
+		return 0, err
+	}
+	go func() { _ = c.command.Wait(); close(c.gone) }()
+	result <- "done"
+	return 1, nil
+}
+
+func (c *clientUnit) GetUnitPropertyContext(_ context.Context, _, property string) (*dbus.Property, error) {
+	state := "active"
+	select {
+	case <-c.gone:
+		state = "inactive"
+	default:
+	}
+	return &dbus.Property{Name: property, Value: godbus.MakeVariant(state)}, nil
+}
+
+func (c *clientUnit) GetUnitTypePropertyContext(_ context.Context, _, _, property string) (*dbus.Property, error) {
+	text := "Pre-connection initialization successful"
+	if strings.Contains(c.log.text(), connected) {
+		text = connected
+	}
+	return &dbus.Property{Name: property, Value: godbus.MakeVariant(text)}, nil
+}
+
+func (c *clientUnit) KillUnitWithTarget(_ context.Context, _ string, _ dbus.Who, signal int32) error {
+	return c.command.Process.Signal(syscall.Signal(signal))
+}
+
+func (c *clientUnit) StopUnitContext(_ context.Context, _, _ string, result chan<- string) (int, error) {
+	_ = c.command.Process.Kill()
+	<-c.gone
+	result <- "done"
+	return 1, nil
+}
+
+func (c *clientUnit) words(context.Context, string) string {
+	return inParentheses(tellingLine(c.log.text()))
+}
+
+// connected is OpenVPN's word that all is done.
+const connected = "Initialization Sequence Completed"
+
 func proveHere(t *testing.T, m machine) error {
 	t.Helper()
-	program, err := exec.LookPath("openvpn")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &prober{program: program}
+	client := &clientUnit{machine: m}
+	up := starter{units: client, store: m.store, lastWords: client.words}
 	began := time.Now()
-	err = p.prove(context.Background(), m.layout.current(), m.daemon)
+	err := up.prove(t.Context())
 	t.Logf("proving took %s: %v", time.Since(began).Round(time.Millisecond), err)
-	p.wait()
+	if err := up.dismiss(t.Context()); err != nil {
+		t.Error(err)
+	}
 	return err
 }
 
@@ -155,9 +219,6 @@ func TestProve(t *testing.T) {
 			}
 			if proto := strings.Join(lines, " "); !strings.Contains(proto, "tcp") {
 				eventually(t, "the daemon to see the probe leave", func() bool { return strings.Contains(server.text(), "exit message received") })
-			}
-			if left := sh(t, "pgrep -f probe/client.conf || true"); strings.Contains(left, "\n") && strings.Contains(sh(t, "ps -o args= -p "+strings.Join(strings.Fields(left), ",")+" || true"), m.layout.root) {
-				t.Errorf("the probe is still there: %s", left)
 			}
 		})
 	}

@@ -23,6 +23,7 @@ type units interface {
 	StopUnitContext(ctx context.Context, name, mode string, result chan<- string) (int, error)
 	GetUnitPropertyContext(ctx context.Context, unit, property string) (*dbus.Property, error)
 	GetUnitTypePropertyContext(ctx context.Context, unit, unitType, property string) (*dbus.Property, error)
+	KillUnitWithTarget(ctx context.Context, name string, target dbus.Who, signal int32) error
 }
 
 // job is one of the methods of units.
@@ -57,9 +58,8 @@ func isActive(ctx context.Context, systemd units, unit string) (bool, string, er
 
 // starter brings the packet filter and the daemon to what lies on the disk.
 type starter struct {
-	units  units
-	store  store
-	daemon account
+	units units
+	store store
 	// lastWords returns what a unit has logged last, for the cause.
 	lastWords func(ctx context.Context, unit string) string
 }
@@ -86,9 +86,6 @@ func (s starter) filter(ctx context.Context) error {
 
 // openvpn starts the daemon, or starts it again when it runs on other files.
 func (s starter) openvpn(ctx context.Context) error {
-	if err := checkReadable(ctx, s.store.layout.current(), s.daemon); err != nil {
-		return refusing(fmt.Errorf("checking the revoked set and the allow-list: %w", err), "the daemon's user must be able to read them: look at the modes under %s", currentFolder)
-	}
 	active, _, err := isActive(ctx, s.units, openvpnUnit)
 	if err != nil {
 		return err
@@ -96,6 +93,8 @@ func (s starter) openvpn(ctx context.Context) error {
 	if active && !slices.Contains(s.store.waiting(), openvpnUnit) {
 		return s.serving(ctx)
 	}
+	// Before it starts, the unit checks as its own user that the revoked set
+	// can be read (vpnami-firstboot check-readable).
 	if err := runJob(ctx, "starting", s.units.RestartUnitContext, openvpnUnit); err != nil {
 		return refusing(fmt.Errorf("%w%s", err, s.lastWords(ctx, openvpnUnit)), "look at \"journalctl -u %s\"", openvpnUnit)
 	}
@@ -119,27 +118,35 @@ const (
 func (s starter) serving(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, serveWithin)
 	defer cancel()
+	if err := s.connected(ctx, openvpnUnit); err != nil {
+		return refusing(fmt.Errorf("starting the daemon: %w%s", err, s.lastWords(ctx, openvpnUnit)), "look at \"journalctl -u %s\"", openvpnUnit)
+	}
+	return nil
+}
+
+// connected waits until an OpenVPN, server or client, says that all is done.
+func (s starter) connected(ctx context.Context, unit string) error {
 	look := time.NewTicker(servePoll)
 	defer look.Stop()
 	for {
-		text, err := s.units.GetUnitTypePropertyContext(ctx, openvpnUnit, "Service", "StatusText")
+		text, err := s.units.GetUnitTypePropertyContext(ctx, unit, "Service", "StatusText")
 		if err != nil {
-			return fmt.Errorf("asking for the status of %q: %w", openvpnUnit, err)
+			return fmt.Errorf("asking for the status of %q: %w", unit, err)
 		}
-		if strings.Trim(text.Value.String(), "\"") == connected {
+		if strings.Trim(text.Value.String(), "\"") == "Initialization Sequence Completed" {
 			return nil
 		}
-		active, state, err := isActive(ctx, s.units, openvpnUnit)
+		active, state, err := isActive(ctx, s.units, unit)
 		if err != nil {
 			return err
 		}
 		if !active {
-			return refusing(fmt.Errorf("starting the daemon: %q is %s%s", openvpnUnit, state, s.lastWords(ctx, openvpnUnit)), "look at \"journalctl -u %s\"", openvpnUnit)
+			return fmt.Errorf("%q is %s", unit, state)
 		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return fmt.Errorf("starting the daemon: %q does not serve yet, its status is %s: %w", openvpnUnit, text.Value, ctx.Err())
+			return fmt.Errorf("%q is not up yet, its status is %s: %w", unit, text.Value, ctx.Err())
 		}
 	}
 }
@@ -155,8 +162,13 @@ func stopOpenVPN(ctx context.Context, systemd units) error {
 // maxWords keeps a cause to a line.
 const maxWords = 200
 
+// wordsWithin: the journal's last lines are in memory.
+const wordsWithin = 2 * time.Second
+
 // journalWords returns the telling line of a unit's last log, in parentheses.
 func journalWords(ctx context.Context, unit string) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wordsWithin)
+	defer cancel()
 	// 30 lines hold one failed start of OpenVPN at verb 3.
 	output, err := exec.CommandContext(ctx, "journalctl", "--unit", unit, "--boot", "--lines", "30", "--output", "cat", "--no-pager").Output()
 	if err != nil {

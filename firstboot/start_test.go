@@ -6,8 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +25,8 @@ type fakeUnits struct {
 	queued map[string]bool   // unit: a start is queued, which only a stop ends
 	after  map[string]string // unit: the state after a done job instead of active
 	mute   bool              // the daemon never says that it serves
+	probe  func() error      // how the proof goes; nil is well
+	words  error             // of the last proof
 	alive  context.Context   // what it was dialled with; it hangs up when that ends
 }
 
@@ -47,7 +47,7 @@ func (f *fakeUnits) hungUp() error {
 
 func newUnits() *fakeUnits {
 	return &fakeUnits{
-		states: map[string]string{filterUnit: "active", openvpnUnit: "inactive"},
+		states: map[string]string{filterUnit: "active", openvpnUnit: "inactive", probeUnit: "inactive"},
 		fails:  map[string]string{},
 		queued: map[string]bool{},
 		after:  map[string]string{},
@@ -93,6 +93,21 @@ func (f *fakeUnits) StartUnitContext(_ context.Context, name, _ string, result c
 }
 
 func (f *fakeUnits) RestartUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
+	if name == probeUnit {
+		// OpenVPN says that it is ready before it has connected.
+		f.words = nil
+		if f.probe != nil {
+			f.words = f.probe()
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.states[name] = "active"
+		if f.words != nil {
+			f.states[name] = "inactive"
+		}
+		result <- "done"
+		return 1, f.hungUp()
+	}
 	return f.job("restart", name, "active", result)
 }
 
@@ -102,6 +117,13 @@ func (f *fakeUnits) ReloadOrRestartUnitContext(_ context.Context, name, _ string
 
 func (f *fakeUnits) StopUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
 	return f.job("stop", name, "inactive", result)
+}
+
+func (f *fakeUnits) KillUnitWithTarget(_ context.Context, name string, _ dbus.Who, _ int32) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.states[name] = "inactive"
+	return f.hungUp()
 }
 
 func (f *fakeUnits) GetUnitPropertyContext(_ context.Context, unit, property string) (*dbus.Property, error) {
@@ -122,12 +144,12 @@ func (f *fakeUnits) GetUnitTypePropertyContext(_ context.Context, unit, unitType
 	if err := f.hungUp(); err != nil {
 		return nil, err
 	}
-	if unit != openvpnUnit || unitType != "Service" || property != "StatusText" {
+	if unit != openvpnUnit && unit != probeUnit || unitType != "Service" || property != "StatusText" {
 		return nil, errors.New("not known")
 	}
 	text := "Pre-connection initialization successful"
 	if f.states[unit] == "active" && !f.mute {
-		text = connected
+		text = "Initialization Sequence Completed"
 	}
 	return &dbus.Property{Name: property, Value: godbus.MakeVariant(text)}, nil
 }
@@ -140,11 +162,17 @@ func (f *fakeUnits) taken() []string {
 	return jobs
 }
 
-func noWords(context.Context, string) string { return " (its last words)" }
+// lastWords are what the journal would have.
+func (f *fakeUnits) lastWords(_ context.Context, unit string) string {
+	if unit == probeUnit && f.words != nil {
+		return " (" + f.words.Error() + ")"
+	}
+	return " (its last words)"
+}
 
 func TestStart(t *testing.T) {
 	m, systemd := newMachine(t), newUnits()
-	up := starter{units: systemd, store: m.store, daemon: m.daemon, lastWords: noWords}
+	up := starter{units: systemd, store: m.store, lastWords: systemd.lastWords}
 	run := func() []string {
 		t.Helper()
 		if err := errors.Join(up.filter(t.Context()), up.openvpn(t.Context())); err != nil {
@@ -185,13 +213,12 @@ func TestStartFails(t *testing.T) {
 		"skipped":         {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = "skipped"; return nil }, "systemd says \"skipped\""},
 		"dependency":      {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = "dependency"; return nil }, "systemd says \"dependency\""},
 		"done yet not up": {func(f *fakeUnits, _ machine) error { f.after[openvpnUnit] = "activating"; return nil }, "is activating (its last words)"},
-		"never serves":    {func(f *fakeUnits, _ machine) error { f.mute = true; return nil }, "does not serve yet"},
+		"never serves":    {func(f *fakeUnits, _ machine) error { f.mute = true; return nil }, "is not up yet, its status is"},
 		"never ends":      {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = ""; return nil }, "systemd has not finished"},
-		"unreadable":      {func(_ *fakeUnits, m machine) error { return os.RemoveAll(filepath.Join(m.layout.current(), "revoked")) }, "checking the revoked set"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, systemd := newMachine(t), newUnits()
-			up := starter{units: systemd, store: m.store, daemon: m.daemon, lastWords: noWords}
+			up := starter{units: systemd, store: m.store, lastWords: systemd.lastWords}
 			place(t, m, "one")
 			if err := c.spoil(systemd, m); err != nil {
 				t.Fatal(err)

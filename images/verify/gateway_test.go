@@ -8,6 +8,7 @@ package verify
 import (
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,7 @@ func TestArticle(t *testing.T) {
 		}
 	})
 	t.Run("its services run", func(t *testing.T) { servicesRun(t, vpn) })
+	t.Run("its services are confined", func(t *testing.T) { confined(t, vpn) })
 	t.Run("it routes and filters", func(t *testing.T) { routesAndFilters(t, vpn) })
 	t.Run("the bastion runs no OpenVPN and forwards nothing", func(t *testing.T) {
 		if got := state(t, step, "openvpn-server@vpn.service"); got == "active" {
@@ -288,6 +290,26 @@ func servicesRun(t *testing.T, vpn *lab.Instance) {
 	who := inside(t, vpn, "ps", "-o", "user=", "-C", "openvpn")
 	if got := strings.Fields(who); len(got) != 1 || !strings.HasPrefix(got[0], "vpnami") {
 		t.Errorf("openvpn runs as %q, want one process of vpnami-openvpn (and no probe left)", got)
+	}
+}
+
+// exposure is what "systemd-analyze security" says of a unit, of 10. OpenVPN's
+// own unit, as distributions ship it, has 7.5.
+var exposure = regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`)
+
+func confined(t *testing.T, vpn *lab.Instance) {
+	t.Helper()
+	for _, unit := range []string{"openvpn-server@vpn.service", "vpnami-firstboot.service", "vpnami-sync.service", "vpnami-probe.service"} {
+		report := inside(t, vpn, "systemd-analyze", "security", "--no-pager", unit)
+		found := exposure.FindStringSubmatch(report)
+		if found == nil {
+			t.Errorf("%s: no exposure in\n%s", unit, report)
+			continue
+		}
+		t.Logf("%s: exposure %s", unit, found[1])
+		if level, err := strconv.ParseFloat(found[1], 64); err != nil || level > 1.7 {
+			t.Errorf("%s is exposed at %s, want at most 1.7:\n%s", unit, found[1], report)
+		}
 	}
 }
 
