@@ -43,6 +43,8 @@ type boot struct {
 	services  func(region string) services
 	// tokenless tells whether the metadata service answers without a token.
 	tokenless func(context.Context) bool
+	// far tells whether its tokens go further than to this machine.
+	far       func(context.Context) bool
 	systemd   func(context.Context) (units, func(), error)
 	lastWords func(ctx context.Context, unit string) string
 	now       func() time.Time
@@ -130,8 +132,8 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 		}
 	}()
 
-	if in.instance.ID != "" && b.tokenless(ctx) {
-		b.warn(r, fmt.Sprintf("the metadata service answers without a token (IMDSv1): who can make this instance fetch an address has its role's credentials; say \"aws ec2 modify-instance-metadata-options --instance-id %s --http-tokens required --http-put-response-hop-limit 1\"", in.instance.ID))
+	if in.instance.ID != "" {
+		defer b.loosely(ctx, r, in.instance.ID)()
 	}
 	if cause == nil {
 		cause = b.outdated(r, disk, in)

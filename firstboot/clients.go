@@ -92,34 +92,6 @@ func newMetadata(endpoint string) *imds.Client {
 	})
 }
 
-const (
-	// metadataAddress is the same in every region:
-	// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
-	metadataAddress = "http://169.254.169.254"
-	// tokenlessWithin: it has answered just now, in a millisecond or two.
-	tokenlessWithin = time.Second
-)
-
-// tokenless asks the metadata service as IMDSv1 would. Where the launch requires
-// tokens it answers 401; no answer is no finding.
-func tokenless(endpoint string) func(context.Context) bool {
-	client := httpClient()
-	return func(ctx context.Context) bool {
-		ctx, cancel := context.WithTimeout(ctx, tokenlessWithin)
-		defer cancel()
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"/latest/meta-data/instance-id", nil)
-		if err != nil {
-			return false
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return false
-		}
-		_ = response.Body.Close()
-		return response.StatusCode == http.StatusOK
-	}
-}
-
 // services are the regional clients; they exist once the region is known.
 type services struct {
 	secrets secrets

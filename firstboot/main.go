@@ -104,6 +104,7 @@ func atBoot(errors io.Writer, work func(boot) int) int {
 		metadata:  service,
 		services:  regional(service, os.Getenv("AWS_ENDPOINT_URL")),
 		tokenless: tokenless(metadataAddress),
+		far:       far(metadataAddress),
 		systemd:   dialSystemd,
 		lastWords: journalWords,
 		now:       time.Now,

@@ -47,6 +47,7 @@ func TestArticle(t *testing.T) {
 			saysOnConsole(t, i, `vpnami: ready: role=`+i.Name())
 		}
 		saysOnConsole(t, vpn, `vpnami: warning: the metadata service answers without a token`)
+		saysOnConsole(t, vpn, `vpnami: warning: the metadata service.s tokens reach beyond this machine`)
 	})
 	t.Run("the bastion asks AWS for nothing", func(t *testing.T) {
 		calls, err := theOffice.Calls()
