@@ -93,7 +93,7 @@ verify: image build moto ## The boot verification of the baked image in the lab 
 	$(root_tests) -v ./images/verify
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
 	@scripts/packages lab
-	@go test -count=1 -run '^TestFaults$$|^TestKilledAtEveryWrite$$' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
+	@go test -count=1 -run '^TestFaults$$|^TestDiskFaults$$|^TestKilledAtEveryWrite$$' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
 lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
 	@scripts/lint
 bench: ## Measure the operator's desk against easy-rsa and openssl (a minute or two)

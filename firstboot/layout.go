@@ -45,9 +45,14 @@ func (l layout) pending() string { return l.at(stateFolder + "/pending") }
 // failed holds the digest of what was tried in this boot and did not work.
 func (l layout) failed() string { return l.at(stateFolder + "/failed") }
 
-func (l layout) result() string      { return l.at(stateFolder + "/result.json") }
-func (l layout) sync() string        { return l.at(stateFolder + "/sync.json") }
-func (l layout) rules() string       { return l.at("/etc/iptables") }
+func (l layout) result() string { return l.at(stateFolder + "/result.json") }
+func (l layout) sync() string   { return l.at(stateFolder + "/sync.json") }
+func (l layout) rules() string  { return l.at("/etc/iptables") }
+
+// sessions is the status file of the distribution's unit (--status), which the
+// daemon writes once a minute.
+func (l layout) sessions() string { return l.at("/run/openvpn-server/status-vpn.log") }
+
 func (l layout) passwd() string      { return l.at("/etc/passwd") }
 func (l layout) console() string     { return l.at("/dev/console") }
 func (l layout) bootID() string      { return l.at("/proc/sys/kernel/random/boot_id") }

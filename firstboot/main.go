@@ -27,7 +27,7 @@ const usage = `vpnami-firstboot makes an instance what it was launched as.
 Usage:
     vpnami-firstboot run                              as the unit does, at every boot
     vpnami-firstboot sync                             bring in what was published since, as a timer does
-    vpnami-firstboot status [--json]                  how the last run and the last sync ended
+    vpnami-firstboot status [--json]                  how the last run and sync ended, who may reach SSH now, sessions
     vpnami-firstboot check-image [--root DIR] [--json]
                                                       is there anything in an image that must not be
     vpnami-firstboot check-readable [--root DIR]      may the caller read who is revoked: the daemon's unit asks as its user
@@ -63,7 +63,7 @@ func command(ctx context.Context, args []string, out, errors io.Writer) int {
 		}
 		return atBoot(errors, func(b boot) int { return b.sync(ctx, out, errors) })
 	case "status":
-		return runStatus(rest, out, errors)
+		return runStatus(ctx, rest, out, errors)
 	case "check-image":
 		return runCheckImage(rest, out, errors)
 	case "check-readable":

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,8 +15,8 @@ import (
 	"time"
 )
 
-// runStatus prints how the last run ended.
-func runStatus(args []string, out, errors io.Writer) int {
+// runStatus prints how the last run and sync ended, and what is now.
+func runStatus(ctx context.Context, args []string, out, errors io.Writer) int {
 	flags := flag.NewFlagSet("status", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	asJSON := flags.Bool("json", false, "")
@@ -36,6 +37,13 @@ func runStatus(args []string, out, errors io.Writer) int {
 		_, _ = fmt.Fprintf(errors, "vpnami-firstboot: %v\n", err)
 	} else if !end.Tried.IsZero() {
 		result.Sync = &end
+	}
+	if result.Role == RoleVPN {
+		result.Sessions = sessionsNow(where.sessions())
+		if *root == "/" { // another root is another machine's
+			service := newMetadata("")
+			result.SSHNow = sshNow(ctx, service, regional(service, os.Getenv("AWS_ENDPOINT_URL")))
+		}
 	}
 	if *asJSON {
 		encoder := json.NewEncoder(out)
@@ -105,6 +113,24 @@ func inWords(r Result, bootID string, now time.Time) []byte {
 			line("ssh", "closed from outside the VPC: revoked %s", strings.Join(s.Revoked, ", "))
 		default:
 			line("ssh", "closed from outside the VPC")
+		}
+	}
+	if s := r.SSHNow; s != nil {
+		switch {
+		case s.Error != "":
+			line("ssh now", "not known: %s", s.Error)
+		case len(s.Open) == 0:
+			line("ssh now", "closed from outside the VPC, says EC2")
+		}
+		for _, rule := range s.Open {
+			line("ssh now", "OPEN by %s, says EC2", rule)
+		}
+	}
+	if s := r.Sessions; s != nil {
+		if s.Error != "" {
+			line("sessions", "not known: %s", s.Error)
+		} else {
+			line("sessions", "%d, as of %s", s.Count, s.At.Format(time.RFC3339))
 		}
 	}
 	if s := r.Sync; s != nil {

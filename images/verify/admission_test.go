@@ -117,6 +117,10 @@ func TestCertificates(t *testing.T) {
 		Tags: map[string]string{"vpnami:role": "vpn", "vpnami:secret": "vpn/office"}, MetadataTags: true,
 	})
 	ready(t, vpn)
+	// Nothing is loose here: the hop limit is 1, and a token is asked for.
+	if status := inside(t, vpn, "vpnami-firstboot", "status"); strings.Contains(status, "metadata service") {
+		t.Errorf("warned without need:\n%s", status)
+	}
 	client := host(t, "client2")
 	good := profileFor(t, "client1", public)
 	connect(t, client, good)

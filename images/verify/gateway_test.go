@@ -73,6 +73,18 @@ func TestArticle(t *testing.T) {
 		}
 	})
 	t.Run("its services run", func(t *testing.T) { servicesRun(t, vpn) })
+	t.Run("its status tells what EC2 sees", func(t *testing.T) {
+		// The lab's EC2 is named on the kernel command line, which units pass on.
+		status := inside(t, vpn, "systemd-run", "--quiet", "--wait", "--pipe", "-p", "PassEnvironment=AWS_ENDPOINT_URL", "vpnami-firstboot", "status")
+		for _, want := range []string{"closed from outside the VPC, says EC2", "hop limit above 1"} {
+			if !strings.Contains(status, want) {
+				t.Errorf("no word of %q:\n%s", want, status)
+			}
+		}
+		if !regexp.MustCompile(`(?m)^sessions +\d+, as of `).MatchString(status) {
+			t.Errorf("no word of sessions:\n%s", status)
+		}
+	})
 	t.Run("its services are confined", func(t *testing.T) { confined(t, vpn) })
 	t.Run("it routes and filters", func(t *testing.T) { routesAndFilters(t, vpn) })
 	t.Run("the bastion runs no OpenVPN and forwards nothing", func(t *testing.T) {
