@@ -96,10 +96,11 @@ faults: $(programs) ## What goes wrong around a first boot, when, and how it end
 	@go test -count=1 -run '^TestFaults$$|^TestDiskFaults$$|^TestKilledAtEveryWrite$$' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
 lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
 	@scripts/lint
-bench: ## Measure the operator's desk against easy-rsa and openssl (a minute or two)
+bench: image build moto ## Measure the operator's desk against easy-rsa and openssl, a first boot against a bare openvpn (some minutes)
 	@scripts/packages bench
 	@$(go_build) -tags bench -o build/bench/vpnami-pki ./pki
 	@VPNAMI_BENCH_PROGRAM=$(CURDIR)/build/bench/vpnami-pki go test -tags bench -count=1 -timeout 20m -run '^TestBench$$' -v ./pki | grep --line-buffered -v '^=== \|^ok'
+	@$(root_tests) -tags lab,bench -run '^TestBench$$' -v ./images/verify | grep --line-buffered -v '^=== \|^ok'
 
 generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications)
 	go generate ./...

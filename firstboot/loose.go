@@ -18,7 +18,7 @@ const (
 	// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 	metadataAddress = "http://169.254.169.254"
 	// looseWithin: the service has answered just now, in a millisecond or two.
-	looseWithin = 250 * time.Millisecond
+	looseWithin = 100 * time.Millisecond
 )
 
 // loosely asks the metadata service, while the run goes on, whether the launch
@@ -92,7 +92,7 @@ func onlyFar(connection net.Conn) error {
 		return fmt.Errorf("limiting the hops: %w", err)
 	}
 	var set error
-	if err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MINTTL, 2) }); err != nil { //nolint:gosec // a file descriptor
+	if err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MINTTL, 2) }); err != nil {
 		return fmt.Errorf("limiting the hops: %w", err)
 	}
 	if set != nil {

@@ -67,16 +67,17 @@ func sessionsNow(path string) *SessionsNow {
 	return &now
 }
 
-// parseSessions counts the lines of clients. It looks at no column behind a
-// name: one that another program gave may hold a comma.
+// parseSessions counts the clients of a status file of version 3, whose columns
+// are divided by tabs (server.conf asks for it: a name that another program gave
+// may hold a comma).
 func parseSessions(text string) (SessionsNow, error) {
 	var now SessionsNow
 	ended := false
 	for line := range strings.Lines(text) {
-		kind, rest, _ := strings.Cut(strings.TrimSpace(line), ",")
+		kind, rest, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		switch kind {
 		case "TIME":
-			_, epoch, _ := strings.Cut(rest, ",")
+			_, epoch, _ := strings.Cut(rest, "\t")
 			seconds, err := strconv.ParseInt(epoch, 10, 64)
 			if err != nil {
 				return SessionsNow{}, fmt.Errorf("its time is %q", rest)

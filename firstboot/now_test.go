@@ -28,15 +28,15 @@ func TestSSHNow(t *testing.T) {
 	}
 }
 
-const statusFile = "TITLE,OpenVPN 2.6.14\nTIME,2026-11-24 10:00:00,1795255200\nHEADER,CLIENT_LIST,Common Name\n" +
-	"CLIENT_LIST,client1,198.51.100.1:40000,10.0.255.6,,1,2\nCLIENT_LIST,a,b/c,198.51.100.2:40000\nHEADER,ROUTING_TABLE\nGLOBAL_STATS,Max,0\nEND\n"
+const statusFile = "TITLE\tOpenVPN 2.6.14\nTIME\t2026-11-24 10:00:00\t1795255200\nHEADER\tCLIENT_LIST\tCommon Name\n" +
+	"CLIENT_LIST\tclient1\t198.51.100.1:40000\t10.0.255.6\nCLIENT_LIST\ta,b/c\t198.51.100.2:40000\nHEADER\tROUTING_TABLE\nGLOBAL_STATS\tdco_enabled\t0\nEND\n"
 
 func TestSessions(t *testing.T) {
 	now, err := parseSessions(statusFile)
 	if err != nil || now.Count != 2 || !now.At.Equal(time.Unix(1795255200, 0)) {
 		t.Errorf("got %+v, %v", now, err)
 	}
-	for _, text := range []string{"", "TIME,x,y\nEND\n", strings.TrimSuffix(statusFile, "END\n")} {
+	for _, text := range []string{"", "TIME\tx\ty\nEND\n", strings.TrimSuffix(statusFile, "END\n")} {
 		if _, err := parseSessions(text); err == nil {
 			t.Errorf("%q is taken", text)
 		}

@@ -1,0 +1,97 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+//go:build lab && bench
+
+package verify
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+)
+
+// bareStart starts the daemon as a person would, by hand and unconfined, and
+// prints the milliseconds until it serves. "date" costs one of them.
+const bareStart = `
+systemctl stop openvpn-server@vpn
+cd /tmp; rm -f bare.log; mkfifo bare.log
+began=$(date +%s%N)
+openvpn --config /var/lib/vpnami/current/server.conf >bare.log &
+while read -r line; do
+	case "$line" in *"Initialization Sequence Completed"*) break ;; esac
+done <bare.log
+echo $(( ($(date +%s%N) - began) / 1000 ))
+kill %1; wait
+`
+
+// firstStart makes the instance forget what it is, and lets the unit do its work
+// as on a first boot. SSH was closed by the boot; the groups are read all the same.
+const firstStart = `
+systemctl stop vpnami-firstboot vpnami-sync.timer openvpn-server@vpn
+rm -rf /var/lib/vpnami/* && systemctl start vpnami-firstboot
+`
+
+// alone times the program doing nothing, and the smallest program there is.
+const alone = `
+for i in 1 2 3 4 5 6 7 8 9 10 11; do
+	began=$(date +%s%N); vpnami-firstboot version >/dev/null; ended=$(date +%s%N)
+	/bin/true; echo $(( (ended - began) / 1000 )) $(( ($(date +%s%N) - ended) / 1000 ))
+done
+`
+
+// TestBench measures a first boot beside a bare start of openvpn, in turns on one
+// instance: from the start of the program to its result, the proof included,
+// with the lab's AWS warm. It fails for what is broken, never for what is slow.
+func TestBench(t *testing.T) {
+	vpn := launch(t, lab.LaunchSpec{
+		Name: "bench", PrivateAddress: netip.MustParseAddr("10.0.1.31"), PublicAddress: netip.MustParseAddr("203.0.113.31"),
+		Groups: []string{newGatewayGroup(t, "bench")}, UserData: "#vpnami\nrole: vpn\nsecret: vpn/office\n",
+	})
+	r := ready(t, vpn)
+	t.Logf("the boot itself, AWS cold                %8.1f ms", ms(r.Finished.Sub(r.Started)))
+	var bare, ours []time.Duration
+	steps := map[string][]time.Duration{}
+	for range 11 {
+		text := inside(t, vpn, "bash", "-c", bareStart)
+		us, err := strconv.Atoi(strings.Fields(text)[0])
+		if err != nil {
+			t.Fatal(err, text)
+		}
+		bare = append(bare, time.Duration(us)*time.Microsecond)
+		inside(t, vpn, "bash", "-ec", firstStart)
+		r := ready(t, vpn)
+		ours = append(ours, r.Finished.Sub(r.Started))
+		for _, s := range r.Steps {
+			steps[s.Name] = append(steps[s.Name], time.Duration(s.TookMS)*time.Millisecond)
+		}
+	}
+	t.Logf("from start to ready                      %8.1f ms   openvpn alone %8.1f ms   %5.1f times as long   (bound: 8)",
+		ms(median(ours)), ms(median(bare)), float64(median(ours))/float64(median(bare)))
+	for _, s := range r.Steps {
+		t.Logf("    %-20s %8.0f ms", s.Name, ms(median(steps[s.Name])))
+	}
+	var start, nothing []time.Duration
+	for line := range strings.Lines(inside(t, vpn, "bash", "-c", alone)) {
+		var a, b int
+		if _, err := fmt.Sscan(line, &a, &b); err != nil {
+			t.Fatal(err, line)
+		}
+		start, nothing = append(start, time.Duration(a)*time.Microsecond), append(nothing, time.Duration(b)*time.Microsecond)
+	}
+	t.Logf("a start of the program that does nothing %8.1f ms   /bin/true     %8.1f ms                         (bound: 8 ms)", ms(median(start)), ms(median(nothing)))
+	t.Logf("the unit's memory at its most: %s bytes, files included (bound: 10 MiB resident)", inside(t, vpn, "systemctl", "show", "--value", "-p", "MemoryPeak", "vpnami-firstboot"))
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func median(of []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(of))
+	return sorted[len(sorted)/2]
+}
