@@ -246,6 +246,8 @@ func TestFindDocument(t *testing.T) {
 		"base64 part":     multi(cloud, coded),
 		"gzip of archive": compressed(multi(cloud, part("text/vpnami", ours))),
 		"archive in it":   nested(2),
+		"encoded twice":   base64.StdEncoding.EncodeToString([]byte(ours)) + "\n",
+		"archive twice":   base64.StdEncoding.EncodeToString([]byte(compressed(multi(cloud, part("text/vpnami", ours))))),
 		"part of gzip":    multi("Content-Type: text/vpnami\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.StdEncoding.EncodeToString([]byte(compressed(ours)))),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -279,6 +281,7 @@ func FuzzConfigure(f *testing.F) {
 	f.Add([]byte("#vpnami\nrole: vpn\nsecret: vpn/office\nnetwork: 10.0.255.0/24\nroutes: [10.0.0.0/16]\nport: 1194\n"))
 	f.Add([]byte("#vpnami\nrole: step\n"))
 	f.Add([]byte(compressed("#vpnami\nrole: step\n")))
+	f.Add([]byte(base64.StdEncoding.EncodeToString([]byte("#vpnami\nrole: step\n"))))
 	f.Add([]byte(multi(part("text/vpnami", "#vpnami\nrole: step\n"))))
 	f.Add([]byte("#vpnami\nrole: vpn\nsecret: {server: a, access: b}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

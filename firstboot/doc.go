@@ -26,8 +26,8 @@
 // # Size
 //
 // The program is in every image and is copied into it by every bake: at most
-// 10 MB (CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'; 9.8 MB in November
-// 2026). Two imports would break that: the SDK's config (sign-on services that
+// 10 MB (CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'; 9.97 MB in
+// November 2026). Two imports would break that: the SDK's config (sign-on services that
 // no instance uses, 1.9 MB) and text/template (it keeps every method of every
 // type alive, 2.6 MB), which is why files are rendered with fmt.
 //
@@ -41,11 +41,14 @@
 //   - /usr/lib/vpnami/admit, OpenVPN's client-connect hook, which reads
 //     /var/lib/vpnami/current/serials. The tests here run the image's own.
 //   - user and group vpnami-openvpn.
-//   - for its own unit: write access to /var/lib/vpnami and /etc/iptables,
-//     /dev/console, and the capabilities CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER
-//     CAP_SETUID CAP_SETGID, and CAP_KILL to end the proving client, which
-//     runs as vpnami-openvpn. It loads no rules itself (netfilter-persistent
-//     does), and asks systemd at its own socket, without the message bus.
+//   - vpnami-probe.service, the proving client, which runs as vpnami-openvpn;
+//     it and openvpn-server@vpn.service first say "vpnami-firstboot
+//     check-readable", as that user.
+//   - for its own units: root without a capability, in the group
+//     vpnami-openvpn; write access to /var/lib/vpnami and /etc/iptables, and
+//     /dev/console. It loads no rules itself (netfilter-persistent does),
+//     becomes nobody else, and asks systemd at its own socket, without the
+//     message bus.
 //   - /etc/iptables/rules.v4 and rules.v6, the same as its own base rules; a
 //     test compares them.
 package main

@@ -31,9 +31,15 @@ const (
 )
 
 // findDocument returns our document in the user-data: the user-data itself, or
-// a part of a MIME archive; either may be compressed. It returns nil when there
-// is none.
+// a part of a MIME archive; either may be compressed, and the whole in base64. It
+// returns nil when there is none.
 func findDocument(userData []byte) ([]byte, error) {
+	// Encoded twice, by a person and again by a tool: cloud-init takes that from
+	// EC2 too (its version 22.1 and later). No document is valid base64: "#" is
+	// none of its letters, nor is a MIME header's ":".
+	if twice, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(userData))); err == nil {
+		userData = twice
+	}
 	found, err := search(userData, "", 0)
 	if err != nil {
 		return nil, err

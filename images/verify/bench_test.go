@@ -86,7 +86,14 @@ func TestBench(t *testing.T) {
 		start, nothing = append(start, time.Duration(a)*time.Microsecond), append(nothing, time.Duration(b)*time.Microsecond)
 	}
 	t.Logf("a start of the program that does nothing %8.1f ms   /bin/true     %8.1f ms                         (bound: 8 ms)", ms(median(start)), ms(median(nothing)))
-	t.Logf("the unit's memory at its most: %s bytes, files included (bound: 10 MiB resident)", inside(t, vpn, "systemctl", "show", "--value", "-p", "MemoryPeak", "vpnami-firstboot"))
+	// The largest child's resident set, in KiB (getrusage(2)).
+	most := inside(t, vpn, "systemd-run", "--quiet", "--wait", "--pipe", "-p", "PassEnvironment=AWS_ENDPOINT_URL", "python3", "-c",
+		"import resource, subprocess; subprocess.run(['vpnami-firstboot', 'run'], capture_output=True, check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+	kib, err := strconv.Atoi(most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("resident at its most, a whole run        %8.1f MiB                                              (bound: 10 MiB)", float64(kib)/1024)
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
