@@ -88,7 +88,7 @@ func (g *gateway) bootIn(ctx context.Context) Result {
 
 // program is main's boot on this machine.
 func (g *gateway) program() boot {
-	service := newMetadata(g.cloud.server.URL)
+	service := newMetadata(g.cloud.url, g.cloud.dial)
 	g.systemd.probe = func() error {
 		g.proofs++
 		if g.proving != nil {
@@ -102,8 +102,8 @@ func (g *gateway) program() boot {
 		layout:    g.machine.layout,
 		placement: g.machine.placement,
 		metadata:  service,
-		services:  regional(service, g.cloud.server.URL),
-		tokenless: tokenless(g.cloud.server.URL),
+		services:  regional(service, g.cloud.url, g.cloud.dial),
+		tokenless: tokenless(g.cloud.url, g.cloud.dial),
 		far:       g.isFar,
 		systemd: func(ctx context.Context) (units, func(), error) {
 			if g.noSystemd != nil {
@@ -118,7 +118,9 @@ func (g *gateway) program() boot {
 }
 
 // isFar: what comes over the loopback has a TTL of 64.
-func (g *gateway) isFar(ctx context.Context) bool { return g.far && far(g.cloud.server.URL)(ctx) }
+func (g *gateway) isFar(ctx context.Context) bool {
+	return g.far && far(g.cloud.listen(g.t))(ctx)
+}
 
 // check is what must hold after every run, however it ended.
 func (g *gateway) check(r Result) {

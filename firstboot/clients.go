@@ -45,6 +45,9 @@ const (
 	dialTimeout = 1500 * time.Millisecond
 	// answerTimeout: Secrets Manager and EC2 answer in well under a second.
 	answerTimeout = 3 * time.Second
+	// metadataTimeout: it is on the same machine, answers in a millisecond or
+	// two, and is asked again: several times within askWithin.
+	metadataTimeout = time.Second
 )
 
 // pause grows from pauseFirst to pauseCap; a random half of it keeps a fleet
@@ -66,26 +69,35 @@ func retryer(attempts int) aws.Retryer {
 	})
 }
 
-func httpClient() *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
-		WithTransportOptions(func(t *http.Transport) {
-			// Neither metadata nor credentials may go through a proxy that
-			// somebody has set in the environment.
-			t.Proxy = nil
-			t.TLSHandshakeTimeout = dialTimeout
-			t.ResponseHeaderTimeout = answerTimeout
-		})
+// dialer is how a connection is made: [net.Dialer.DialContext], or a test's own,
+// which needs no network and no clock but the test's.
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// httpClient is frozen, or the SDK would put timeouts of its own in place of
+// these: the metadata client's are 250 ms to connect and 500 ms to answer.
+func httpClient(dial dialer, answer time.Duration) aws.HTTPClient {
+	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			return dial(ctx, network, address)
+		}
+		// Neither metadata nor credentials may go through a proxy that
+		// somebody has set in the environment.
+		t.Proxy = nil
+		t.TLSHandshakeTimeout = dialTimeout
+		t.ResponseHeaderTimeout = answer
+	}).Freeze()
 }
 
 // newMetadata speaks IMDSv2 only. An empty endpoint means the instance's own
 // (or AWS_EC2_METADATA_SERVICE_ENDPOINT, which the SDK reads by itself).
-func newMetadata(endpoint string) *imds.Client {
+func newMetadata(endpoint string, dial dialer) *imds.Client {
 	return imds.New(imds.Options{
 		Endpoint:          endpoint,
 		ClientEnableState: imds.ClientEnabled,
 		EnableFallback:    aws.FalseTernary,
-		HTTPClient:        httpClient(),
+		HTTPClient:        httpClient(dial, metadataTimeout),
 		Retryer:           retryer(metadataAttempts),
 		// It would put the SDK's own pauses in place of ours.
 		DisableDefaultMaxBackoff: true,
@@ -101,10 +113,10 @@ type services struct {
 
 // newServices makes clients with the credentials of the instance's role. An
 // empty endpoint means AWS's own.
-func newServices(metadata *imds.Client, region, endpoint string) services {
+func newServices(metadata *imds.Client, region, endpoint string, dial dialer) services {
 	config := aws.Config{
 		Region:      region,
-		HTTPClient:  httpClient(),
+		HTTPClient:  httpClient(dial, answerTimeout),
 		Retryer:     func() aws.Retryer { return retryer(serviceAttempts) },
 		Credentials: aws.NewCredentialsCache(ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = metadata })),
 	}

@@ -4,17 +4,21 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
@@ -24,7 +28,8 @@ import (
 // in front of one of the three.
 type cloud struct {
 	mu       sync.Mutex
-	server   *httptest.Server
+	url      string
+	dial     dialer
 	metadata map[string]string
 	secrets  map[string][]byte
 	consent  map[string]bool
@@ -57,11 +62,61 @@ func newCloud(tb testing.TB) *cloud {
 		tags:   map[string]string{},
 		faults: map[string]http.HandlerFunc{},
 	}
-	c.server = httptest.NewServer(http.HandlerFunc(c.answer))
-	tb.Cleanup(c.server.CloseClientConnections)
-	tb.Cleanup(c.server.Close)
+	wire := newWire()
+	c.url, c.dial = "http://cloud.test", wire.dial
+	server := &http.Server{Handler: http.HandlerFunc(c.answer), ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() { _ = server.Serve(wire); close(served) }()
+	tb.Cleanup(func() { _ = server.Close(); <-served })
 	return c
 }
+
+// listen lets programs of their own, which this one's memory does not reach, ask
+// the cloud over the loopback.
+func (c *cloud) listen(tb testing.TB) string {
+	tb.Helper()
+	server := httptest.NewServer(http.HandlerFunc(c.answer))
+	tb.Cleanup(server.Close)
+	tb.Cleanup(server.CloseClientConnections)
+	return server.URL
+}
+
+// wire is a network in memory. Unlike a socket, it can be waited for on the
+// clock of a test ([testing/synctest]).
+type wire struct {
+	connections chan net.Conn
+	closed      chan struct{}
+	close       func()
+}
+
+func newWire() *wire {
+	closed := make(chan struct{})
+	return &wire{make(chan net.Conn), closed, sync.OnceFunc(func() { close(closed) })}
+}
+
+func (w *wire) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case w.connections <- far:
+		return near, nil
+	case <-w.closed:
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	case <-ctx.Done():
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: ctx.Err()}
+	}
+}
+
+func (w *wire) Accept() (net.Conn, error) {
+	select {
+	case connection := <-w.connections:
+		return connection, nil
+	case <-w.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (w *wire) Close() error   { w.close(); return nil }
+func (w *wire) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
 
 func (c *cloud) launch(document string) { c.metadata["user-data"] = document }
 

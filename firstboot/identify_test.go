@@ -6,7 +6,9 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -18,7 +20,7 @@ import (
 func TestIdentify(t *testing.T) {
 	c := newCloud(t)
 	c.launch("#vpnami\nrole: step\n")
-	got, err := identify(t.Context(), newMetadata(c.server.URL))
+	got, err := identify(t.Context(), newMetadata(c.url, c.dial))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +36,7 @@ func TestIdentify(t *testing.T) {
 func TestIdentifyWithoutPublicAddressAndUserData(t *testing.T) {
 	c := newCloud(t)
 	delete(c.metadata, "meta-data/public-ipv4")
-	got, err := identify(t.Context(), newMetadata(c.server.URL))
+	got, err := identify(t.Context(), newMetadata(c.url, c.dial))
 	if err != nil || got.Public.IsValid() || got.UserData != nil {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -68,7 +70,7 @@ func TestIdentifyFails(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), askWithin)
 			defer cancel()
 			began := time.Now()
-			_, err := identify(ctx, newMetadata(cloud.server.URL))
+			_, err := identify(ctx, newMetadata(cloud.url, cloud.dial))
 			if err == nil || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("got %v, want words %q", err, c.words)
 			}
@@ -90,18 +92,17 @@ func TestIdentifyLate(t *testing.T) {
 	time.AfterFunc(time.Second, func() { c.spoil("imds", nil) })
 	ctx, cancel := context.WithTimeout(t.Context(), askWithin)
 	defer cancel()
-	if _, err := identify(ctx, newMetadata(c.server.URL)); err != nil {
+	if _, err := identify(ctx, newMetadata(c.url, c.dial)); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestIdentifyRefused(t *testing.T) {
-	c := newCloud(t)
-	address := c.server.URL
-	c.server.Close()
+	server := httptest.NewServer(nil)
+	server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), askWithin)
 	defer cancel()
-	_, err := identify(ctx, newMetadata(address))
+	_, err := identify(ctx, newMetadata(server.URL, new(net.Dialer).DialContext))
 	if err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("got %v", err)
 	}
@@ -186,7 +187,7 @@ func TestLaunchTags(t *testing.T) {
 			if c.userData != "" {
 				cloud.launch(c.userData)
 			}
-			instance, err := identify(t.Context(), newMetadata(cloud.server.URL))
+			instance, err := identify(t.Context(), newMetadata(cloud.url, cloud.dial))
 			if err != nil {
 				t.Fatal(err)
 			}

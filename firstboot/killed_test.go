@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net/http/httptest"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +31,7 @@ const killedRoot, killedCloud, killedVerb = "VPNAMI_TEST_ROOT", "VPNAMI_TEST_CLO
 func mainToKill() {
 	runtime.LockOSThread()
 	root := os.Getenv(killedRoot)
-	g := &gateway{cloud: &cloud{server: &httptest.Server{URL: os.Getenv(killedCloud)}}, systemd: newUnits()}
+	g := &gateway{cloud: &cloud{url: os.Getenv(killedCloud), dial: new(net.Dialer).DialContext}, systemd: newUnits()}
 	g.machine.layout = layout{root: root}
 	g.machine.placement = placement{current: g.machine.layout.current(), hook: filepath.Join(root, "admit")}
 	ctx := context.Background()
@@ -122,7 +122,7 @@ func killedAt(t *testing.T, g *gateway, verb, call string, n int) bool {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "strace", "-f", "-qq", "-o", "/dev/null",
 		"-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n), "vpnami-firstboot-to-kill")
-	cmd.Env = append(os.Environ(), killedRoot+"="+g.machine.layout.root, killedCloud+"="+g.cloud.server.URL, killedVerb+"="+verb)
+	cmd.Env = append(os.Environ(), killedRoot+"="+g.machine.layout.root, killedCloud+"="+g.cloud.listen(t), killedVerb+"="+verb)
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return false

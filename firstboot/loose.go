@@ -48,8 +48,8 @@ func (b boot) loosely(ctx context.Context, r *Result, id string) func() {
 
 // tokenless asks the metadata service as IMDSv1 would. Where the launch requires
 // tokens it answers 401; no answer is no finding.
-func tokenless(endpoint string) func(context.Context) bool {
-	client := httpClient()
+func tokenless(endpoint string, dial dialer) func(context.Context) bool {
+	client := httpClient(dial, looseWithin)
 	return func(ctx context.Context) bool {
 		return answersOK(ctx, client, http.MethodGet, endpoint+"/latest/meta-data/instance-id")
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"time"
@@ -95,15 +96,16 @@ func atBoot(errors io.Writer, work func(boot) int) int {
 		return exitUsage
 	}
 	where := layout{root: "/"}
-	service := newMetadata("")
+	dial := new(net.Dialer).DialContext
+	service := newMetadata("", dial)
 	b := boot{
 		log:       log,
 		console:   console{to: openConsole(where.console())},
 		layout:    where,
 		placement: placement{current: currentFolder, hook: admitHook},
 		metadata:  service,
-		services:  regional(service, os.Getenv("AWS_ENDPOINT_URL")),
-		tokenless: tokenless(metadataAddress),
+		services:  regional(service, os.Getenv("AWS_ENDPOINT_URL"), dial),
+		tokenless: tokenless(metadataAddress, dial),
 		far:       far(metadataAddress),
 		systemd:   dialSystemd,
 		lastWords: journalWords,
@@ -123,11 +125,11 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 
 // regional makes the clients once: they share the role's credentials and the
 // open connections.
-func regional(service *imds.Client, endpoint string) func(string) services {
+func regional(service *imds.Client, endpoint string, dial dialer) func(string) services {
 	made := map[string]services{}
 	return func(region string) services {
 		if _, ok := made[region]; !ok {
-			made[region] = newServices(service, region, endpoint)
+			made[region] = newServices(service, region, endpoint, dial)
 		}
 		return made[region]
 	}

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -41,8 +42,9 @@ func runStatus(ctx context.Context, args []string, out, errors io.Writer) int {
 	if result.Role == RoleVPN {
 		result.Sessions = sessionsNow(where.sessions())
 		if *root == "/" { // another root is another machine's
-			service := newMetadata("")
-			result.SSHNow = sshNow(ctx, service, regional(service, os.Getenv("AWS_ENDPOINT_URL")))
+			dial := new(net.Dialer).DialContext
+			service := newMetadata("", dial)
+			result.SSHNow = sshNow(ctx, service, regional(service, os.Getenv("AWS_ENDPOINT_URL"), dial))
 		}
 	}
 	if *asJSON {
