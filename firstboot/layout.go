@@ -53,6 +53,9 @@ func (l layout) rules() string  { return l.at("/etc/iptables") }
 // daemon writes once a minute.
 func (l layout) sessions() string { return l.at("/run/openvpn-server/status-vpn.log") }
 
+// imageManifest is what the bake left of what the image is made of.
+func (l layout) imageManifest() string { return l.at("/usr/share/vpnami/manifest.json") }
+
 func (l layout) passwd() string      { return l.at("/etc/passwd") }
 func (l layout) console() string     { return l.at("/dev/console") }
 func (l layout) bootID() string      { return l.at("/proc/sys/kernel/random/boot_id") }

@@ -36,6 +36,8 @@ type Result struct {
 	SSH      *SSHEnd    `json:"ssh,omitempty"`
 	// Sync is what status adds; it has a file of its own, which outlives a run.
 	Sync *SyncEnd `json:"sync,omitempty"`
+	// Image is what status adds of the image's manifest.
+	Image *BakedImage `json:"image,omitempty"`
 	// SSHNow and Sessions are what status finds when it is asked.
 	SSHNow   *SSHNow      `json:"ssh_now,omitempty"`
 	Sessions *SessionsNow `json:"sessions,omitempty"`

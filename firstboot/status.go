@@ -39,6 +39,11 @@ func runStatus(ctx context.Context, args []string, out, errors io.Writer) int {
 	} else if !end.Tried.IsZero() {
 		result.Sync = &end
 	}
+	if baked, err := readBaked(where.imageManifest()); err != nil {
+		_, _ = fmt.Fprintf(errors, "vpnami-firstboot: %v\n", err)
+	} else {
+		result.Image = &baked
+	}
 	if result.Role == RoleVPN {
 		result.Sessions = sessionsNow(where.sessions())
 		if *root == "/" { // another root is another machine's
@@ -84,6 +89,9 @@ func inWords(r Result, bootID string, now time.Time) []byte {
 		line("instance", "%s", r.Instance)
 	}
 	line("version", "%s", r.Version)
+	if i := r.Image; i != nil {
+		line("image", "%s of vpnami %s (commit %s) on %s, %s", i.ID, i.VPNAMI.Version, i.VPNAMI.Commit, i.Source.OS, i.Source.Architecture)
+	}
 	line("finished", "%s, after %s", r.Finished.Format(time.RFC3339), r.took())
 	steps := make([]string, 0, len(r.Steps))
 	for _, s := range r.Steps {

@@ -6,6 +6,7 @@
 package provisioner
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,6 +31,12 @@ type Config struct {
 	// files laid down with hash, mode and owner, source and versions. The image
 	// has the same in /usr/share/vpnami/manifest.json. Defaults to none.
 	ManifestPath string `mapstructure:"manifest_path"`
+
+	// A file of this host that the image's SBOM is written to: CycloneDX 1.6 in
+	// JSON, with the packages, the files laid down, and the Go modules of
+	// vpnami-firstboot. The image has the same in
+	// /usr/share/vpnami/sbom.cdx.json. Defaults to none.
+	SBOMPath string `mapstructure:"sbom_path"`
 
 	// How long to wait for cloud-init and for other users of the package manager
 	// on the guest, as "5m". At least "1s". Defaults to "10m".
@@ -88,16 +95,13 @@ func (c *Config) Prepare(raws ...any) error {
 			refuse("packages", p, err.Error())
 		}
 	}
-	if c.ManifestPath != "" {
-		// Lstat: it is replaced by a rename, which a link or a device would not
-		// survive.
-		if st, err := os.Lstat(c.ManifestPath); err == nil && st.IsDir() {
-			refuse("manifest_path", c.ManifestPath, "it is a folder; name the file to write in it")
-		} else if err == nil && !st.Mode().IsRegular() {
-			refuse("manifest_path", c.ManifestPath, "what is there is not a regular file; name a file, which is replaced, or one that is not there yet")
-		} else if st, err := os.Stat(filepath.Dir(c.ManifestPath)); err != nil || !st.IsDir() {
-			refuse("manifest_path", c.ManifestPath, "its folder is not there; make it first")
+	for _, file := range []struct{ option, path string }{{"manifest_path", c.ManifestPath}, {"sbom_path", c.SBOMPath}} {
+		if err := checkNewFile(file.path); err != nil {
+			refuse(file.option, file.path, err.Error())
 		}
+	}
+	if c.ManifestPath != "" && filepath.Clean(c.ManifestPath) == filepath.Clean(c.SBOMPath) {
+		refuse("sbom_path", c.SBOMPath, "manifest_path names the same file; name two")
 	}
 	if c.waitTimeout, err = option.Duration(c.WaitTimeout, minWaitTimeout, maxTimeout); err != nil {
 		refuse("wait_timeout", c.WaitTimeout, err.Error())
@@ -107,6 +111,23 @@ func (c *Config) Prepare(raws ...any) error {
 	}
 	if errs != nil && len(errs.Errors) > 0 {
 		return errs
+	}
+	return nil
+}
+
+// checkNewFile refuses what cannot become a file by a rename.
+func checkNewFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	// Lstat: a link or a device would not survive the rename.
+	if st, err := os.Lstat(path); err == nil && st.IsDir() {
+		return errors.New("it is a folder; name the file to write in it")
+	} else if err == nil && !st.Mode().IsRegular() {
+		return errors.New("what is there is not a regular file; name a file, which is replaced, or one that is not there yet")
+	}
+	if st, err := os.Stat(filepath.Dir(path)); err != nil || !st.IsDir() {
+		return errors.New("its folder is not there; make it first")
 	}
 	return nil
 }

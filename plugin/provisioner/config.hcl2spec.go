@@ -20,6 +20,7 @@ type FlatConfig struct {
 	PackerSensitiveVars []string          `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
 	Packages            []string          `mapstructure:"packages" cty:"packages" hcl:"packages"`
 	ManifestPath        *string           `mapstructure:"manifest_path" cty:"manifest_path" hcl:"manifest_path"`
+	SBOMPath            *string           `mapstructure:"sbom_path" cty:"sbom_path" hcl:"sbom_path"`
 	WaitTimeout         *string           `mapstructure:"wait_timeout" cty:"wait_timeout" hcl:"wait_timeout"`
 	InstallTimeout      *string           `mapstructure:"install_timeout" cty:"install_timeout" hcl:"install_timeout"`
 }
@@ -46,6 +47,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"packer_sensitive_variables": &hcldec.AttrSpec{Name: "packer_sensitive_variables", Type: cty.List(cty.String), Required: false},
 		"packages":                   &hcldec.AttrSpec{Name: "packages", Type: cty.List(cty.String), Required: false},
 		"manifest_path":              &hcldec.AttrSpec{Name: "manifest_path", Type: cty.String, Required: false},
+		"sbom_path":                  &hcldec.AttrSpec{Name: "sbom_path", Type: cty.String, Required: false},
 		"wait_timeout":               &hcldec.AttrSpec{Name: "wait_timeout", Type: cty.String, Required: false},
 		"install_timeout":            &hcldec.AttrSpec{Name: "install_timeout", Type: cty.String, Required: false},
 	}

@@ -56,6 +56,8 @@ func TestPrepareRefuses(t *testing.T) {
 		{"manifest_path", dir + "/none/m.json", "its folder is not there"},
 		{"manifest_path", "/dev/null", "not a regular file"},
 		{"manifest_path", link, "not a regular file"},
+		{"sbom_path", dir, "it is a folder"},
+		{"sbom_path", dir + "/none/s.json", "its folder is not there"},
 		{"wait_timeout", "ten minutes", `a duration such as "30m"`},
 		{"wait_timeout", "0s", `at least "1s"`},
 		{"wait_timeout", "999ms", `at least "1s"`},
@@ -68,6 +70,10 @@ func TestPrepareRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "checking "+tt.option+": ") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s = %v: %v; want %q", tt.option, tt.value, err, tt.want)
 		}
+	}
+	var same Config
+	if err := same.Prepare(map[string]any{"manifest_path": dir + "/x", "sbom_path": dir + "/./x"}); err == nil || !strings.Contains(err.Error(), "manifest_path names the same file") {
+		t.Errorf("one file for both: %v", err)
 	}
 	var c Config
 	err := c.Prepare(map[string]any{"packages": []string{"A"}, "manifest_path": dir, "wait_timeout": "x", "install_timeout": "y"})

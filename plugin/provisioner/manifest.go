@@ -25,7 +25,10 @@ import (
 // manifest tells what the image is made of. It has no time in it: the same inputs
 // give the same manifest.
 type manifest struct {
-	Schema int     `json:"schema"`
+	Schema int `json:"schema"`
+	// ID is of all that follows: two images with the same one are made of the
+	// same packages and files. "vpnami-firstboot status" shows it.
+	ID     string  `json:"id"`
 	VPNAMI Build   `json:"vpnami"`
 	Source source  `json:"source"`
 	Files  []entry `json:"files"`
@@ -55,6 +58,9 @@ type dpkgPackage struct {
 	Name         string `json:"name"`
 	Version      string `json:"version"`
 	Architecture string `json:"architecture"`
+	// Source and SourceVersion are of the package's source, where they are others.
+	Source        string `json:"source,omitempty"`
+	SourceVersion string `json:"source_version,omitempty"`
 }
 
 // manifestOf gathers what is known before the guest is asked.
@@ -82,41 +88,82 @@ func manifestOf(b Build, f facts, tree []rootfs.Entry, generated map[string]any)
 	return m
 }
 
-// leaveManifest asks for the packages and puts the manifest into the image.
-func leaveManifest(ctx context.Context, g *guest, m manifest) (manifest, error) {
-	list, err := g.ask(ctx, `dpkg-query --show --showformat='${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n'`)
+// The folder of the image that both are left in.
+const provenanceFolder = "/usr/share/vpnami"
+
+// provenance is what is told of an image, as the bytes that are left in it.
+type provenance struct{ manifest, sbom []byte }
+
+// leaveProvenance puts the manifest and the SBOM into the image.
+func leaveProvenance(ctx context.Context, g *guest, m manifest, tree []rootfs.Entry) (provenance, error) {
+	var p provenance
+	m, err := takePackages(ctx, g, m)
+	if err != nil {
+		return p, err
+	}
+	if p.manifest, err = m.encode(); err != nil {
+		return p, err
+	}
+	if p.sbom, err = sbom(m, tree); err != nil {
+		return p, err
+	}
+	if err := leave(ctx, g, "manifest.json", p.manifest); err != nil {
+		return p, err
+	}
+	return p, leave(ctx, g, "sbom.cdx.json", p.sbom)
+}
+
+// takePackages asks the guest for its packages and completes the manifest.
+func takePackages(ctx context.Context, g *guest, m manifest) (manifest, error) {
+	list, err := g.ask(ctx, `dpkg-query --show --showformat='${Package}\t${Version}\t${Architecture}\t${source:Package}\t${source:Version}\t${db:Status-Status}\n'`)
 	if err != nil {
 		return m, fmt.Errorf("asking for the image's packages: %w", err)
 	}
 	if m.Packages, err = parsePackages(list); err != nil {
 		return m, err
 	}
+	m.ID = ""
 	data, err := m.encode()
 	if err != nil {
 		return m, err
 	}
-	upload := path.Join(g.dir, "manifest.json")
-	if err := g.comm.Upload(upload, bytes.NewReader(data), nil); err != nil {
-		return m, fmt.Errorf("uploading the image's manifest: %w", err)
-	}
-	if _, err := g.ask(ctx, g.sudo+"install -D -o root -g root -m 0644 "+quote(upload)+" /usr/share/vpnami/manifest.json"); err != nil {
-		return m, fmt.Errorf("putting the manifest into the image: %w", err)
-	}
-	g.note(fmt.Sprintf("%d packages, %d files of ours", len(m.Packages), len(m.Files)))
+	sum := sha256.Sum256(data)
+	m.ID = hex.EncodeToString(sum[:6])
+	g.note(fmt.Sprintf("image %s: %d packages, %d files of ours", m.ID, len(m.Packages), len(m.Files)))
 	return m, nil
 }
 
-// parsePackages reads dpkg-query's lines of four fields.
+// leave puts a file that tells of the image into it.
+func leave(ctx context.Context, g *guest, name string, data []byte) error {
+	upload := path.Join(g.dir, name)
+	if err := g.comm.Upload(upload, bytes.NewReader(data), nil); err != nil {
+		return fmt.Errorf("uploading the image's %s: %w", name, err)
+	}
+	if _, err := g.ask(ctx, g.sudo+"install -D -o root -g root -m 0644 "+quote(upload)+" "+quote(path.Join(provenanceFolder, name))); err != nil {
+		return fmt.Errorf("putting %s into the image: %w", name, err)
+	}
+	return nil
+}
+
+// parsePackages reads dpkg-query's lines of six fields.
 func parsePackages(list string) ([]dpkgPackage, error) {
 	var all []dpkgPackage
 	for line := range strings.Lines(list) {
 		f := strings.Split(strings.TrimRight(line, "\r\n"), "\t")
-		if len(f) != 4 || f[0] == "" {
-			return nil, fmt.Errorf("reading the image's packages: the line %q has not four fields", line)
+		if len(f) != 6 || f[0] == "" {
+			return nil, fmt.Errorf("reading the image's packages: the line %q has not six fields", line)
 		}
-		if f[3] == "installed" {
-			all = append(all, dpkgPackage{Name: f[0], Version: f[1], Architecture: f[2]})
+		if f[5] != "installed" {
+			continue
 		}
+		p := dpkgPackage{Name: f[0], Version: f[1], Architecture: f[2]}
+		if f[3] != p.Name {
+			p.Source = f[3]
+		}
+		if f[4] != p.Version {
+			p.Source, p.SourceVersion = f[3], f[4]
+		}
+		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b dpkgPackage) int {
 		return strings.Compare(a.Name+":"+a.Architecture, b.Name+":"+b.Architecture)
@@ -132,26 +179,21 @@ func (m manifest) encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// saveManifest writes the manifest on the host, if it is wanted there: whole or
-// not at all.
-func saveManifest(path string, m manifest) error {
+// save writes a file on the host, if it is wanted there: whole or not at all.
+func save(option, path string, data []byte) error {
 	if path == "" {
 		return nil
 	}
-	data, err := m.encode()
-	if err != nil {
-		return err
-	}
 	if err := renameio.WriteFile(path, data, 0o644); err != nil {
-		return fmt.Errorf("writing manifest_path %q: %w", path, err)
+		return fmt.Errorf("writing %s %q: %w", option, path, err)
 	}
 	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
-		return fmt.Errorf("writing manifest_path %q: %w", path, err)
+		return fmt.Errorf("writing %s %q: %w", option, path, err)
 	}
 	defer folder.Close()
 	if err := folder.Sync(); err != nil {
-		return fmt.Errorf("writing manifest_path %q: %w", path, err)
+		return fmt.Errorf("writing %s %q: %w", option, path, err)
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func TestManifest(t *testing.T) {
 	m := manifestOf(Build{Version: "0.1.0", Commit: "abc"}, facts{OS: "Debian GNU/Linux 13 (trixie)", ID: "debian", VersionID: "13", Architecture: "amd64"}, sample(),
 		map[string]any{"SourceAMI": "ami-0123456789abcdef0", "SourceAMIName": "Build_SourceAMIName. To set this dynamically...", "Port": 22})
 	var err error
-	m.Packages, err = parsePackages("zlib1g\t1:1.3\tamd64\tinstalled\nopenvpn\t2.6.14\tamd64\tinstalled\nufw\t0.36\tall\tconfig-files\n")
+	m.Packages, err = parsePackages("zlib1g\t1:1.3+b1\tamd64\tzlib\t1:1.3\tinstalled\nopenvpn\t2.6.14\tamd64\topenvpn\t2.6.14\tinstalled\nufw\t0.36\tall\tufw\t0.36\tconfig-files\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,19 +98,19 @@ func TestManifest(t *testing.T) {
 	golden(t, "manifest.golden", string(data))
 
 	path := filepath.Join(t.TempDir(), "m.json")
-	if err := saveManifest(path, m); err != nil {
+	if err := save("manifest_path", path, data); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := os.ReadFile(path); !bytes.Equal(got, data) {
 		t.Error("what is saved on the host is not the manifest")
 	}
-	if err := saveManifest(filepath.Join(path, "x"), m); err == nil || !strings.Contains(err.Error(), "manifest_path") {
+	if err := save("manifest_path", filepath.Join(path, "x"), data); err == nil || !strings.Contains(err.Error(), "manifest_path") {
 		t.Errorf("saved below a file: %v", err)
 	}
 }
 
 func FuzzParsePackages(f *testing.F) {
-	f.Add("openvpn\t2.6\tamd64\tinstalled\n")
+	f.Add("openvpn\t2.6\tamd64\topenvpn\t2.6\tinstalled\n")
 	f.Add("a\tb\tc\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		all, err := parsePackages(s)

@@ -9,6 +9,7 @@ package provisioner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -91,8 +92,8 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if err := do(ui, "Hardening accounts", func() error { return harden(ctx, g) }); err != nil {
 		return err
 	}
-	m, err := step(ui, "Writing the manifest", func() (manifest, error) {
-		return leaveManifest(ctx, g, manifestOf(p.Build, facts, tree, generated))
+	told, err := step(ui, "Writing the manifest and the SBOM", func() (provenance, error) {
+		return leaveProvenance(ctx, g, manifestOf(p.Build, facts, tree, generated), tree)
 	})
 	if err != nil {
 		return err
@@ -103,7 +104,10 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if err := do(ui, "Checking the image", func() error { return check(ctx, g) }); err != nil {
 		return err
 	}
-	return saveManifest(p.config.ManifestPath, m)
+	return errors.Join(
+		save("manifest_path", p.config.ManifestPath, told.manifest),
+		save("sbom_path", p.config.SBOMPath, told.sbom),
+	)
 }
 
 // do runs one step: the only place that says what is done and how long it took.

@@ -38,7 +38,7 @@ func debian13() *fakeGuest {
 		"id -u":                     "0\n",
 		"mktemp -d":                 "/tmp/vpnami.abc\n",
 		"'${Version}' openvpn":      "2.6.14-1+deb13u3",
-		"db:Status-Status":          "openvpn\t2.6.14-1+deb13u3\tamd64\tinstalled\n",
+		"db:Status-Status":          "openvpn\t2.6.14-1+deb13u3\tamd64\topenvpn\t2.6.14-1+deb13u3\tinstalled\n",
 	}}
 }
 
@@ -113,14 +113,14 @@ func TestProvisionOrder(t *testing.T) {
 		"cat /etc/os-release", "dpkg --print-architecture", "id -u",
 		"mktemp -d", "tar -xzf",
 		"wait.sh", "install.sh", "dpkg-query --show", "laydown.sh", "harden.sh",
-		"dpkg-query --show", "install -D", "clean.sh",
+		"dpkg-query --show", "install -D", "install -D", "clean.sh",
 		"rm -rf",                                 // our own folder
 		"/usr/sbin/vpnami-firstboot check-image", // the last act
 	}
 	if got := g.did(); !slices.Equal(got, want) {
 		t.Errorf("did %q\nwant %q", got, want)
 	}
-	if want := []string{"/tmp/vpnami.abc/payload.tar.gz", "/tmp/vpnami.abc/manifest.json"}; !slices.Equal(g.uploads, want) {
+	if want := []string{"/tmp/vpnami.abc/payload.tar.gz", "/tmp/vpnami.abc/manifest.json", "/tmp/vpnami.abc/sbom.cdx.json"}; !slices.Equal(g.uploads, want) {
 		t.Errorf("uploaded %q", g.uploads)
 	}
 }
