@@ -91,6 +91,9 @@ test-root: build bin/packer-sdc moto build/plugins/.installed ## What needs root
 verify: image build moto ## The boot verification of the baked image in the lab (LAB_VM=qemu boots whole machines)
 	@mkdir -p $(LOGS)
 	$(root_tests) -v ./images/verify
+bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; where they differ, name the first path that does (2 to 3 minutes)
+	@scripts/packages bake
+	@$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_TWICE=$(CURDIR)/build/twice,$(root_tests)) -v -run '^TestBakeTwice$$' ./plugin
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
 	@scripts/packages lab
 	@go test -count=1 -run '^TestFaults$$|^TestDiskFaults$$|^TestKilledAtEveryWrite$$' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
@@ -115,4 +118,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image packages test-unit test-root faults verify lint generate down clean
+.PHONY: help demo test build image packages test-unit test-root bake-twice faults verify lint generate down clean

@@ -37,6 +37,12 @@ variable "disk_size" {
   description = "Size of the local disk image; it grows on its first boot to the size of its volume."
 }
 
+variable "disk_formats" {
+  type        = list(string)
+  default     = ["raw"]
+  description = "Formats of the local disk image: raw, qcow2."
+}
+
 variable "output_directory" {
   type        = string
   default     = "build/image"

@@ -22,6 +22,7 @@ source "vpnami-bootstrap" "local" {
   mirror           = var.mirror
   security_mirror  = var.security_mirror
   disk_size        = var.disk_size
+  disk_formats     = var.disk_formats
   output_directory = var.output_directory
 }
 

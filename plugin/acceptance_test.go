@@ -6,6 +6,9 @@ package main
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -104,10 +107,12 @@ func checkImage(t *testing.T, out, release string) {
 	var m struct {
 		Release string
 		Files   []struct {
-			Name  string
-			Bytes int64
+			Name   string
+			Bytes  int64
+			SHA256 string
 		}
-		Image struct {
+		Archives []struct{ Date time.Time }
+		Image    struct {
 			Packages []struct{ Name, Version string }
 			Files    []struct{ Path, SHA256 string }
 		}
@@ -119,8 +124,26 @@ func checkImage(t *testing.T, out, release string) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		t.Fatal(err)
 	}
-	if m.Release != release || len(m.Files) != 2 || m.Files[1].Bytes != 1<<30 {
-		t.Errorf("manifest: %+v", m.Files)
+	if m.Release != release || len(m.Files) != 3 || m.Files[1].Bytes != 1<<30 {
+		t.Fatalf("manifest: %+v", m.Files)
+	}
+	for _, f := range m.Files {
+		sum := sha256.New()
+		data, err := os.Open(filepath.Join(out, f.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer data.Close()
+		if _, err := io.Copy(sum, data); err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
+			t.Errorf("%s has SHA-256 %s, and the manifest says %s", f.Name, got, f.SHA256)
+		}
+	}
+	beside, err := os.ReadFile(filepath.Join(out, "sbom.cdx.json"))
+	if err != nil || !bytes.Contains(beside, []byte("pkg:deb/debian/openvpn@")) || !bytes.Contains(beside, []byte("pkg:golang/github.com/aws/aws-sdk-go-v2@")) {
+		t.Errorf("the SBOM beside the image has not OpenVPN, or not what vpnami-firstboot is built from: %v", err)
 	}
 	for _, want := range []string{"openvpn", "iptables-persistent", "openssh-server", "unattended-upgrades", "cloud-init", "less", "tree"} {
 		if !slices.ContainsFunc(m.Image.Packages, func(p struct{ Name, Version string }) bool { return p.Name == want }) {
@@ -135,6 +158,12 @@ func checkImage(t *testing.T, out, release string) {
 	defer f.Close()
 	headers := map[string]*tar.Header{}
 	content := map[string]string{}
+	var newest time.Time
+	for _, a := range m.Archives {
+		if a.Date.After(newest) {
+			newest = a.Date
+		}
+	}
 	r := tar.NewReader(bufio.NewReader(f))
 	for {
 		h, err := r.Next()
@@ -148,6 +177,9 @@ func checkImage(t *testing.T, out, release string) {
 		headers[name] = h
 		if h.Uname != "" {
 			t.Fatalf("%s has an owner by name, %q: names are the image's own", name, h.Uname)
+		}
+		if h.ModTime.After(newest) {
+			t.Errorf("%s is of %s, and the image of %s", name, h.ModTime, newest)
 		}
 		if h.Size < 4096 && h.Typeflag == tar.TypeReg {
 			data, err := io.ReadAll(r)

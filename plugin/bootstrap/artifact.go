@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 )
 
 // artifact is the folder with the image's files.
 type artifact struct {
-	dir   string
+	dir string
+	// files are paths.
 	files []string
 }
 
@@ -31,7 +33,7 @@ func newArtifact(dir string, written []file) *artifact {
 // BuilderId returns [BuilderID].
 func (a *artifact) BuilderId() string { return BuilderID }
 
-// Files returns the paths of root.tar, disk.raw and manifest.json.
+// Files returns the paths of root.tar, of the disk images and of manifest.json.
 func (a *artifact) Files() []string { return a.files }
 
 // Id returns the folder.
@@ -39,7 +41,11 @@ func (a *artifact) Id() string { return a.dir }
 
 // String tells a person where the image is.
 func (a *artifact) String() string {
-	return fmt.Sprintf("image in %s: %s, %s, %s", a.dir, tarName, diskName, manifestName)
+	names := make([]string, len(a.files))
+	for i, f := range a.files {
+		names[i] = filepath.Base(f)
+	}
+	return fmt.Sprintf("image in %s: %s", a.dir, strings.Join(names, ", "))
 }
 
 // State has nothing to tell.

@@ -24,6 +24,8 @@ type bake struct {
 	// from stepCheckHost.
 	sources  []string
 	settings []byte
+	// archives are those that the packages came from, from stepInstallPackages.
+	archives []archive
 	// work is the folder that everything is made in, beside the folder of the
 	// artifact and on the same disk, from stepMakeWorkspace.
 	work string
@@ -38,6 +40,9 @@ type bake struct {
 
 // say tells of what goes on within a step.
 func (b *bake) say(line string) { b.ui.Say("    " + line) }
+
+// epoch is the time that the image is of.
+func (b *bake) epoch() time.Time { return epochOf(b.archives) }
 
 // root is the root file system while it is made.
 func (b *bake) root() string { return filepath.Join(b.work, "root") }

@@ -33,6 +33,8 @@ const (
 	policyFile   = "usr/sbin/policy-rc.d"
 	aptSettingsF = "etc/apt/apt.conf.d/99mmdebstrap"
 	dpkgOptionsF = "etc/dpkg/dpkg.cfg.d/99mmdebstrap"
+	// initramfs-tools reads no file there whose name begins otherwise.
+	initrdSettingsF = "etc/initramfs-tools/conf.d/vpnami-bake"
 )
 
 // stepLayBase makes a machine of the packages.
@@ -134,7 +136,7 @@ func sealRoot(root string) error {
 		return fmt.Errorf("opening the root file system: %w", err)
 	}
 	defer in.Close()
-	for _, name := range []string{policyFile, aptSettingsF, dpkgOptionsF} {
+	for _, name := range []string{policyFile, aptSettingsF, dpkgOptionsF, initrdSettingsF} {
 		if err := in.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing /%s, which was for the bake only: %w", name, err)
 		}

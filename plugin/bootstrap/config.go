@@ -60,6 +60,10 @@ type Config struct {
 	// the size of the volume that it is on. At least "1G". Defaults to "2G".
 	DiskSize string `mapstructure:"disk_size"`
 
+	// The formats of the disk image: "raw" (disk.raw, sparse) and "qcow2"
+	// (disk.qcow2, compressed; needs qemu-img). Defaults to ["raw"].
+	DiskFormats []string `mapstructure:"disk_formats"`
+
 	// The folder that root.tar, disk.raw and manifest.json are put in. It appears
 	// when they are complete, and must not exist before (packer build -force
 	// replaces it). Defaults to "output-" and the name of the build.
@@ -92,6 +96,12 @@ const (
 	maxTimeout = 24 * time.Hour
 )
 
+// The formats of a disk image.
+const (
+	formatRaw   = "raw"
+	formatQcow2 = "qcow2"
+)
+
 // Prepare sets defaults and refuses what cannot work: every wrong option, each by
 // its name.
 func (c *Config) Prepare(raws ...any) error {
@@ -108,6 +118,9 @@ func (c *Config) Prepare(raws ...any) error {
 	c.Distribution = orDefault(c.Distribution, "debian")
 	c.Architecture = orDefault(c.Architecture, runtime.GOARCH)
 	c.DiskSize = orDefault(c.DiskSize, defaultDiskSize)
+	if len(c.DiskFormats) == 0 {
+		c.DiskFormats = []string{formatRaw}
+	}
 	c.OutputDirectory = orDefault(c.OutputDirectory, "output-"+c.PackerBuildName)
 	c.Timeout = orDefault(c.Timeout, defaultTimeout.String())
 
@@ -149,6 +162,11 @@ func (c *Config) Prepare(raws ...any) error {
 	}
 	if c.diskSize, err = parseSize(c.DiskSize); err != nil {
 		refuse("disk_size", c.DiskSize, err.Error())
+	}
+	for _, f := range c.DiskFormats {
+		if f != formatRaw && f != formatQcow2 {
+			refuse("disk_formats", f, fmt.Sprintf("it can be %q, %q", formatRaw, formatQcow2))
+		}
 	}
 	// What "a/.." and "../.." lead to has no name that a rename could give it.
 	if name := filepath.Base(filepath.Clean(c.OutputDirectory)); name == "." || name == ".." || name == "/" {

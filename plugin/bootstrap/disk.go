@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -141,10 +142,9 @@ func digits(s string) string {
 // write makes the disk image at path from the root file system at root, with no
 // loop device and no mount: every tool writes at its offset into the sparse file.
 //
-// It is not hashed: most of it is holes, and to hash those takes longer than to
-// make it (11 s for 2 GiB without SHA instructions). Packer's checksum
-// post-processor does it where somebody wants it.
-func (d disk) write(ctx context.Context, path, root, scratch string) (file, error) {
+// Nothing in it is newer than epoch, and nothing depends on the host: the same
+// tree gives the same bytes.
+func (d disk) write(ctx context.Context, path, root, scratch string, epoch time.Time) (file, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return file{}, fmt.Errorf("making the disk image: %w", err)
@@ -158,10 +158,15 @@ func (d disk) write(ctx context.Context, path, root, scratch string) (file, erro
 	}
 	config := filepath.Join(scratch, "loader.conf")
 	entry := filepath.Join(scratch, "entry.conf")
+	kinds := filepath.Join(scratch, "entries.srel")
+	fsConfig := filepath.Join(scratch, "mke2fs.conf")
 	// timeout 0: a console that nobody watches needs no menu.
 	if err := errors.Join(
 		os.WriteFile(config, []byte("timeout 0\nconsole-mode keep\neditor no\n"), 0o600),
 		os.WriteFile(entry, []byte(d.loaderEntry(kernel)), 0o600),
+		// By this file kernel-install knows the partition.
+		os.WriteFile(kinds, []byte("type1\n"), 0o600),
+		os.WriteFile(fsConfig, mke2fsConfig, 0o600),
 	); err != nil {
 		return file{}, fmt.Errorf("writing the boot entry: %w", err)
 	}
@@ -180,9 +185,13 @@ func (d disk) write(ctx context.Context, path, root, scratch string) (file, erro
 			"--offset=" + sectors(espStart), path, fmt.Sprint(espSize / 1024)}},
 		{"filling the boot partition", []string{"mmd", "-i", esp, "::/EFI", "::/EFI/BOOT", "::/EFI/systemd", "::/loader", "::/loader/entries", "::/" + d.entry, folder}},
 		{"filling the boot partition", []string{"mcopy", "-i", esp, filepath.Join(root, d.firmware.loader), "::/EFI/BOOT/" + d.firmware.fallback}},
+		// Where "bootctl update" looks for it, and without which the kernel's hooks
+		// take the machine for one that boots in another way.
+		{"filling the boot partition", []string{"mcopy", "-i", esp, filepath.Join(root, d.firmware.loader), "::/EFI/systemd/" + filepath.Base(d.firmware.loader)}},
 		{"filling the boot partition", []string{"mcopy", "-i", esp, filepath.Join(root, "boot", "vmlinuz-"+kernel), folder + "/linux"}},
 		{"filling the boot partition", []string{"mcopy", "-i", esp, filepath.Join(root, "boot", "initrd.img-"+kernel), folder + "/initrd.img-" + kernel}},
 		{"filling the boot partition", []string{"mcopy", "-i", esp, config, "::/loader/loader.conf"}},
+		{"filling the boot partition", []string{"mcopy", "-i", esp, kinds, "::/loader/entries.srel"}},
 		{"filling the boot partition", []string{"mcopy", "-i", esp, entry, "::/loader/entries/" + d.entry + "-" + kernel + ".conf"}},
 		// The inode tables are left zero, which they are in a new sparse file;
 		// the kernel need not write them on the first boot either.
@@ -193,17 +202,16 @@ func (d disk) write(ctx context.Context, path, root, scratch string) (file, erro
 	for _, s := range steps {
 		cmd := hostCommand(ctx, s.args[0], s.args[1:]...)
 		// mtools refuses a partition whose geometry is not of 1987.
-		cmd.Env = append(cmd.Env, "MTOOLS_SKIP_CHECK=1")
+		cmd.Env = append(cmd.Env, "MTOOLS_SKIP_CHECK=1", "MKE2FS_CONFIG="+fsConfig)
+		cmd.Env = append(cmd.Env, reproducibly(epoch)...)
 		if err := run(cmd, s.doing); err != nil {
 			return file{}, fmt.Errorf("%w; if it ran out of room, make disk_size larger", err)
 		}
 	}
-	f, err = os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return file{}, fmt.Errorf("writing disk.raw: %w", err)
+	if err := stampInodes(ctx, path, d.rootStart(), scratch, epoch); err != nil {
+		return file{}, err
 	}
-	defer f.Close()
-	return finish(f, "")
+	return hashed(ctx, path)
 }
 
 // loaderEntry is the Boot Loader Specification's type 1.

@@ -48,7 +48,8 @@ func basePackages() []string {
 		"procps",
 		"sudo",
 		"systemd",
-		"systemd-boot-efi", // the boot loader; nothing of it is installed in the root
+		"systemd-boot",     // the kernel's hooks: updates of it and of the loader reach the boot partition
+		"systemd-boot-efi", // the boot loader
 		"systemd-resolved",
 		"systemd-sysv",
 		"udev",

@@ -149,7 +149,7 @@ func TestHostCheck(t *testing.T) {
 		{"another architecture", host{"linux", "arm64", 0, all, neededRoom}, []string{`architecture "amd64"`, `"arm64"`}},
 		{"no room", host{"linux", "amd64", 0, all, 100 << 20}, []string{`"out"`, "100 MiB are free", "3072 MiB"}},
 		{"nothing there", host{"linux", "amd64", 1000, func(string) bool { return false }, 0}, []string{
-			"mmdebstrap, sgdisk, mkfs.vfat, mmd, mcopy, mkfs.ext4, tar, nsenter, mount, chroot, /usr/share/keyrings/debian-archive-keyring.gpg not found",
+			"mmdebstrap, sgdisk, mkfs.vfat, mmd, mcopy, mkfs.ext4, dumpe2fs, debugfs, tar, nsenter, mount, chroot, /usr/share/keyrings/debian-archive-keyring.gpg not found",
 			"apt-get install mmdebstrap gdisk dosfstools mtools e2fsprogs tar util-linux mount coreutils debian-archive-keyring",
 			"must be root", "MiB are free",
 		}},

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
@@ -24,16 +25,19 @@ import (
 const (
 	tarName      = "root.tar"
 	diskName     = "disk.raw"
+	qcow2Name    = "disk.qcow2"
 	manifestName = "manifest.json"
-	// imageManifest is what provisioner "vpnami" leaves in an image.
+	sbomName     = "sbom.cdx.json"
+	// What provisioner "vpnami" leaves in an image.
 	imageManifest = "usr/share/vpnami/manifest.json"
+	imageSBOM     = "usr/share/vpnami/sbom.cdx.json"
 )
 
 // file is one of the artifact's.
 type file struct {
 	Name   string `json:"name"`
 	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256,omitempty"`
+	SHA256 string `json:"sha256"`
 }
 
 // manifest tells what the artifact is made of.
@@ -43,8 +47,10 @@ type manifest struct {
 	Release      string   `json:"release"`
 	Architecture string   `json:"architecture"`
 	Sources      []string `json:"sources"`
-	RootUUID     string   `json:"root_uuid"`
-	Files        []file   `json:"files"`
+	// Archives are what those were when the image was baked.
+	Archives []archive `json:"archives"`
+	RootUUID string    `json:"root_uuid"`
+	Files    []file    `json:"files"`
 	// Image is the manifest in the image, if a provisioner left one: packages,
 	// files laid down, versions.
 	Image json.RawMessage `json:"image,omitempty"`
@@ -56,33 +62,93 @@ type stepWriteImage struct{ *bake }
 var _ multistep.Step = (*stepWriteImage)(nil)
 
 func (s *stepWriteImage) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
-	return s.step(ctx, state, "Writing root.tar and disk.raw...", func(ctx context.Context) error {
+	return s.step(ctx, state, "Writing root.tar and the disk image...", func(ctx context.Context) error {
 		// Nothing may write in the root any more, nor be mounted in it.
 		s.sandbox.Close()
 		s.sandbox = nil
 		if err := sealRoot(s.root()); err != nil {
 			return err
 		}
+		if err := settle(s.root(), s.epoch()); err != nil {
+			return err
+		}
 		// Both read the same tree from the page cache, on a core each.
-		var files [2]file
+		var packed file
+		var disks []file
 		var errs [2]error
 		var both sync.WaitGroup
 		both.Go(func() {
-			files[0], errs[0] = writeTar(ctx, s.root(), filepath.Join(s.out(), tarName))
+			packed, errs[0] = writeTar(ctx, s.root(), filepath.Join(s.out(), tarName))
 		})
 		both.Go(func() {
-			files[1], errs[1] = s.disk.write(ctx, filepath.Join(s.out(), diskName), s.root(), s.scratch())
+			disks, errs[1] = s.writeDisks(ctx)
 		})
 		both.Wait()
 		if err := errors.Join(errs[:]...); err != nil {
 			return err
 		}
-		s.files = files[:]
+		s.files = append([]file{packed}, disks...)
 		return nil
 	})
 }
 
 func (s *stepWriteImage) Cleanup(multistep.StateBag) {}
+
+// writeDisks makes the disk image in each of the formats that are wanted.
+func (s *stepWriteImage) writeDisks(ctx context.Context) ([]file, error) {
+	raw := filepath.Join(s.out(), diskName)
+	f, err := s.disk.write(ctx, raw, s.root(), s.scratch(), s.epoch())
+	if err != nil {
+		return nil, err
+	}
+	var written []file
+	if slices.Contains(s.config.DiskFormats, formatRaw) {
+		written = append(written, f)
+	}
+	if slices.Contains(s.config.DiskFormats, formatQcow2) {
+		if f, err = convert(ctx, raw, filepath.Join(s.out(), qcow2Name)); err != nil {
+			return nil, err
+		}
+		written = append(written, f)
+	}
+	if !slices.Contains(s.config.DiskFormats, formatRaw) {
+		if err := os.Remove(raw); err != nil {
+			return nil, fmt.Errorf("removing the disk image that only qcow2 was made of: %w", err)
+		}
+	}
+	return written, nil
+}
+
+// convert makes a compressed qcow2 of a raw disk image. qemu-img writes the
+// clusters in their order, and has no time or name in the file: the same disk
+// gives the same bytes.
+func convert(ctx context.Context, raw, path string) (file, error) {
+	cmd := hostCommand(ctx, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd", raw, path)
+	if err := run(cmd, "making the qcow2 of the disk image"); err != nil {
+		return file{}, err
+	}
+	return hashed(ctx, path)
+}
+
+// hashed hashes a file that a program has written, and makes it durable.
+func hashed(ctx context.Context, path string) (file, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return file{}, fmt.Errorf("hashing %q: %w", filepath.Base(path), err)
+	}
+	defer f.Close()
+	sum := sha256.New()
+	for {
+		// A piece at a time: a disk of 16 TiB takes hours, a Ctrl-C does not wait.
+		_, err := io.CopyN(sum, f, 64*mib)
+		if errors.Is(err, io.EOF) {
+			return finish(f, hex.EncodeToString(sum.Sum(nil)))
+		}
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return file{}, fmt.Errorf("hashing %q: %w", filepath.Base(path), err)
+		}
+	}
+}
 
 // writeTar packs the tree with its owners by number (names are the image's own),
 // extended attributes (file capabilities are among them), in a fixed order.
@@ -121,6 +187,9 @@ var _ multistep.Step = (*stepPublish)(nil)
 
 func (s *stepPublish) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
 	return s.step(ctx, state, fmt.Sprintf("Putting the image into %s...", s.config.OutputDirectory), func(context.Context) error {
+		if err := s.copySBOM(); err != nil {
+			return err
+		}
 		if err := s.writeManifest(); err != nil {
 			return err
 		}
@@ -134,10 +203,43 @@ func (s *stepPublish) Run(ctx context.Context, state multistep.StateBag) multist
 
 func (s *stepPublish) Cleanup(multistep.StateBag) {}
 
+// copySBOM puts the SBOM beside the image, if a provisioner left one in it.
+func (s *stepPublish) copySBOM() error {
+	in, err := os.OpenRoot(s.root())
+	if err != nil {
+		return fmt.Errorf("opening the root file system: %w", err)
+	}
+	defer in.Close()
+	data, err := in.ReadFile(imageSBOM)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the image's SBOM: %w", err)
+	}
+	f, err := s.writeBeside(sbomName, data)
+	s.files = append(s.files, f)
+	return err
+}
+
+// writeBeside writes a small file of the artifact.
+func (s *stepPublish) writeBeside(name string, data []byte) (file, error) {
+	f, err := os.OpenFile(filepath.Join(s.out(), name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return file{}, fmt.Errorf("writing %s: %w", name, err)
+	}
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		return file{}, fmt.Errorf("writing %s: %w", name, err)
+	}
+	sum := sha256.Sum256(data)
+	return finish(f, hex.EncodeToString(sum[:]))
+}
+
 func (s *stepPublish) writeManifest() error {
 	m := manifest{
 		Schema: 1, Distribution: s.config.Distribution, Release: s.config.Release,
-		Architecture: s.config.Architecture, Sources: s.sources, RootUUID: s.disk.rootID, Files: s.files,
+		Architecture: s.config.Architecture, Sources: s.sources, Archives: s.archives, RootUUID: s.disk.rootID, Files: s.files,
 	}
 	in, err := os.OpenRoot(s.root())
 	if err != nil {
@@ -157,13 +259,8 @@ func (s *stepPublish) writeManifest() error {
 	if err != nil {
 		return fmt.Errorf("writing the manifest: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(s.out(), manifestName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("writing the manifest: %w", err)
-	}
-	_, err = f.Write(append(data, '\n'))
-	_, ferr := finish(f, "")
-	return errors.Join(err, ferr, f.Close())
+	_, err = s.writeBeside(manifestName, append(data, '\n'))
+	return err
 }
 
 // publish gives a complete folder its name by one rename, so that nobody ever

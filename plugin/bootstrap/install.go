@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 
@@ -40,12 +42,8 @@ func (s *stepInstallPackages) mmdebstrap(ctx context.Context) error {
 	out := progress.New(s.say)
 	cmd.Stdout, cmd.Stderr = out, out
 	err := cmd.Run()
-	if err == nil && len(s.sources) == 0 {
-		s.sources, err = sourcesOf(s.root())
-		return err
-	}
 	if err == nil {
-		return nil
+		return s.takeDown()
 	}
 	if ctx.Err() == nil {
 		s.ui.Error("The last lines of mmdebstrap:\n" + out.Tail())
@@ -55,6 +53,29 @@ func (s *stepInstallPackages) mmdebstrap(ctx context.Context) error {
 	}
 	return fmt.Errorf("installing the base system by mmdebstrap: %w: %s", err, orDefault(out.Cause(), "see its last lines above"))
 }
+
+// takeDown keeps in mind where the packages came from.
+func (s *stepInstallPackages) takeDown() error {
+	var err error
+	if len(s.sources) == 0 {
+		if s.sources, err = sourcesOf(s.root()); err != nil {
+			return err
+		}
+	}
+	if s.archives, err = archivesOf(s.root()); err != nil {
+		return err
+	}
+	s.say("The image is of " + s.epoch().Format(time.RFC3339) + ", when the newest of its archives was signed.")
+	return nil
+}
+
+// initrdSettings make the initrds of the bake reproducible: their files get one
+// time (0), and the compressor one thread. initramfs-tools reads the file as a
+// shell does; it leaves the image with the bake's other files.
+//
+// mmdebstrap itself gets no SOURCE_DATE_EPOCH: with it, Python compiles its
+// modules so that each start reads and hashes their sources as well.
+const initrdSettings = "SOURCE_DATE_EPOCH=0"
 
 // mmdebstrapArgs is the whole of what is asked of mmdebstrap.
 func mmdebstrapArgs(c *Config, settings, root string, sources []string) []string {
@@ -69,6 +90,7 @@ func mmdebstrapArgs(c *Config, settings, root string, sources []string) []string
 		"--dpkgopt=force-unsafe-io",
 		// The provisioner installs more from the same lists, and removes them.
 		"--skip=cleanup/apt/lists",
+		fmt.Sprintf(`--extract-hook=mkdir -p "$1/%s" && echo '%s' >"$1/%s"`, path.Dir(initrdSettingsF), initrdSettings, initrdSettingsF),
 	}
 	if len(sources) == 0 {
 		// Of the public archives mmdebstrap knows the addresses; the host need not

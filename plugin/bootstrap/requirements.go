@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,8 @@ func requirements() []requirement {
 		{"mmd", "mtools"},
 		{"mcopy", "mtools"},
 		{"mkfs.ext4", "e2fsprogs"},
+		{"dumpe2fs", "e2fsprogs"},
+		{"debugfs", "e2fsprogs"},
 		{"tar", "tar"},
 		{"nsenter", "util-linux"},
 		{"mount", "mount"},
@@ -94,7 +97,11 @@ func (h host) check(c *Config) error {
 			packages = append(packages, pkg)
 		}
 	}
-	for _, r := range requirements() {
+	wanted := requirements()
+	if slices.Contains(c.DiskFormats, formatQcow2) {
+		wanted = append(wanted, requirement{"qemu-img", "qemu-utils"})
+	}
+	for _, r := range wanted {
 		if !h.has(r.program) {
 			lacks(r.program, r.pkg)
 		}

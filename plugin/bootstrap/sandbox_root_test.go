@@ -186,7 +186,8 @@ func TestDiskWriteRoot(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	path := filepath.Join(dir, "disk.raw")
-	f, err := d.write(ctx, path, root, t.TempDir())
+	epoch := time.Date(2025, 11, 15, 9, 30, 12, 0, time.UTC)
+	f, err := d.write(ctx, path, root, t.TempDir(), epoch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,4 +229,40 @@ func TestDiskWriteRoot(t *testing.T) {
 	if got := read("debugfs", "-R", "cat /boot/vmlinuz-6.1-x", part); got != "kernel" {
 		t.Errorf("the kernel in the root: %q", got)
 	}
+
+	// The same tree in another place, copied in another order and read since, on a
+	// host with other defaults, seconds later: the same bytes.
+	again := filepath.Join(t.TempDir(), "elsewhere")
+	read("cp", "--archive", root, again)
+	for _, name := range []string{"boot/vmlinuz-6.1-x", d.firmware.loader} {
+		if _, err := os.ReadFile(filepath.Join(again, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(1100 * time.Millisecond) // the times of a file system are of a second
+	second, err := d.write(ctx, filepath.Join(t.TempDir(), "disk.raw"), again, t.TempDir(), epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.SHA256 != f.SHA256 {
+		t.Errorf("the same tree gave %s, and then %s", f.SHA256, second.SHA256)
+	}
+	// And would be caught if it did not.
+	write(t, filepath.Join(again, "etc", "other"), "x")
+	third, err := d.write(ctx, filepath.Join(t.TempDir(), "disk.raw"), again, t.TempDir(), epoch)
+	if err != nil || third.SHA256 == f.SHA256 {
+		t.Errorf("another tree gave the same disk, %v", err)
+	}
+	for i, name := range []string{"a.qcow2", "b.qcow2"} {
+		q, err := convert(ctx, path, filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			second = q
+		} else if q.SHA256 != second.SHA256 || q.Bytes > f.Bytes/100 {
+			t.Errorf("the same disk gave a qcow2 of %d bytes %s, and then %s", q.Bytes, second.SHA256, q.SHA256)
+		}
+	}
+	read("qemu-img", "compare", path, filepath.Join(dir, "a.qcow2"))
 }
