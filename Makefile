@@ -30,6 +30,7 @@ export PACKER_PLUGIN_PATH := $(CURDIR)/build/plugins
 kept := PATH CHECKPOINT_DISABLE PACKER_PLUGIN_PATH LAB_VM CI http_proxy https_proxy no_proxy
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env $(foreach v,$(kept),$(if $($v),$v='$($v)')) \
 	GOPROXY=$(shell go env GOPROXY) GOMODCACHE=$(shell go env GOMODCACHE) GOCACHE=$(CURDIR)/build/go-cache-of-root)
+, := ,
 # Tests that need root or real programs fail without them; they are never skipped.
 root_tests := go test -tags lab -count=1 -timeout 25m \
 	-exec "$(AS_ROOT) env VPNAMI_REQUIRE=1 VPNAMI_IMAGE=$(CURDIR)/$(IMAGE) VPNAMI_LOGS=$(CURDIR)/$(LOGS)"
@@ -91,6 +92,10 @@ test-root: build bin/packer-sdc moto build/plugins/.installed ## What needs root
 verify: image build moto ## The boot verification of the baked image in the lab (LAB_VM=qemu boots whole machines)
 	@mkdir -p $(LOGS)
 	$(root_tests) -v ./images/verify
+verify-boot: export LAB_VM := qemu
+verify-boot: image build moto ## Boot the disk image as a whole machine: UEFI, NVMe, a kernel update, a reboot (10 minutes)
+	@mkdir -p $(LOGS)
+	$(subst -tags lab,-tags lab$(,)boot,$(root_tests)) -v -run '^TestBoot$$' ./images/verify
 bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; where they differ, name the first path that does (2 to 3 minutes)
 	@scripts/packages bake
 	@$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_TWICE=$(CURDIR)/build/twice,$(root_tests)) -v -run '^TestBakeTwice$$' ./plugin
@@ -118,4 +123,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image packages test-unit test-root bake-twice faults verify lint generate down clean
+.PHONY: help demo test build image packages test-unit test-root verify-boot bake-twice faults verify lint generate down clean

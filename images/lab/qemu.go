@@ -47,12 +47,15 @@ func findFirmware() (firmware, error) {
 const (
 	qemuMemory     = "1024"
 	qemuProcessors = "2"
+	// The volume is larger than the image, as on EC2, where Debian's and Ubuntu's
+	// own AMIs ask for 8 GiB.
+	qemuVolume = "8G"
 )
 
 func (e machines) plug(ctx context.Context, s station) error {
 	overlay, vars := filepath.Join(s.disk, "disk.qcow2"), filepath.Join(s.disk, "vars.fd")
 	if _, err := os.Stat(overlay); errors.Is(err, os.ErrNotExist) {
-		out, err := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", e.disk, overlay).CombinedOutput()
+		out, err := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", e.disk, overlay, qemuVolume).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("making disk: %w: %s", err, lastLines(out, 3))
 		}

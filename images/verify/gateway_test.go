@@ -95,6 +95,19 @@ func TestArticle(t *testing.T) {
 			t.Errorf("step's FORWARD chain is\n%s\nwant the policy DROP alone", rules)
 		}
 	})
+	t.Run("its initrd drives EC2's disks and network cards", func(t *testing.T) {
+		has := inside(t, vpn, "sh", "-c", "lsinitramfs /boot/initrd.img-*; cat /lib/modules/*/modules.builtin")
+		for _, driver := range []string{"nvme", "ena", "virtio_blk", "virtio_net", "virtio_pci"} {
+			if !regexp.MustCompile(`(?m)/` + driver + `\.ko(\.xz|\.zst)?$`).MatchString(has) {
+				t.Errorf("it lacks %s", driver)
+			}
+		}
+	})
+	t.Run("its status tells which image it is", func(t *testing.T) {
+		if status := inside(t, vpn, "vpnami-firstboot", "status"); !regexp.MustCompile(`(?m)^image +[0-9a-f]{12} of vpnami \S+ \(commit \S+\) on `).MatchString(status) {
+			t.Errorf("no word of it:\n%s", status)
+		}
+	})
 	t.Run("no service has failed", func(t *testing.T) {
 		for _, i := range []*lab.Instance{vpn, step} {
 			if failed := inside(t, i, "systemctl", "--failed", "--plain", "--no-legend"); failed != "" {

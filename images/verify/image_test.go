@@ -8,9 +8,11 @@ package verify
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -82,6 +84,41 @@ func TestImageHoldsWhatIsLaidDown(t *testing.T) {
 	}
 	if e := image["/usr/sbin/vpnami-firstboot"]; e.mode.Perm() != 0o755 || !bytes.HasPrefix(e.data, []byte("\x7fELF")) {
 		t.Errorf("/usr/sbin/vpnami-firstboot is no program (mode %v)", e.mode)
+	}
+}
+
+// mostUsed is the disk that an image may take, the kernel and the boot partition
+// included.
+const mostUsed = 600 << 20
+
+// TestImageIsSmall counts what the files of the image take on a disk.
+func TestImageIsSmall(t *testing.T) {
+	const block = 4096 // of ext4; a link of less than 60 bytes takes none
+	folders := map[string]int64{}
+	var used int64
+	for _, e := range readImage(t) {
+		size := (int64(len(e.data)) + block - 1) / block * block
+		if e.mode.IsDir() {
+			size = block
+		}
+		used += size
+		top := strings.Join(strings.SplitN(e.path, "/", 4)[:min(3, strings.Count(e.path, "/")+1)], "/")
+		folders[top] += size
+		// The boot partition has the kernel, its initrd and the loader once more.
+		if strings.HasPrefix(e.path, "/boot/vmlinuz-") || strings.HasPrefix(e.path, "/boot/initrd.img-") {
+			used += size
+		}
+	}
+	t.Logf("%d MiB are used, of %d", used>>20, mostUsed>>20)
+	largest := slices.SortedFunc(maps.Keys(folders), func(a, b string) int { return cmp.Compare(folders[b], folders[a]) })
+	for _, name := range largest[:8] {
+		t.Logf("%6d MiB %s", folders[name]>>20, name)
+	}
+	if used < 100<<20 {
+		t.Error("so little is no image: this reads the wrong thing")
+	}
+	if used > mostUsed {
+		t.Errorf("%d MiB are used, at most %d are wanted", used>>20, mostUsed>>20)
 	}
 }
 
