@@ -53,8 +53,12 @@ test: packages lint test-unit test-root verify ## All tests: sources, units, tra
 
 ##@ Build
 
-build: bin/packer-plugin-vpnami bin/vpnami-pki bin/vpnami-lab bin/ec2-metadata-mock packer ## Build everything into bin/
+build: bin/packer-plugin-vpnami bin/vpnami-pki bin/vpnami-images bin/vpnami-lab bin/ec2-metadata-mock packer ## Build everything into bin/
 image: $(IMAGE)/manifest.json ## Bake the image into build/image (root.tar, disk.raw, manifest.json)
+ami: build/plugins/.amazon ## Bake the AMI in your AWS account (minutes, cents; PACKER_VARS="-var ubuntu=26.04" and so on)
+	@mkdir -p build/ami
+	$$(scripts/tool packer) build -var commit=$(COMMIT) -var manifest_path=build/ami/manifest.json \
+		-var artifacts=build/ami/packer-manifest.json $(PACKER_VARS) images
 packages: ## Install the Debian packages that are missing, and say why
 	@scripts/packages bake lab check
 
@@ -64,6 +68,8 @@ bin/packer-plugin-vpnami: $(go_files) $(embedded) $(programs)
 	$(go_build) -o $@ ./plugin
 bin/vpnami-pki: $(go_files)
 	$(go_build) -o $@ ./pki
+bin/vpnami-images: $(go_files)
+	$(go_build) -o $@ ./images/catalog
 bin/vpnami-lab: $(go_files)
 	$(go_build) -o $@ ./images/lab/vpnami-lab
 bin/ec2-metadata-mock bin/packer-sdc: scripts/tools/go.sum
@@ -79,9 +85,13 @@ build/plugins/.installed: bin/packer-plugin-vpnami | packer
 	@rm -rf build/plugins
 	$$(scripts/tool packer) plugins install --path bin/packer-plugin-vpnami github.com/vpnami/vpnami
 	@touch $@
-$(IMAGE)/manifest.json: build/plugins/.installed $(wildcard images/*.hcl)
+# Amazon's plugin is needed for an AMI only, and takes minutes to build.
+build/plugins/.amazon: build/plugins/.installed scripts/tools/go.sum
+	$$(scripts/tool packer) plugins install --path $$(scripts/tool packer-plugin-amazon) github.com/hashicorp/amazon
+	@touch $@
+$(IMAGE)/manifest.json: build/plugins/.installed images/vpnami.pkr.hcl
 	@$(AS_ROOT) rm -rf $(IMAGE)
-	$(AS_ROOT) $$(scripts/tool packer) build -var output_directory=$(IMAGE) images
+	$(AS_ROOT) $$(scripts/tool packer) build -var output_directory=$(IMAGE) images/vpnami.pkr.hcl
 
 ##@ Test
 
@@ -123,4 +133,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image packages test-unit test-root verify-boot bake-twice faults verify lint generate down clean
+.PHONY: help demo test build image ami packages test-unit test-root verify-boot bake-twice faults verify lint generate down clean

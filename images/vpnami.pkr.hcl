@@ -1,8 +1,12 @@
 # SPDX-FileCopyrightText: The vpnami authors
 # SPDX-License-Identifier: MPL-2.0
 
-# The one image of vpnami. Every source goes through the same build block, so that
-# what is rehearsed on one machine is what is launched.
+# The one image of vpnami. Every source goes through the build block of this file,
+# so that what is rehearsed on one machine is what is launched.
+#
+#   packer build images                    the AMI (amazon.pkr.hcl and release.auto.pkrvars.hcl join)
+#   packer build images/vpnami.pkr.hcl     this file alone: an image for this machine, without
+#                                          a cloud account and without the plugin for Amazon
 
 packer {
   required_version = ">= 1.11.0"
@@ -12,6 +16,89 @@ packer {
       version = ">= 0.1.0"
     }
   }
+}
+
+variable "sources" {
+  type        = list(string)
+  default     = ["source.vpnami-bootstrap.local"]
+  description = "What the image is made of: source.vpnami-bootstrap.local, source.amazon-ebs.ubuntu, or both."
+}
+
+variable "packages" {
+  type        = list(string)
+  default     = []
+  description = "Packages to install besides those that vpnami needs."
+}
+
+variable "manifest_path" {
+  type        = string
+  default     = ""
+  description = "File of this machine that the image's manifest is also written to: packages, files, versions. Its folder must be there. Empty: none; the image has it in any case, and a local image has it beside itself."
+}
+
+variable "artifacts" {
+  type        = string
+  default     = "packer-manifest.json"
+  description = "File of this machine that the AMIs are listed in, one a region, with what they were made of; \"vpnami-images promote\" reads it. Its folder must be there."
+}
+
+variable "version" {
+  type        = string
+  default     = "0.1.0"
+  description = "Version of the image, X.Y.Z: in the AMI's name and tags."
+
+  validation {
+    condition     = can(regex("^[0-9]+\\.[0-9]+\\.[0-9]+$", var.version))
+    error_message = "The version is three numbers with dots, such as 1.2.3."
+  }
+}
+
+variable "commit" {
+  type        = string
+  default     = "unknown"
+  description = "Commit that the template and the plugin were taken from: in the AMI's tags. make passes it."
+}
+
+variable "distribution" {
+  type        = string
+  default     = "debian"
+  description = "What the local image is made of: debian or ubuntu."
+}
+
+variable "release" {
+  type        = string
+  default     = ""
+  description = "Code name of the local image's release: bookworm, trixie (Debian); noble, resolute (Ubuntu). Empty: trixie, noble."
+}
+
+variable "mirror" {
+  type        = string
+  default     = ""
+  description = "Archive that the packages of the local image come from. Empty: what the host's own apt uses."
+}
+
+variable "security_mirror" {
+  type        = string
+  default     = ""
+  description = "Archive of the security updates, to be given beside a mirror of your own for Debian."
+}
+
+variable "disk_size" {
+  type        = string
+  default     = "2G"
+  description = "Size of the local disk image; it grows on its first boot to the size of its volume."
+}
+
+variable "disk_formats" {
+  type        = list(string)
+  default     = ["raw"]
+  description = "Formats of the local disk image: raw, qcow2."
+}
+
+variable "output_directory" {
+  type        = string
+  default     = "build/image"
+  description = "Folder that the local image is put in, from where packer is called: root.tar, disk.raw, manifest.json."
 }
 
 # An image for this machine: a root file system for containers and a disk that
@@ -28,9 +115,22 @@ source "vpnami-bootstrap" "local" {
 
 build {
   name    = "vpnami"
-  sources = ["source.vpnami-bootstrap.local"]
+  sources = var.sources
 
   provisioner "vpnami" {
-    packages = var.packages
+    packages      = var.packages
+    manifest_path = var.manifest_path
+  }
+
+  # What a later step reads instead of Packer's output.
+  post-processor "manifest" {
+    only       = ["amazon-ebs.ubuntu"]
+    output     = var.artifacts
+    strip_path = true
+    custom_data = {
+      version = var.version
+      commit  = var.commit
+      source  = build.SourceAMI
+    }
   }
 }

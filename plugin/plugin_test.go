@@ -126,7 +126,7 @@ func valueOf(env []string, name string) string {
 func TestInitOfRelease(t *testing.T) {
 	packer := need(t, "packer")
 	env := packerEnv(t, t.TempDir(), "-X main.prerelease=")
-	for _, args := range [][]string{{"init", "../images"}, {"validate", "../images"}, {"fmt", "-check", "-diff", "../images"}} {
+	for _, args := range [][]string{{"init", "../images/vpnami.pkr.hcl"}, {"validate", "../images/vpnami.pkr.hcl"}, {"fmt", "-check", "-diff", "../images"}} {
 		cmd := exec.Command(packer, args...)
 		cmd.Env = env
 		if out, err := cmd.CombinedOutput(); err != nil {

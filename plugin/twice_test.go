@@ -44,7 +44,7 @@ func TestBakeTwice(t *testing.T) {
 	if parent == "" {
 		t.Skip("bakes twice; VPNAMI_TWICE names the folder for that (make bake-twice)")
 	}
-	definition, err := filepath.Abs("../images")
+	definition, err := filepath.Abs("../images/vpnami.pkr.hcl")
 	if err != nil {
 		t.Fatal(err)
 	}

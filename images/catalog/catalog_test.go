@@ -1,0 +1,189 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/google/go-cmp/cmp"
+)
+
+var now = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+
+// fleet is n images of a line, baked weekly, the newest first: a1 is the newest.
+func fleet(n int) []image {
+	var all []image
+	for k := range n {
+		made := now.Add(-time.Duration(k) * 7 * 24 * time.Hour)
+		all = append(all, image{ID: "a" + string(rune('1'+k)), Release: "noble", Architecture: "amd64", Version: "0.1.0",
+			Build: made.Format(buildLayout), Created: made, State: "available"})
+	}
+	return all
+}
+
+func gone(verdicts []verdict) string {
+	var ids []string
+	for _, v := range verdicts {
+		if len(v.Stays) == 0 {
+			ids = append(ids, v.ID)
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
+func TestJudge(t *testing.T) {
+	noble := line{"noble", "amd64"}
+	for _, tt := range []struct {
+		what string
+		rule retention
+		edit func(*seen)
+		gone string
+	}{
+		{"the newest stay", retention{keep: 3}, func(*seen) {}, "a4 a5 a6 a7"},
+		{"the young stay", retention{keep: 1, age: 30 * 24 * time.Hour}, func(*seen) {}, "a6 a7"},
+		{"latest stays, however old", retention{keep: 1}, func(s *seen) { s.histories[noble] = []string{"a7"} }, "a2 a3 a4 a5 a6"},
+		{"the way back stays, as far as keep", retention{keep: 2}, func(s *seen) { s.histories[noble] = []string{"a7", "a6", "a5"} }, "a3 a4 a7"},
+		{"after a rollback, too", retention{keep: 2}, func(s *seen) { s.histories[noble] = []string{"a7", "a6", "a5", "a6"} }, "a3 a4 a7"},
+		{"what another line promotes is no reason", retention{keep: 1}, func(s *seen) { s.histories[line{"noble", "arm64"}] = []string{"a7"} }, "a2 a3 a4 a5 a6 a7"},
+		{"an instance's stays", retention{keep: 1}, func(s *seen) { s.uses["a5"] = []string{"instance i-1"} }, "a2 a3 a4 a6 a7"},
+		{"a shared one stays", retention{keep: 1}, func(s *seen) { s.sharers["a6"] = []string{"111122223333"} }, "a2 a3 a4 a5 a7"},
+		{"each line has its newest", retention{keep: 6}, func(s *seen) { s.images[6].Architecture = "arm64" }, ""},
+	} {
+		s := seen{images: fleet(7), histories: map[line][]string{}, uses: map[string][]string{}, sharers: map[string][]string{}}
+		tt.edit(&s)
+		if got := gone(judge(s, tt.rule, now)); got != tt.gone {
+			t.Errorf("%s: %q goes, want %q", tt.what, got, tt.gone)
+		}
+	}
+}
+
+func TestBefore(t *testing.T) {
+	for _, tt := range []struct{ history, to, want string }{
+		{"a b", "", "a"},
+		{"a b c", "", "b"},
+		{"a b c b", "", "a"}, // a second rollback goes on back
+		{"a b c b a", "", "nothing was promoted before a"},
+		{"a b c b d", "", "b"},
+		{"a", "", "nothing was promoted before a"},
+		{"", "", "nothing has been promoted"},
+		{"a b c", "a", "a"},
+		{"a b c", "c", "c is latest already"},
+		{"a b c", "d", "d has never been latest"},
+	} {
+		got, err := before(strings.Fields(tt.history), tt.to)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, tt.want) {
+			t.Errorf("history %q, to %q: %q, want %q", tt.history, tt.to, got, tt.want)
+		}
+	}
+}
+
+func TestCheckLaunchable(t *testing.T) {
+	past, coming := now.Add(-time.Hour), now.Add(time.Hour)
+	for _, tt := range []struct {
+		image image
+		want  string
+	}{
+		{image{State: "available"}, ""},
+		{image{State: "available", Deprecated: &coming}, ""},
+		{image{State: "available", Deprecated: &past}, "it is deprecated since 2026-11-26"},
+		{image{State: "pending"}, `its state is "pending"`},
+		{image{State: "disabled"}, `its state is "disabled"`},
+	} {
+		err := checkLaunchable(tt.image, now)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: %v, want %q", tt.image, err, tt.want)
+		}
+	}
+}
+
+func TestParseImage(t *testing.T) {
+	got, err := parseImage(types.Image{
+		ImageId: aws.String("ami-1"), Name: aws.String("vpnami"), CreationDate: aws.String("2026-11-26T08:32:00.000Z"),
+		DeprecationTime: aws.String("2027-06-30T00:00:00.000Z"), State: types.ImageStateAvailable,
+		Tags: []types.Tag{{Key: aws.String(tagVersion), Value: aws.String("0.1.0")}, {Key: aws.String(tagRelease), Value: aws.String("noble")}},
+		BlockDeviceMappings: []types.BlockDeviceMapping{
+			{Ebs: &types.EbsBlockDevice{SnapshotId: aws.String("snap-1"), Encrypted: aws.Bool(true)}},
+			{VirtualName: aws.String("ephemeral0")},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deprecated := time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC)
+	want := image{ID: "ami-1", Name: "vpnami", Version: "0.1.0", Release: "noble", Created: time.Date(2026, 11, 26, 8, 32, 0, 0, time.UTC),
+		State: "available", Deprecated: &deprecated, Snapshots: []string{"snap-1"}, Encrypted: true}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	parameters := map[string]string{"/vpnami/ami/noble/amd64/latest": "ami-1"}
+	for id, want := range map[string]string{
+		"ami-2": "ami-2",
+		"resolve:ssm:/vpnami/ami/noble/amd64/latest":   "ami-1",
+		"resolve:ssm:/vpnami/ami/noble/amd64/latest:3": "ami-1",
+		"resolve:ssm:/another":                         "",
+	} {
+		if got := resolve(id, parameters); got != want {
+			t.Errorf("%q: %q, want %q", id, got, want)
+		}
+	}
+}
+
+func TestPermission(t *testing.T) {
+	for with, good := range map[string]bool{
+		"111122223333": true, "arn:aws:organizations::111122223333:organization/o-abcdefghij": true,
+		"arn:aws:organizations::111122223333:ou/o-abcdefghij/ou-ab12-cdefgh34": true,
+		"all": false, "11112222333": false, "": false, "arn:aws:iam::111122223333:root": false,
+	} {
+		if _, err := permission(with); (err == nil) != good {
+			t.Errorf("%q: %v", with, err)
+		}
+	}
+}
+
+func TestParseArtifacts(t *testing.T) {
+	const file = `{"builds": [
+		{"builder_type": "amazon-ebs", "artifact_id": "eu-west-1:ami-old", "packer_run_uuid": "1"},
+		{"builder_type": "amazon-ebs", "artifact_id": "eu-west-1:ami-2,ap-northeast-1:ami-1", "packer_run_uuid": "2"},
+		{"builder_type": "vpnami-bootstrap.local", "artifact_id": "x", "packer_run_uuid": "2"}],
+		"last_run_uuid": "2"}`
+	got, err := parseArtifacts([]byte(file))
+	if want := []made{{"ap-northeast-1", "ami-1"}, {"eu-west-1", "ami-2"}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	for file, want := range map[string]string{
+		`{}`: "its last run made no AMI",
+		`{"builds": [{"builder_type": "amazon-ebs", "artifact_id": "ami-1"}]}`: `the artifact "ami-1" is not REGION:AMI`,
+		`[`: "unexpected end",
+	} {
+		if _, err := parseArtifacts([]byte(file)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", file, err, want)
+		}
+	}
+}
+
+func FuzzParseArtifacts(f *testing.F) {
+	f.Add([]byte(`{"builds": [{"builder_type": "amazon-ebs", "artifact_id": "eu-west-1:ami-1", "packer_run_uuid": "1"}], "last_run_uuid": "1"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		all, err := parseArtifacts(data)
+		if (err == nil) != (len(all) > 0) {
+			t.Fatalf("%v, %v", all, err)
+		}
+		for _, m := range all {
+			if m.region == "" || !strings.HasPrefix(m.id, "ami-") {
+				t.Errorf("%+v", m)
+			}
+		}
+	})
+}

@@ -1,0 +1,186 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"vpnami-images": main})
+}
+
+// regions gives each transcript one of its own, for they share the stand-in.
+var regions = map[string]string{
+	"list": "eu-west-1", "promote": "eu-west-2", "rollback": "eu-west-3", "share": "eu-north-1",
+	"deprecate": "eu-central-1", "sweep": "us-west-1", "leftovers": "us-west-2", "usage": "us-east-2",
+}
+
+// What a person types and reads, against moto.
+func TestTranscripts(t *testing.T) {
+	endpoint := startMoto(t)
+	testscript.Run(t, testscript.Params{
+		Dir:           filepath.Join("testdata", "script"),
+		UpdateScripts: os.Getenv("VPNAMI_UPDATE") == "1",
+		Setup: func(env *testscript.Env) error {
+			name := filepath.Base(env.WorkDir)
+			region := regions[strings.TrimPrefix(name, "script-")]
+			if region == "" {
+				return fmt.Errorf("the transcript %q has no region", name)
+			}
+			for name, value := range map[string]string{
+				"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+				"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none",
+			} {
+				env.Setenv(name, value)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"made": makeCommand},
+		// An id is the stand-in's choice.
+	})
+}
+
+// makeCommand makes a thing in the account and puts its id into a variable:
+//
+//	made VARIABLE ami|instance|template|key|group|snapshot [ami=ID] [KEY=TAG]...
+func makeCommand(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	api := ec2Of(ts.Getenv("AWS_ENDPOINT_URL"), ts.Getenv("AWS_REGION"))
+	var tags []types.Tag
+	image := ""
+	for _, arg := range args[2:] {
+		key, value, _ := strings.Cut(arg, "=")
+		if key == "ami" {
+			image = value
+			continue
+		}
+		tags = append(tags, types.Tag{Key: aws.String("vpnami:" + key), Value: aws.String(value)})
+	}
+	id, err := makeThing(ctx, api, args[1], args[0], image)
+	ts.Check(err)
+	if len(tags) > 0 {
+		_, err = api.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: tags})
+		ts.Check(err)
+	}
+	ts.Setenv(args[0], id)
+}
+
+func makeThing(ctx context.Context, api *ec2.Client, kind, name, image string) (string, error) {
+	switch kind {
+	case "ami":
+		out, err := api.RegisterImage(ctx, &ec2.RegisterImageInput{Name: aws.String(name), Architecture: types.ArchitectureValuesX8664})
+		if err != nil {
+			return "", err
+		}
+		return *out.ImageId, nil
+	case "instance":
+		out, err := api.RunInstances(ctx, &ec2.RunInstancesInput{ImageId: aws.String(image), MinCount: aws.Int32(1), MaxCount: aws.Int32(1)})
+		if err != nil {
+			return "", err
+		}
+		return *out.Instances[0].InstanceId, nil
+	case "template":
+		out, err := api.CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{LaunchTemplateName: aws.String(name),
+			LaunchTemplateData: &types.RequestLaunchTemplateData{ImageId: aws.String(image)}})
+		if err != nil {
+			return "", err
+		}
+		// A later version names another: the first one counts all the same.
+		_, err = api.CreateLaunchTemplateVersion(ctx, &ec2.CreateLaunchTemplateVersionInput{LaunchTemplateId: out.LaunchTemplate.LaunchTemplateId,
+			LaunchTemplateData: &types.RequestLaunchTemplateData{ImageId: aws.String("ami-00000000000000000")}})
+		return *out.LaunchTemplate.LaunchTemplateId, err
+	case "key":
+		out, err := api.CreateKeyPair(ctx, &ec2.CreateKeyPairInput{KeyName: aws.String(name)})
+		if err != nil {
+			return "", err
+		}
+		return *out.KeyPairId, nil
+	case "group":
+		out, err := api.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{GroupName: aws.String(name), Description: aws.String("left")})
+		if err != nil {
+			return "", err
+		}
+		return *out.GroupId, nil
+	case "snapshot":
+		volume, err := api.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(api.Options().Region + "a"), Size: aws.Int32(8)})
+		if err != nil {
+			return "", err
+		}
+		out, err := api.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: volume.VolumeId})
+		if err != nil {
+			return "", err
+		}
+		return *out.SnapshotId, nil
+	}
+	return "", fmt.Errorf("made: there is no %q", kind)
+}
+
+func ec2Of(endpoint, region string) *ec2.Client {
+	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(endpoint), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+}
+
+// startMoto starts the stand-in behind a proxy that answers what it does not know,
+// the deprecation of an image, and writes down what it was asked.
+func startMoto(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("moto_server")
+	if err != nil {
+		if os.Getenv("VPNAMI_REQUIRE") == "1" {
+			t.Fatal("moto_server is not on PATH; scripts/moto installs it")
+		}
+		t.Skip("moto_server is not on PATH")
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	_, port, _ := net.SplitHostPort(address)
+	log, err := os.Create(filepath.Join(t.TempDir(), "moto.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "-H", "127.0.0.1", "-p", port)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = log.Close()
+	})
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		if c, err := net.Dial("tcp", address); err == nil {
+			_ = c.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			said, _ := os.ReadFile(log.Name())
+			t.Fatalf("moto_server did not start within a minute:\n%s", said)
+		}
+	}
+	proxy := httptest.NewServer(deprecating(&url.URL{Scheme: "http", Host: address}))
+	t.Cleanup(proxy.Close)
+	return proxy.URL
+}
