@@ -111,7 +111,7 @@ bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; 
 	@$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_TWICE=$(CURDIR)/build/twice,$(root_tests)) -v -run '^TestBakeTwice$$' ./plugin
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
 	@scripts/packages lab
-	@go test -count=1 -run '^TestFaults$$|^TestDiskFaults$$|^TestKilledAtEveryWrite$$' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
+	@$(root_tests) -run '^TestFaults$$|^TestKilled' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
 lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
 	@scripts/lint
 bench: image build moto ## Measure the operator's desk against easy-rsa and openssl, a first boot against a bare openvpn (some minutes)

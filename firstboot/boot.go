@@ -22,6 +22,12 @@ const (
 	// askWithin bounds each of the places that wait for an answer before there
 	// is any, so that the first cause stands on the console within 5 seconds.
 	askWithin = 4 * time.Second
+	// tellAfter: what is not over by then, and may take its time (systemd's jobs
+	// do), says what it waits for, within the same 5 seconds.
+	tellAfter = 4500 * time.Millisecond
+	// lockWithin: a run takes a second or two. Whoever finds another at work for
+	// longer comes again, by the unit's restart or the timer.
+	lockWithin = 10 * time.Second
 	// unsealWithin: the largest roster is 256 secrets, each of which answers
 	// within some 50 ms, and askWithin bounds each by itself.
 	unsealWithin = 30 * time.Second
@@ -47,6 +53,7 @@ type boot struct {
 	far       func(context.Context) bool
 	systemd   func(context.Context) (units, func(), error)
 	lastWords func(ctx context.Context, unit string) string
+	doing     *doing
 	now       func() time.Time
 	version   string
 }
@@ -61,9 +68,9 @@ type intent struct {
 
 // run is the whole of a boot, and always has a result.
 func (b boot) run(ctx context.Context) Result {
-	waiting, cancel := context.WithTimeout(ctx, bootWithin)
+	ctx, cancel := context.WithTimeout(ctx, bootWithin)
 	defer cancel()
-	release, err := b.layout.lock(waiting)
+	release, err := b.lock(ctx)
 	if err != nil {
 		r := Result{Schema: resultSchema, Version: b.version, Started: b.now().UTC(), Steps: []Step{}, Cause: oneLine(err)}
 		if r.State, r.Advice = verdict(err); r.State != Waiting {
@@ -79,10 +86,17 @@ func (b boot) run(ctx context.Context) Result {
 	return b.runLocked(ctx)
 }
 
+// lock waits until nobody else works.
+func (b boot) lock(ctx context.Context) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockWithin)
+	defer cancel()
+	slow := time.AfterFunc(tellAfter, func() { b.console.say("another vpnami-firstboot is at work: waiting for its end") })
+	defer slow.Stop()
+	return b.layout.lock(ctx)
+}
+
 // runLocked is run, while nobody else works.
 func (b boot) runLocked(ctx context.Context) Result {
-	ctx, cancel := context.WithTimeout(ctx, bootWithin)
-	defer cancel()
 	r := &Result{Schema: resultSchema, Version: b.version, Started: b.now().UTC(), Steps: []Step{}}
 	before, _ := readResult(b.layout.result()) // none on a first boot
 	bootID, _ := os.ReadFile(b.layout.bootID())
@@ -124,7 +138,7 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 		return in, errors.Join(cause, err)
 	}
 	defer hangUp()
-	up := starter{units: systemd, store: disk, lastWords: b.lastWords}
+	up := starter{units: systemd, store: disk, lastWords: b.lastWords, doing: b.doing}
 	// What is reported is over.
 	defer func() {
 		if err := up.dismiss(ctx); err != nil {
@@ -228,7 +242,7 @@ func (b boot) operate(ctx context.Context, r *Result, up starter, g generation) 
 			return err
 		}
 		if g.Role == RoleStep {
-			return stopOpenVPN(ctx, up.units)
+			return up.stop(ctx)
 		}
 		return up.openvpn(ctx)
 	})
@@ -236,7 +250,7 @@ func (b boot) operate(ctx context.Context, r *Result, up starter, g generation) 
 		return err
 	}
 	if g.Role == RoleVPN {
-		if err := b.step(ctx, r, "prove", bootWithin, up.prove); err != nil {
+		if err := b.step(ctx, r, "prove", proveWithin, up.prove); err != nil {
 			return err
 		}
 	}
@@ -248,9 +262,7 @@ func (b boot) operate(ctx context.Context, r *Result, up starter, g generation) 
 func (b boot) close(ctx context.Context, r *Result, instance Instance, g generation) error {
 	return b.step(ctx, r, "seal", ec2Within, func(ctx context.Context) error {
 		service := b.services(instance.Region).ingress
-		asking, cancel := context.WithTimeout(ctx, askWithin)
-		defer cancel()
-		gate, err := readGate(asking, service, instance.Groups)
+		gate, err := readGate(ctx, service, instance.Groups)
 		if err != nil {
 			return err
 		}
@@ -278,6 +290,11 @@ func (b boot) close(ctx context.Context, r *Result, instance Instance, g generat
 func (b boot) step(ctx context.Context, r *Result, name string, within time.Duration, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	b.doing.note("")
+	slow := time.AfterFunc(tellAfter, func() {
+		b.console.say("%s is not over after %s%s; it is given up after %s", name, tellAfter, b.doing.what(), within)
+	})
+	defer slow.Stop()
 	began := time.Now()
 	err := do(ctx)
 	took := time.Since(began)

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -104,6 +105,16 @@ func newMetadata(endpoint string, dial dialer) *imds.Client {
 	})
 }
 
+// impatient asks the metadata service as often as the other services are asked:
+// it has answered before, and where it took its time to fail, the request that
+// needs the credentials would be over first, and be taken for the culprit.
+type impatient struct{ client *imds.Client }
+
+// GetMetadata is the client's.
+func (i impatient) GetMetadata(ctx context.Context, in *imds.GetMetadataInput, options ...func(*imds.Options)) (*imds.GetMetadataOutput, error) {
+	return i.client.GetMetadata(ctx, in, append(options, func(o *imds.Options) { o.Retryer = retryer(serviceAttempts) })...)
+}
+
 // services are the regional clients; they exist once the region is known.
 type services struct {
 	secrets secrets
@@ -118,7 +129,7 @@ func newServices(metadata *imds.Client, region, endpoint string, dial dialer) se
 		Region:      region,
 		HTTPClient:  httpClient(dial, answerTimeout),
 		Retryer:     func() aws.Retryer { return retryer(serviceAttempts) },
-		Credentials: aws.NewCredentialsCache(ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = metadata })),
+		Credentials: aws.NewCredentialsCache(ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = impatient{metadata} })),
 	}
 	if endpoint != "" {
 		config.BaseEndpoint = aws.String(endpoint)
@@ -137,7 +148,7 @@ func explain(err error) error {
 	case err == nil:
 		return nil
 	case credentialsFailed(err):
-		return errors.New("the metadata service gives no credentials: the instance has no role")
+		return fmt.Errorf("the metadata service gives no credentials: %s", whyNoCredentials(err))
 	case errors.As(err, &api) && api.ErrorCode() != "" && api.ErrorCode() != "UnknownError":
 		return fmt.Errorf("%s: %s", api.ErrorCode(), strings.TrimSpace(api.ErrorMessage()))
 	case errors.As(err, &operation):
@@ -147,14 +158,29 @@ func explain(err error) error {
 	}
 	// The metadata client hides what is below from errors.As.
 	text := err.Error()
-	if strings.Contains(text, context.DeadlineExceeded.Error()) || strings.Contains(text, "timeout awaiting response headers") {
+	if isTimeout(text) {
 		return errors.New("no answer within the time given")
+	}
+	// What the SDK has done is its own; what came back, or did not, is the cause.
+	if answered := hiddenStatus.FindStringSubmatch(text); answered != nil {
+		return fmt.Errorf("answered with HTTP status %s", answered[1])
+	}
+	for _, inner := range []string{"request send failed, ", "deserialization failed, ", "getToken, "} {
+		if _, last, cut := strings.Cut(text, inner); cut {
+			if inner != "request send failed, " {
+				last = "its answer cannot be read: " + last
+			}
+			return errors.New(last)
+		}
 	}
 	if _, last, cut := strings.Cut(text, "exceeded maximum number of attempts, "); cut {
 		return errors.New("after attempts: " + last)
 	}
 	return err
 }
+
+// hiddenStatus finds the status of an answer in what the metadata client says.
+var hiddenStatus = regexp.MustCompile(`http response error StatusCode: ([3-5]\d\d)`)
 
 // httpStatus is the status of the answer that became err, or 0.
 func httpStatus(err error) int {
@@ -168,5 +194,26 @@ func httpStatus(err error) int {
 // credentialsFailed tells whether the role's credentials were not to be had:
 // the SDK gives that error no type of its own.
 func credentialsFailed(err error) bool {
-	return httpStatus(err) == http.StatusNotFound && strings.Contains(err.Error(), "refresh cached credentials")
+	return strings.Contains(err.Error(), credentialsWords)
+}
+
+const credentialsWords = "get credentials: "
+
+func whyNoCredentials(err error) string {
+	_, text, _ := strings.Cut(err.Error(), credentialsWords)
+	answered := hiddenStatus.FindStringSubmatch(text)
+	switch {
+	case httpStatus(err) == http.StatusNotFound:
+		return "the instance has no role"
+	case answered != nil:
+		return "it answered with HTTP status " + answered[1]
+	case isTimeout(text):
+		return "no answer within the time given"
+	default:
+		return strings.TrimPrefix(text, "failed to refresh cached credentials, ")
+	}
+}
+
+func isTimeout(text string) bool {
+	return strings.Contains(text, context.DeadlineExceeded.Error()) || strings.Contains(text, "timeout awaiting response headers")
 }

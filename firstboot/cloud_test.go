@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
@@ -28,8 +30,11 @@ import (
 // in front of one of the three.
 type cloud struct {
 	mu       sync.Mutex
-	url      string
+	url      string // of all three; each has a name of its own unless it is set
 	dial     dialer
+	paths    map[string]func(context.Context) error // by service: the way to it is spoilt
+	pauses   map[string]time.Duration               // by service or call
+	sealing  func()                                 // called when EC2 is told to revoke
 	metadata map[string]string
 	secrets  map[string][]byte
 	consent  map[string]bool
@@ -61,14 +66,51 @@ func newCloud(tb testing.TB) *cloud {
 		},
 		tags:   map[string]string{},
 		faults: map[string]http.HandlerFunc{},
+		paths:  map[string]func(context.Context) error{},
+		pauses: map[string]time.Duration{},
 	}
 	wire := newWire()
-	c.url, c.dial = "http://cloud.test", wire.dial
+	c.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		service, _, _ := strings.Cut(address, ".")
+		c.mu.Lock()
+		fault := c.paths[service]
+		c.mu.Unlock()
+		if fault != nil {
+			if err := fault(ctx); err != nil {
+				return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+			}
+		}
+		return wire.dial(ctx, network, address)
+	}
 	server := &http.Server{Handler: http.HandlerFunc(c.answer), ReadHeaderTimeout: time.Minute}
 	served := make(chan struct{})
 	go func() { _ = server.Serve(wire); close(served) }()
 	tb.Cleanup(func() { _ = server.Close(); <-served })
 	return c
+}
+
+// at is where a service is.
+func (c *cloud) at(service string) string {
+	if c.url != "" {
+		return c.url
+	}
+	return "http://" + service + ".test"
+}
+
+// clients are the real clients, on the way to this cloud.
+func (c *cloud) clients() (*imds.Client, services) {
+	metadata := newMetadata(c.at("imds"), c.dial)
+	made := newServices(metadata, "ap-northeast-1", c.at("secretsmanager"), c.dial)
+	other := newServices(metadata, "ap-northeast-1", c.at("ec2"), c.dial)
+	made.ingress, made.tags = other.ingress, other.tags
+	return metadata, made
+}
+
+// block spoils the way to a service; nil mends it.
+func (c *cloud) block(service string, fault func(context.Context) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paths[service] = fault
 }
 
 // listen lets programs of their own, which this one's memory does not reach, ask
@@ -94,16 +136,58 @@ func newWire() *wire {
 	return &wire{make(chan net.Conn), closed, sync.OnceFunc(func() { close(closed) })}
 }
 
-func (w *wire) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (w *wire) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
 	select {
 	case w.connections <- far:
-		return near, nil
+		return newBuffered(near), nil
 	case <-w.closed:
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	case <-ctx.Done():
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: ctx.Err()}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: ctx.Err()}
 	}
+}
+
+// buffered is a connection whose writes return before they are read, as a
+// socket's do: the SDK closes a request's body when the answer comes, and the
+// connection with it where that has not been written by then.
+type buffered struct {
+	net.Conn
+	out    chan []byte
+	closed chan struct{}
+	hangUp func()
+}
+
+func newBuffered(c net.Conn) *buffered {
+	closed := make(chan struct{})
+	b := &buffered{Conn: c, out: make(chan []byte, 64), closed: closed, hangUp: sync.OnceFunc(func() { close(closed) })}
+	go func() {
+		for {
+			select {
+			case data := <-b.out:
+				if _, err := c.Write(data); err != nil {
+					return
+				}
+			case <-b.closed:
+				return
+			}
+		}
+	}()
+	return b
+}
+
+func (b *buffered) Write(data []byte) (int, error) {
+	select {
+	case b.out <- slices.Clone(data):
+		return len(data), nil
+	case <-b.closed:
+		return 0, io.ErrClosedPipe
+	}
+}
+
+func (b *buffered) Close() error {
+	b.hangUp()
+	return b.Conn.Close()
 }
 
 func (w *wire) Accept() (net.Conn, error) {
@@ -176,7 +260,9 @@ func (c *cloud) answer(w http.ResponseWriter, r *http.Request) {
 	if f, ok := c.faults[call]; ok {
 		fault = f
 	}
+	pause := max(c.pauses[service], c.pauses[call])
 	c.mu.Unlock()
+	time.Sleep(pause)
 	if fault != nil {
 		fault(w, r)
 		return
@@ -268,6 +354,9 @@ func (c *cloud) answerEC2(w http.ResponseWriter, form url.Values) {
 		}
 		b.WriteString("</securityGroupRuleSet>")
 	case "RevokeSecurityGroupIngress":
+		if c.sealing != nil {
+			c.sealing()
+		}
 		for key, values := range form {
 			if strings.HasPrefix(key, "SecurityGroupRuleId") {
 				c.rules = slices.DeleteFunc(c.rules, func(r Rule) bool { return r.ID == values[0] && r.Group == form.Get("GroupId") })

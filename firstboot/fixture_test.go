@@ -58,7 +58,11 @@ type authority struct {
 
 func newAuthority(tb testing.TB, people ...bundle.Person) *authority {
 	tb.Helper()
-	a := &authority{Authority: bundletest.New(tb, time.Now())}
+	return authorityOf(bundletest.New(tb, time.Now()), people...)
+}
+
+func authorityOf(ca *bundletest.Authority, people ...bundle.Person) *authority {
+	a := &authority{Authority: ca}
 	a.server = a.Server()
 	a.access = bundle.Access{CRL: a.CRL(1), Roster: people}
 	return a

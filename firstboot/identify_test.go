@@ -20,7 +20,7 @@ import (
 func TestIdentify(t *testing.T) {
 	c := newCloud(t)
 	c.launch("#vpnami\nrole: step\n")
-	got, err := identify(t.Context(), newMetadata(c.url, c.dial))
+	got, err := identify(t.Context(), newMetadata(c.at("imds"), c.dial))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestIdentify(t *testing.T) {
 func TestIdentifyWithoutPublicAddressAndUserData(t *testing.T) {
 	c := newCloud(t)
 	delete(c.metadata, "meta-data/public-ipv4")
-	got, err := identify(t.Context(), newMetadata(c.url, c.dial))
+	got, err := identify(t.Context(), newMetadata(c.at("imds"), c.dial))
 	if err != nil || got.Public.IsValid() || got.UserData != nil {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -70,7 +70,7 @@ func TestIdentifyFails(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), askWithin)
 			defer cancel()
 			began := time.Now()
-			_, err := identify(ctx, newMetadata(cloud.url, cloud.dial))
+			_, err := identify(ctx, newMetadata(cloud.at("imds"), cloud.dial))
 			if err == nil || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("got %v, want words %q", err, c.words)
 			}
@@ -92,7 +92,7 @@ func TestIdentifyLate(t *testing.T) {
 	time.AfterFunc(time.Second, func() { c.spoil("imds", nil) })
 	ctx, cancel := context.WithTimeout(t.Context(), askWithin)
 	defer cancel()
-	if _, err := identify(ctx, newMetadata(c.url, c.dial)); err != nil {
+	if _, err := identify(ctx, newMetadata(c.at("imds"), c.dial)); err != nil {
 		t.Error(err)
 	}
 }
@@ -187,7 +187,7 @@ func TestLaunchTags(t *testing.T) {
 			if c.userData != "" {
 				cloud.launch(c.userData)
 			}
-			instance, err := identify(t.Context(), newMetadata(cloud.url, cloud.dial))
+			instance, err := identify(t.Context(), newMetadata(cloud.at("imds"), cloud.dial))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -83,13 +83,18 @@ type Gate struct {
 	Rules   []Rule
 }
 
-const ec2Advice = "allow the instance's role ec2:DescribeSecurityGroups and ec2:DescribeSecurityGroupRules, and give the instance a way to EC2; it is tried again by itself"
+const (
+	groupsAdvice = "allow the instance's role ec2:DescribeSecurityGroups, and give the instance a way to EC2; it is tried again by itself"
+	rulesAdvice  = "allow the instance's role ec2:DescribeSecurityGroupRules, and give the instance a way to EC2; it is tried again by itself"
+)
 
 // readGate asks EC2 for the groups and their ingress rules.
 func readGate(ctx context.Context, service ingress, groups []string) (Gate, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	described, err := service.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: groups})
 	if err != nil {
-		return Gate{}, waitingFor(fmt.Errorf("describing the security groups %s: %w", quoted(groups), explain(err)), ec2Advice)
+		return Gate{}, waitingFor(fmt.Errorf("describing the security groups %s: %w", quoted(groups), explain(err)), groupsAdvice)
 	}
 	gate := Gate{Consent: map[string]bool{}}
 	for _, group := range described.SecurityGroups {
@@ -102,7 +107,7 @@ func readGate(ctx context.Context, service ingress, groups []string) (Gate, erro
 	}
 	for _, id := range groups {
 		if _, ok := gate.Consent[id]; !ok {
-			return Gate{}, waitingFor(fmt.Errorf("describing the security groups %s: EC2 does not tell of %q", quoted(groups), id), ec2Advice)
+			return Gate{}, waitingFor(fmt.Errorf("describing the security groups %s: EC2 does not tell of %q", quoted(groups), id), groupsAdvice)
 		}
 	}
 	gate.Rules, err = readRules(ctx, service, groups)
@@ -110,6 +115,8 @@ func readGate(ctx context.Context, service ingress, groups []string) (Gate, erro
 }
 
 func readRules(ctx context.Context, service ingress, groups []string) ([]Rule, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	pages := ec2.NewDescribeSecurityGroupRulesPaginator(service, &ec2.DescribeSecurityGroupRulesInput{
 		Filters: []types.Filter{{Name: aws.String("group-id"), Values: groups}},
 	})
@@ -117,7 +124,7 @@ func readRules(ctx context.Context, service ingress, groups []string) ([]Rule, e
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, waitingFor(fmt.Errorf("describing the rules of the security groups %s: %w", quoted(groups), explain(err)), ec2Advice)
+			return nil, waitingFor(fmt.Errorf("describing the rules of the security groups %s: %w", quoted(groups), explain(err)), rulesAdvice)
 		}
 		for _, described := range page.SecurityGroupRules {
 			if aws.ToBool(described.IsEgress) {
@@ -125,7 +132,7 @@ func readRules(ctx context.Context, service ingress, groups []string) ([]Rule, e
 			}
 			rule, err := parseRule(described)
 			if err != nil {
-				return nil, waitingFor(fmt.Errorf("describing the rules of the security groups %s: %w", quoted(groups), err), ec2Advice)
+				return nil, waitingFor(fmt.Errorf("describing the rules of the security groups %s: %w", quoted(groups), err), rulesAdvice)
 			}
 			rules = append(rules, rule)
 		}

@@ -109,6 +109,7 @@ func atBoot(errors io.Writer, work func(boot) int) int {
 		far:       far(metadataAddress),
 		systemd:   dialSystemd,
 		lastWords: journalWords,
+		doing:     &doing{},
 		now:       time.Now,
 		version:   version,
 	}

@@ -29,11 +29,9 @@ const (
 // daemon's user; before it connects, that unit checks as that user that the
 // revoked set can be read.
 func (s starter) prove(ctx context.Context) error {
-	waiting, cancel := context.WithTimeout(ctx, proveWithin)
-	defer cancel()
-	err := runJob(waiting, "starting", s.units.RestartUnitContext, probeUnit)
+	err := s.job(ctx, "starting", s.units.RestartUnitContext, probeUnit)
 	if err == nil {
-		err = s.connected(waiting, probeUnit)
+		err = s.connected(ctx, probeUnit)
 	}
 	if err != nil {
 		return refusing(fmt.Errorf("connecting to the daemon as a client: %w%s", err, s.lastWords(ctx, probeUnit)),
@@ -56,7 +54,7 @@ func (s starter) dismiss(ctx context.Context) error {
 	look := time.NewTicker(servePoll)
 	defer look.Stop()
 	for {
-		_, state, err := isActive(ctx, s.units, probeUnit)
+		_, state, err := s.isActive(ctx, probeUnit)
 		if err != nil || state == "inactive" || state == "failed" {
 			return err
 		}
@@ -64,7 +62,7 @@ func (s starter) dismiss(ctx context.Context) error {
 		case <-look.C:
 		case <-leaving.C:
 			// The unit's KillSignal is KILL: it has been asked before.
-			return runJob(ctx, "ending", s.units.StopUnitContext, probeUnit)
+			return s.job(ctx, "ending", s.units.StopUnitContext, probeUnit)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func tagInstance(ctx context.Context, service tags, r Result) error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("tagging instance %q with %s=%s: %w", r.Instance, statusTag, r.State, explain(err))
+		return fmt.Errorf("tagging instance %q with %s=%s: %w; allow the instance's role ec2:CreateTags on itself for the keys %q and %q", r.Instance, statusTag, r.State, explain(err), statusTag, detailTag)
 	}
 	return nil
 }

@@ -22,6 +22,9 @@ func (b boot) connect(ctx context.Context) (units, func(), error) {
 		err = context.DeadlineExceeded
 	}
 	if err != nil {
+		if lasting.Err() != nil {
+			err = fmt.Errorf("no answer within %s", askWithin)
+		}
 		end()
 		return nil, nil, fmt.Errorf("connecting to systemd: %w", err)
 	}
@@ -39,7 +42,7 @@ func (b boot) resume(ctx context.Context, r *Result, up starter, in intent, caus
 	if !ok {
 		r.describe(record{})
 		// The rules too: those of another instance may be in the kernel still.
-		return errors.Join(cause, stopOpenVPN(ctx, up.units), up.filter(ctx))
+		return errors.Join(cause, up.stop(ctx), up.filter(ctx))
 	}
 	r.Role = good.Role
 	r.Instance = good.Instance

@@ -69,6 +69,13 @@ func insideVPC(network netip.Prefix, vpc []netip.Prefix) bool {
 	})
 }
 
+// revoke waits for an answer as long as every question does.
+func revoke(ctx context.Context, service ingress, in *ec2.RevokeSecurityGroupIngressInput) (*ec2.RevokeSecurityGroupIngressOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	return service.RevokeSecurityGroupIngress(ctx, in)
+}
+
 // seal revokes what the plan says and reads back that it is gone. Each rule is
 // told at once when EC2 has said that it is revoked: nobody finds it out later.
 func seal(ctx context.Context, service ingress, instance Instance, gate Gate, tell func(Rule)) (sealPlan, error) {
@@ -86,7 +93,7 @@ func seal(ctx context.Context, service ingress, instance Instance, gate Gate, te
 		for _, rule := range byGroup[group] {
 			ids = append(ids, rule.ID)
 		}
-		output, err := service.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{
+		output, err := revoke(ctx, service, &ec2.RevokeSecurityGroupIngressInput{
 			GroupId:              aws.String(group),
 			SecurityGroupRuleIds: ids,
 		})

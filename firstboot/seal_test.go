@@ -117,7 +117,7 @@ func TestSeal(t *testing.T) {
 		Rule{ID: "sgr-0six", Group: "sg-0aaa", Protocol: "tcp", From: 22, To: 22, Source: Source{Network: prefix("::/0")}},
 		Rule{ID: "sgr-0all", Group: "sg-0aaa", Protocol: "all", From: -1, To: -1, Source: Source{Network: prefix("198.51.100.0/24")}},
 	)
-	service := newServices(newMetadata(c.url, c.dial), "ap-northeast-1", c.url, c.dial).ingress
+	service := newServices(newMetadata(c.at("imds"), c.dial), "ap-northeast-1", c.at("aws"), c.dial).ingress
 	run := func() sealPlan {
 		gate, err := readGate(t.Context(), service, []string{"sg-0aaa"})
 		if err != nil {
@@ -168,7 +168,7 @@ func TestSealFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			stand := newCloud(t)
 			stand.spoil(c.action, c.fault)
-			service := newServices(newMetadata(stand.url, stand.dial), "ap-northeast-1", stand.url, stand.dial).ingress
+			service := newServices(newMetadata(stand.at("imds"), stand.dial), "ap-northeast-1", stand.at("aws"), stand.dial).ingress
 			gate, err := readGate(t.Context(), service, []string{"sg-0aaa"})
 			if err == nil {
 				_, err = seal(t.Context(), service, articleInstance(), gate, func(Rule) {})

@@ -29,8 +29,9 @@ type units interface {
 // job is one of the methods of units.
 type job func(ctx context.Context, name, mode string, result chan<- string) (int, error)
 
-// runJob queues a job and waits for systemd's word on how it ended.
-func runJob(ctx context.Context, verb string, queue job, unit string) error {
+// job queues a job and waits for systemd's word on how it ended.
+func (s starter) job(ctx context.Context, verb string, queue job, unit string) error {
+	s.doing.note("%s %q: systemd has not finished", verb, unit)
 	// The connection's reader blocks on a channel that nobody empties.
 	result := make(chan string, 1)
 	if _, err := queue(ctx, unit, "replace", result); err != nil {
@@ -47,8 +48,8 @@ func runJob(ctx context.Context, verb string, queue job, unit string) error {
 	}
 }
 
-func isActive(ctx context.Context, systemd units, unit string) (bool, string, error) {
-	property, err := systemd.GetUnitPropertyContext(ctx, unit, "ActiveState")
+func (s starter) isActive(ctx context.Context, unit string) (bool, string, error) {
+	property, err := s.units.GetUnitPropertyContext(ctx, unit, "ActiveState")
 	if err != nil {
 		return false, "", fmt.Errorf("asking for the state of %q: %w", unit, err)
 	}
@@ -62,11 +63,13 @@ type starter struct {
 	store store
 	// lastWords returns what a unit has logged last, for the cause.
 	lastWords func(ctx context.Context, unit string) string
+	doing     *doing
 }
 
 // filter loads the rules where they are not loaded.
 func (s starter) filter(ctx context.Context) error {
-	active, _, err := isActive(ctx, s.units, filterUnit)
+	s.doing.note("asking for the state of %q: systemd has not answered", filterUnit)
+	active, _, err := s.isActive(ctx, filterUnit)
 	if err != nil {
 		return err
 	}
@@ -75,10 +78,10 @@ func (s starter) filter(ctx context.Context) error {
 	}
 	// A reload swaps the rules in one step. A restart would do so as well, and
 	// restart openvpn, which requires the unit.
-	if err := runJob(ctx, "reloading", s.units.ReloadOrRestartUnitContext, filterUnit); err != nil {
+	if err := s.job(ctx, "reloading", s.units.ReloadOrRestartUnitContext, filterUnit); err != nil {
 		return fmt.Errorf("%w%s", err, s.lastWords(ctx, filterUnit))
 	}
-	if active, state, err := isActive(ctx, s.units, filterUnit); err != nil || !active {
+	if active, state, err := s.isActive(ctx, filterUnit); err != nil || !active {
 		return errors.Join(fmt.Errorf("loading the packet filter: %q is %s", filterUnit, state), err)
 	}
 	return s.store.taken(filterUnit)
@@ -86,7 +89,8 @@ func (s starter) filter(ctx context.Context) error {
 
 // openvpn starts the daemon, or starts it again when it runs on other files.
 func (s starter) openvpn(ctx context.Context) error {
-	active, _, err := isActive(ctx, s.units, openvpnUnit)
+	s.doing.note("asking for the state of %q: systemd has not answered", openvpnUnit)
+	active, _, err := s.isActive(ctx, openvpnUnit)
 	if err != nil {
 		return err
 	}
@@ -95,7 +99,7 @@ func (s starter) openvpn(ctx context.Context) error {
 	}
 	// Before it starts, the unit checks as its own user that the revoked set
 	// can be read (vpnami-firstboot check-readable).
-	if err := runJob(ctx, "starting", s.units.RestartUnitContext, openvpnUnit); err != nil {
+	if err := s.job(ctx, "starting", s.units.RestartUnitContext, openvpnUnit); err != nil {
 		return refusing(fmt.Errorf("%w%s", err, s.lastWords(ctx, openvpnUnit)), "look at \"journalctl -u %s\"", openvpnUnit)
 	}
 	if err := s.serving(ctx); err != nil {
@@ -126,6 +130,7 @@ func (s starter) serving(ctx context.Context) error {
 
 // connected waits until an OpenVPN, server or client, says that all is done.
 func (s starter) connected(ctx context.Context, unit string) error {
+	s.doing.note("%q is not up yet", unit)
 	look := time.NewTicker(servePoll)
 	defer look.Stop()
 	for {
@@ -136,7 +141,7 @@ func (s starter) connected(ctx context.Context, unit string) error {
 		if strings.Trim(text.Value.String(), "\"") == "Initialization Sequence Completed" {
 			return nil
 		}
-		active, state, err := isActive(ctx, s.units, unit)
+		active, state, err := s.isActive(ctx, unit)
 		if err != nil {
 			return err
 		}
@@ -151,12 +156,12 @@ func (s starter) connected(ctx context.Context, unit string) error {
 	}
 }
 
-// stopOpenVPN makes sure that the daemon does not run, and that systemd does
+// stop makes sure that the daemon does not run, and that systemd does
 // not start it again. A unit whose start is queued (it waits for the network)
 // is as inactive as one that nobody wants: the stop, which replaces the start,
 // is asked for whatever the state.
-func stopOpenVPN(ctx context.Context, systemd units) error {
-	return runJob(ctx, "stopping", systemd.StopUnitContext, openvpnUnit)
+func (s starter) stop(ctx context.Context) error {
+	return s.job(ctx, "stopping", s.units.StopUnitContext, openvpnUnit)
 }
 
 // maxWords keeps a cause to a line.

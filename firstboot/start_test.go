@@ -24,9 +24,13 @@ type fakeUnits struct {
 	fails  map[string]string // unit: the job's result instead of "done"; "" stays queued
 	queued map[string]bool   // unit: a start is queued, which only a stop ends
 	after  map[string]string // unit: the state after a done job instead of active
-	mute   bool              // the daemon never says that it serves
+	mute   map[string]bool   // unit: it never says that it is up
+	stuck  map[string]bool   // unit: its stop does not end
+	deaf   bool              // systemd takes questions and does not answer
+	logs   map[string]string // unit: what the journal has of it
 	probe  func() error      // how the proof goes; nil is well
 	words  error             // of the last proof
+	proven bool              // since the daemon was last started or stopped
 	alive  context.Context   // what it was dialled with; it hangs up when that ends
 }
 
@@ -51,7 +55,22 @@ func newUnits() *fakeUnits {
 		fails:  map[string]string{},
 		queued: map[string]bool{},
 		after:  map[string]string{},
+		mute:   map[string]bool{},
+		stuck:  map[string]bool{},
+		logs:   map[string]string{},
 	}
+}
+
+// hears waits, where systemd does not answer, as long as the caller does.
+func (f *fakeUnits) hears(ctx context.Context) error {
+	f.mu.Lock()
+	deaf, hungUp := f.deaf, f.hungUp()
+	f.mu.Unlock()
+	if !deaf {
+		return hungUp
+	}
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // fail makes a unit fail that has to be started or loaded anew.
@@ -69,6 +88,12 @@ func (f *fakeUnits) job(verb, unit, state string, result chan<- string) (int, er
 		return 0, err
 	}
 	f.jobs = append(f.jobs, verb+" "+unit)
+	if unit == openvpnUnit {
+		f.proven = false
+	}
+	if verb == "stop" && f.stuck[unit] {
+		return 1, nil
+	}
 	if how, ok := f.fails[unit]; ok && verb != "stop" {
 		if how == "" {
 			// As systemd shows a job that waits for another unit.
@@ -88,12 +113,18 @@ func (f *fakeUnits) job(verb, unit, state string, result chan<- string) (int, er
 	return 1, nil
 }
 
-func (f *fakeUnits) StartUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
+func (f *fakeUnits) StartUnitContext(ctx context.Context, name, _ string, result chan<- string) (int, error) {
+	if err := f.hears(ctx); err != nil {
+		return 0, err
+	}
 	return f.job("start", name, "active", result)
 }
 
-func (f *fakeUnits) RestartUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
-	if name == probeUnit {
+func (f *fakeUnits) RestartUnitContext(ctx context.Context, name, _ string, result chan<- string) (int, error) {
+	if err := f.hears(ctx); err != nil {
+		return 0, err
+	}
+	if how, fails := f.fails[name]; name == probeUnit && !fails {
 		// OpenVPN says that it is ready before it has connected.
 		f.words = nil
 		if f.probe != nil {
@@ -105,50 +136,62 @@ func (f *fakeUnits) RestartUnitContext(_ context.Context, name, _ string, result
 		if f.words != nil {
 			f.states[name] = "inactive"
 		}
+		f.proven = f.words == nil && !f.mute[name]
 		result <- "done"
 		return 1, f.hungUp()
+	} else if fails && how == "" && name == probeUnit {
+		return 1, nil
 	}
 	return f.job("restart", name, "active", result)
 }
 
-func (f *fakeUnits) ReloadOrRestartUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
+func (f *fakeUnits) ReloadOrRestartUnitContext(ctx context.Context, name, _ string, result chan<- string) (int, error) {
+	if err := f.hears(ctx); err != nil {
+		return 0, err
+	}
 	return f.job("reload", name, "active", result)
 }
 
-func (f *fakeUnits) StopUnitContext(_ context.Context, name, _ string, result chan<- string) (int, error) {
+func (f *fakeUnits) StopUnitContext(ctx context.Context, name, _ string, result chan<- string) (int, error) {
+	if err := f.hears(ctx); err != nil {
+		return 0, err
+	}
 	return f.job("stop", name, "inactive", result)
 }
 
-func (f *fakeUnits) KillUnitWithTarget(_ context.Context, name string, _ dbus.Who, _ int32) error {
+func (f *fakeUnits) KillUnitWithTarget(ctx context.Context, name string, _ dbus.Who, _ int32) error {
+	if err := f.hears(ctx); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.states[name] = "inactive"
-	return f.hungUp()
+	return nil
 }
 
-func (f *fakeUnits) GetUnitPropertyContext(_ context.Context, unit, property string) (*dbus.Property, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.hungUp(); err != nil {
+func (f *fakeUnits) GetUnitPropertyContext(ctx context.Context, unit, property string) (*dbus.Property, error) {
+	if err := f.hears(ctx); err != nil {
 		return nil, err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if property != "ActiveState" {
 		return nil, errors.New("not known")
 	}
 	return &dbus.Property{Name: property, Value: godbus.MakeVariant(f.states[unit])}, nil
 }
 
-func (f *fakeUnits) GetUnitTypePropertyContext(_ context.Context, unit, unitType, property string) (*dbus.Property, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.hungUp(); err != nil {
+func (f *fakeUnits) GetUnitTypePropertyContext(ctx context.Context, unit, unitType, property string) (*dbus.Property, error) {
+	if err := f.hears(ctx); err != nil {
 		return nil, err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if unit != openvpnUnit && unit != probeUnit || unitType != "Service" || property != "StatusText" {
 		return nil, errors.New("not known")
 	}
 	text := "Pre-connection initialization successful"
-	if f.states[unit] == "active" && !f.mute {
+	if f.states[unit] == "active" && !f.mute[unit] {
 		text = "Initialization Sequence Completed"
 	}
 	return &dbus.Property{Name: property, Value: godbus.MakeVariant(text)}, nil
@@ -166,6 +209,9 @@ func (f *fakeUnits) taken() []string {
 func (f *fakeUnits) lastWords(_ context.Context, unit string) string {
 	if unit == probeUnit && f.words != nil {
 		return " (" + f.words.Error() + ")"
+	}
+	if log := f.logs[unit]; log != "" {
+		return inParentheses(tellingLine(log))
 	}
 	return " (its last words)"
 }
@@ -213,7 +259,7 @@ func TestStartFails(t *testing.T) {
 		"skipped":         {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = "skipped"; return nil }, "systemd says \"skipped\""},
 		"dependency":      {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = "dependency"; return nil }, "systemd says \"dependency\""},
 		"done yet not up": {func(f *fakeUnits, _ machine) error { f.after[openvpnUnit] = "activating"; return nil }, "is activating (its last words)"},
-		"never serves":    {func(f *fakeUnits, _ machine) error { f.mute = true; return nil }, "is not up yet, its status is"},
+		"never serves":    {func(f *fakeUnits, _ machine) error { f.mute[openvpnUnit] = true; return nil }, "is not up yet, its status is"},
 		"never ends":      {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = ""; return nil }, "systemd has not finished"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,7 @@ const retryAfter = 5 * time.Minute
 func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 	bounded, cancel := context.WithTimeout(ctx, bootWithin)
 	defer cancel()
-	release, err := b.layout.lock(bounded)
+	release, err := b.lock(bounded)
 	if err != nil {
 		return b.unsynced(failed, SyncEnd{}, err)
 	}
@@ -74,7 +74,7 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 	switch {
 	case !fresh && before.State == Ready:
 		return b.synced(out, last, fmt.Sprintf("nothing new: generation %d of the secret is in force", before.Server.Generation))
-	case again && before.State != Ready && b.now().Sub(before.Finished).Abs() < retryAfter:
+	case again && before.State != Ready && b.now().Sub(before.Finished).Abs() < retryAfter && b.serves(bounded):
 		_, _ = fmt.Fprintf(failed, "nothing new since, and tried at %s: %s\n", before.Finished.Format(time.RFC3339), before.Line())
 		return before.State.exitCode()
 	}
@@ -84,7 +84,7 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 	if before.State != Ready {
 		b.console = console{to: &told}
 	}
-	r := b.runLocked(ctx)
+	r := b.runLocked(bounded)
 	b.console = loud
 	if r.State != before.State || r.Cause != before.Cause {
 		_, _ = loud.to.Write(told.Bytes())
@@ -101,6 +101,20 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 		return b.synced(out, last, r.Line())
 	}
 	return b.synced(out, last, fmt.Sprintf("brought in generation %d of the secret", r.Server.Generation))
+}
+
+// serves tells whether the daemon runs, so that trying again could cost sessions.
+// Where it does not, or nobody knows, nothing is lost by it.
+func (b boot) serves(ctx context.Context) bool {
+	systemd, hangUp, err := b.connect(ctx)
+	if err != nil {
+		return false
+	}
+	defer hangUp()
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	active, _, err := starter{units: systemd}.isActive(ctx, openvpnUnit)
+	return err == nil && active
 }
 
 // finished is the result of this boot's run, of a gateway or bastion that has

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -73,26 +75,40 @@ func readSecret(ctx context.Context, service secrets, id string) ([]byte, error)
 	}
 }
 
+const keyAdvice = "allow the instance's role kms:Decrypt with the key of the secret"
+
 // secretAdvice says what to do about each of the errors that are documented at
 // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
 func secretAdvice(id string, err error) string {
 	var api smithy.APIError
+	allow := fmt.Sprintf("allow the instance's role secretsmanager:GetSecretValue on %q", id)
+	if credentialsFailed(err) {
+		return "launch the instance with an instance profile whose role may read the secret; it is tried again by itself"
+	}
 	if !errors.As(err, &api) {
-		if credentialsFailed(err) {
-			return "launch the instance with an instance profile whose role may read the secret"
-		}
 		return "the instance needs a way to Secrets Manager: a public address, a NAT gateway or a VPC endpoint; it is tried again by itself"
 	}
 	switch api.ErrorCode() {
 	case "ResourceNotFoundException":
 		return fmt.Sprintf("make and fill it with \"vpnami-pki publish\", or correct \"secret\" in the user-data; %q is read again by itself", id)
-	case "AccessDeniedException", "UnrecognizedClientException":
-		return fmt.Sprintf("allow the instance's role secretsmanager:GetSecretValue on %q", id)
+	case "AccessDeniedException":
+		// What it says of the key, it says by the same code.
+		if strings.Contains(api.ErrorMessage(), "KMS") {
+			return keyAdvice
+		}
+		return allow
+	case "UnrecognizedClientException":
+		return allow
+	case "ExpiredTokenException", "InvalidSignatureException":
+		return "look at the machine's clock (\"timedatectl\"): AWS takes no request that is minutes off; it is tried again by itself"
 	case "InvalidRequestException":
 		return fmt.Sprintf("the secret may be marked as deleted: restore it with \"aws secretsmanager restore-secret --secret-id %s\" and publish", id)
 	case "DecryptionFailure":
-		return "allow the instance's role kms:Decrypt with the key of the secret"
+		return keyAdvice
 	default:
+		if httpStatus(err) == http.StatusForbidden {
+			return allow
+		}
 		return "it is tried again by itself"
 	}
 }

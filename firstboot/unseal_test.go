@@ -26,7 +26,7 @@ func TestUnseal(t *testing.T) {
 	a.person("client1")
 	c.publish(a.seal(t))
 	names := SecretNames{"vpn/office/server", "vpn/office/access"}
-	got, warnings, err := unseal(t.Context(), newServices(newMetadata(c.url, c.dial), "ap-northeast-1", c.url, c.dial).secrets, names, time.Now())
+	got, warnings, err := unseal(t.Context(), newServices(newMetadata(c.at("imds"), c.dial), "ap-northeast-1", c.at("aws"), c.dial).secrets, names, time.Now())
 	if err != nil || len(warnings) != 0 {
 		t.Fatal(err, warnings)
 	}
@@ -70,7 +70,7 @@ func TestUnsealFails(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), askWithin)
 			defer cancel()
 			began := time.Now()
-			_, _, err := unseal(ctx, newServices(newMetadata(stand.url, stand.dial), "ap-northeast-1", stand.url, stand.dial).secrets, SecretNames{"vpn/office/server", "vpn/office/access"}, time.Now())
+			_, _, err := unseal(ctx, newServices(newMetadata(stand.at("imds"), stand.dial), "ap-northeast-1", stand.at("aws"), stand.dial).secrets, SecretNames{"vpn/office/server", "vpn/office/access"}, time.Now())
 			if err == nil || !strings.Contains(err.Error(), c.words) {
 				t.Fatalf("got %v, want words %q", err, c.words)
 			}
