@@ -268,6 +268,28 @@ func TestAccInterrupted(t *testing.T) {
 // interrupted runs a bake until it says when, and then sends it a signal.
 func interrupted(t *testing.T, env []string, template, when string, signal syscall.Signal) (string, error) {
 	t.Helper()
+	sent := false
+	said, err := watched(t, env, template, func(line string, group int) {
+		if sent || !strings.Contains(line, when) {
+			return
+		}
+		sent = true
+		time.Sleep(300 * time.Millisecond) // into the middle of it
+		// As a terminal does: to the whole group.
+		if err := syscall.Kill(-group, signal); err != nil {
+			t.Error(err)
+		}
+	})
+	if !sent {
+		t.Fatalf("the bake never said %q:\n%s", when, said)
+	}
+	return said, err
+}
+
+// watched runs a bake and shows each line of its output to watch, with the
+// process group that it runs in.
+func watched(t *testing.T, env []string, template string, watch func(line string, group int)) (string, error) {
+	t.Helper()
 	cmd := exec.Command(need(t, "packer"), "build", "-color=false", template)
 	cmd.Env = env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -282,24 +304,12 @@ func interrupted(t *testing.T, env []string, template, when string, signal sysca
 	hung := time.AfterFunc(10*time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	defer hung.Stop()
 	var said strings.Builder
-	sent := false
 	scan := bufio.NewScanner(out)
 	for scan.Scan() {
 		said.WriteString(scan.Text() + "\n")
-		if !sent && strings.Contains(scan.Text(), when) {
-			sent = true
-			time.Sleep(300 * time.Millisecond) // into the middle of it
-			// As a terminal does: to the whole group.
-			if err := syscall.Kill(-cmd.Process.Pid, signal); err != nil {
-				t.Fatal(err)
-			}
-		}
+		watch(scan.Text(), cmd.Process.Pid)
 	}
-	err = cmd.Wait()
-	if !sent {
-		t.Fatalf("the bake never said %q:\n%s", when, said.String())
-	}
-	return said.String(), err
+	return said.String(), cmd.Wait()
 }
 
 func mounts(t *testing.T) []string {

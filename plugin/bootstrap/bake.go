@@ -5,6 +5,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -53,6 +54,18 @@ func (b *bake) out() string { return filepath.Join(b.work, "out") }
 // scratch is for temporary files of the programs that are run.
 func (b *bake) scratch() string { return filepath.Join(b.work, "tmp") }
 
+// advised is [advised] with the room that is left now, before all is removed.
+func (b *bake) advised(err error, said string) error {
+	if b.work == "" {
+		return err // nothing was begun
+	}
+	free, statErr := freeRoom(b.work)
+	if statErr != nil {
+		return errors.Join(err, statErr)
+	}
+	return advised(err, said, free, b.config.OutputDirectory)
+}
+
 // step runs one step, says what it does and how long it took, and stops the bake
 // when it fails.
 func (b *bake) step(ctx context.Context, state multistep.StateBag, say string, do func(context.Context) error) multistep.StepAction {
@@ -64,7 +77,7 @@ func (b *bake) step(ctx context.Context, state multistep.StateBag, say string, d
 		b.ui.Error(say + " Interrupted.")
 		return multistep.ActionHalt
 	case err != nil:
-		state.Put("error", err) // Packer prints it
+		state.Put("error", b.advised(err, "")) // Packer prints it
 		return multistep.ActionHalt
 	}
 	b.ui.Say(fmt.Sprintf("%s Done in %.1f s.", say, time.Since(began).Seconds()))

@@ -193,7 +193,7 @@ func (s *stepPublish) Run(ctx context.Context, state multistep.StateBag) multist
 		if err := s.writeManifest(); err != nil {
 			return err
 		}
-		if err := publish(s.out(), s.config.OutputDirectory, s.work, s.config.PackerForce); err != nil {
+		if err := publish(s.out(), s.config.OutputDirectory, s.config.PackerForce); err != nil {
 			return err
 		}
 		s.artifact = newArtifact(s.config.OutputDirectory, s.files)
@@ -264,21 +264,34 @@ func (s *stepPublish) writeManifest() error {
 }
 
 // publish gives a complete folder its name by one rename, so that nobody ever
-// sees half of it. What had that name is moved aside first, and goes with trash.
-func publish(from, to, trash string, force bool) error {
+// sees half of it, or, with force, neither the old one nor the new. What had that
+// name is left where the new one was made, and goes with that.
+func publish(from, to string, force bool) error {
 	if err := refuseExisting(to, force); err != nil {
 		return err // somebody else made it meanwhile
-	}
-	if err := os.Rename(to, filepath.Join(trash, "replaced")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("moving the earlier %q aside: %w", to, err)
 	}
 	if err := syncFolder(from); err != nil {
 		return err
 	}
-	if err := os.Rename(from, to); err != nil {
-		return fmt.Errorf("naming the image: %w", err)
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EEXIST) && force {
+		err = unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	}
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		err = renameBySteps(from, to) // a network's file system
+	}
+	if err != nil {
+		return fmt.Errorf("naming the image %q: %w", to, err)
 	}
 	return syncFolder(filepath.Dir(filepath.Clean(to)))
+}
+
+// renameBySteps is for file systems that cannot exchange two names at once.
+func renameBySteps(from, to string) error {
+	if err := os.Rename(to, from+".replaced"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("moving the earlier one aside: %w", err)
+	}
+	return os.Rename(from, to)
 }
 
 func syncFolder(dir string) error {

@@ -51,7 +51,8 @@ func (s *stepInstallPackages) mmdebstrap(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("installing the base system: not finished after %s; is the mirror reachable? (option timeout)", s.config.timeout)
 	}
-	return fmt.Errorf("installing the base system by mmdebstrap: %w: %s", err, orDefault(out.Cause(), "see its last lines above"))
+	err = fmt.Errorf("installing the base system by mmdebstrap: %w: %s", err, orDefault(out.Cause(), "see its last lines above"))
+	return s.advised(err, out.Tail())
 }
 
 // takeDown keeps in mind where the packages came from.

@@ -6,13 +6,12 @@ package bootstrap
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // requirement is a file that the bake needs of the host, and the Debian package
@@ -52,17 +51,17 @@ type host struct {
 }
 
 func thisHost(outputDirectory string) (host, error) {
-	parent := filepath.Dir(filepath.Clean(outputDirectory))
-	if err := os.MkdirAll(parent, 0o755); err != nil { //nolint:gosec // an ordinary folder of artifacts
-		return host{}, fmt.Errorf("making the folder of output_directory: %w", err)
+	parent, err := standing(filepath.Dir(filepath.Clean(outputDirectory)))
+	if err != nil {
+		return host{}, err
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(parent, &st); err != nil {
-		return host{}, fmt.Errorf("asking for the room in %q: %w", parent, err)
+	free, err := freeRoom(parent)
+	if err != nil {
+		return host{}, err
 	}
 	return host{
 		goos: runtime.GOOS, goarch: runtime.GOARCH, uid: os.Geteuid(),
-		free: st.Bavail * uint64(st.Bsize), //nolint:gosec // block sizes are positive
+		free: free,
 		has: func(name string) bool {
 			if filepath.IsAbs(name) {
 				_, err := os.Stat(name)
@@ -72,6 +71,23 @@ func thisHost(outputDirectory string) (host, error) {
 			return err == nil
 		},
 	}, nil
+}
+
+// standing returns the nearest folder above dir that is there, or dir itself:
+// nothing is made before all is checked.
+func standing(dir string) (string, error) {
+	for {
+		st, err := os.Stat(dir)
+		switch {
+		case err == nil && st.IsDir():
+			return dir, nil
+		case err == nil:
+			return "", fmt.Errorf("looking for the folder of output_directory: %q is a file", dir)
+		case !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir):
+			return "", fmt.Errorf("looking for the folder of output_directory: %w", err)
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // neededRoom is for the root, root.tar and disk.raw at once: 0.5 GiB each here,

@@ -72,6 +72,9 @@ func (s *stepMakeWorkspace) Run(ctx context.Context, state multistep.StateBag) m
 		if err != nil {
 			return fmt.Errorf("making a work folder: %w", err)
 		}
+		if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil { //nolint:gosec // an ordinary folder of artifacts
+			return fmt.Errorf("making the folder of output_directory: %w", err)
+		}
 		prefix := "." + filepath.Base(output) + ".partial-"
 		if err := sweep(filepath.Dir(output), prefix, s.say); err != nil {
 			return err

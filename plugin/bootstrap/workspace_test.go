@@ -22,21 +22,36 @@ func write(t *testing.T, path, data string) {
 
 func TestPublish(t *testing.T) {
 	dir := t.TempDir()
-	work, out, to := filepath.Join(dir, "work"), filepath.Join(dir, "work", "out"), filepath.Join(dir, "image")
+	out, to := filepath.Join(dir, "work", "out"), filepath.Join(dir, "image")
 	write(t, filepath.Join(out, "root.tar"), "new")
 	write(t, filepath.Join(to, "root.tar"), "old")
 
-	if err := publish(out, to, work, false); err == nil || !strings.Contains(err.Error(), "packer build -force") {
+	if err := publish(out, to, false); err == nil || !strings.Contains(err.Error(), "packer build -force") {
 		t.Fatalf("an image is there already: %v", err)
 	}
 	if got, _ := os.ReadFile(filepath.Join(to, "root.tar")); string(got) != "old" {
 		t.Fatalf("the earlier image was touched: %q", got)
 	}
-	if err := publish(out, to, work, true); err != nil {
+	if err := publish(out, to, true); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := os.ReadFile(filepath.Join(to, "root.tar")); string(got) != "new" {
 		t.Errorf("got %q", got)
+	}
+	// The earlier one is in the work folder, which the bake removes.
+	if got, _ := os.ReadFile(filepath.Join(out, "root.tar")); string(got) != "old" {
+		t.Errorf("the earlier image: %q", got)
+	}
+	// On a file system that cannot exchange.
+	if err := renameBySteps(out, to); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(filepath.Join(to, "root.tar")); string(got) != "old" {
+		t.Errorf("got %q", got)
+	}
+	write(t, filepath.Join(dir, "file"), "")
+	if err := publish(to, filepath.Join(dir, "file", "image"), true); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("into a file: %v", err)
 	}
 }
 
