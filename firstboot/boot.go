@@ -193,6 +193,9 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 	if in.config.Role == RoleStep {
 		return in, nil
 	}
+	if doubt := offloadDoubt(b.layout, in.bundle.Server.Wrapping); doubt != "" {
+		b.warn(r, doubt)
+	}
 	return in, b.close(ctx, r, in.instance, placed)
 }
 

@@ -144,8 +144,9 @@ func newMachine(tb testing.TB) machine {
 	if err := os.Chmod(filepath.Join(root, "admit"), 0o755); err != nil {
 		tb.Fatal(err)
 	}
+	write("usr/lib/vpnami/offload.conf", "disable-dco\n", 0o644)
 	m.store = store{layout: m.layout, group: m.daemon.gid, bootID: "boot-one"}
-	m.placement = placement{current: m.layout.current(), hook: filepath.Join(root, "admit")}
+	m.placement = placement{current: m.layout.current(), hook: filepath.Join(root, "admit"), offload: m.layout.offload()}
 	return m
 }
 

@@ -33,7 +33,7 @@ func mainToKill() {
 	root := os.Getenv(killedRoot)
 	g := &gateway{cloud: &cloud{url: os.Getenv(killedCloud), dial: new(net.Dialer).DialContext}, systemd: newUnits()}
 	g.machine.layout = layout{root: root}
-	g.machine.placement = placement{current: g.machine.layout.current(), hook: filepath.Join(root, "admit")}
+	g.machine.placement = placement{current: g.machine.layout.current(), hook: filepath.Join(root, "admit"), offload: g.machine.layout.offload()}
 	ctx := context.Background()
 	if os.Getenv(killedVerb) == "sync" {
 		os.Exit(g.program().sync(ctx, io.Discard, os.Stderr))

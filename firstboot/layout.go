@@ -11,6 +11,7 @@ const (
 	stateFolder   = "/var/lib/vpnami"
 	currentFolder = stateFolder + "/current"
 	admitHook     = "/usr/lib/vpnami/admit"
+	offloadFile   = "/usr/lib/vpnami/offload.conf"
 
 	filterUnit  = "netfilter-persistent.service"
 	openvpnUnit = "openvpn-server@vpn.service"
@@ -55,6 +56,13 @@ func (l layout) sessions() string { return l.at("/run/openvpn-server/status-vpn.
 
 // imageManifest is what the bake left of what the image is made of.
 func (l layout) imageManifest() string { return l.at("/usr/share/vpnami/manifest.json") }
+
+// offload is read by the daemon as a part of its configuration.
+func (l layout) offload() string { return l.at(offloadFile) }
+
+// tunFlags is there if the tunnel's device is one that the daemon feeds itself,
+// and not if it is the kernel's ovpn.
+func (l layout) tunFlags() string { return l.at("/sys/class/net/tun0/tun_flags") }
 
 func (l layout) passwd() string      { return l.at("/etc/passwd") }
 func (l layout) console() string     { return l.at("/dev/console") }

@@ -102,7 +102,7 @@ func atBoot(errors io.Writer, work func(boot) int) int {
 		log:       log,
 		console:   console{to: openConsole(where.console())},
 		layout:    where,
-		placement: placement{current: currentFolder, hook: admitHook},
+		placement: placement{current: currentFolder, hook: admitHook, offload: offloadFile},
 		metadata:  service,
 		services:  regional(service, os.Getenv("AWS_ENDPOINT_URL"), dial),
 		tokenless: tokenless(metadataAddress, dial),

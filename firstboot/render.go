@@ -53,6 +53,7 @@ const (
 type placement struct {
 	current string // the folder in force
 	hook    string // OpenVPN's client-connect hook
+	offload string // what the image decides of the data channel
 }
 
 // render makes the files of an instance. It is pure: the same arguments give
@@ -141,8 +142,9 @@ func serverConf(c Config, p bundle.AddressPlan, where placement, wrapping bundle
 	line("proto %s", serverProto(c.Proto))
 	line("dev tun0")
 	line("dev-type tun")
-	// 2.7 would choose by itself; 2.6 loses disconnects with it (OpenVPN #883).
-	line("disable-dco")
+	// Whether the kernel carries the data: the bake knows its OpenVPN and its
+	// kernel, and leaves the answer in OpenVPN's own words.
+	line("config %s", where.offload)
 	line("topology subnet")
 	line("server %s %s nopool", p.Network.Addr(), p.Mask())
 	line("ifconfig-pool %s %s %s", p.PoolFirst, p.PoolLast, p.Mask())

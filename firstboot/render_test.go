@@ -35,7 +35,7 @@ func fixedBundle(t *testing.T) bundle.Bundle {
 }
 
 func TestRender(t *testing.T) {
-	where := placement{current: currentFolder, hook: admitHook}
+	where := placement{current: currentFolder, hook: admitHook, offload: offloadFile}
 	for name, c := range map[string]Config{
 		"article":     articleConfig(t),
 		"all":         articleConfig(t, "network: 10.0.255.0/25", "routes: [10.0.0.0/16, 10.7.0.0/24]", "port: 4433", "proto: tcp", "dns: [10.0.0.2]", "ssh: tunnel"),
@@ -85,7 +85,7 @@ func golden(t *testing.T, path string, got []byte) {
 }
 
 func TestRenderIsPure(t *testing.T) {
-	b, c, where := fixedBundle(t), articleConfig(t), placement{current: currentFolder, hook: admitHook}
+	b, c, where := fixedBundle(t), articleConfig(t), placement{current: currentFolder, hook: admitHook, offload: offloadFile}
 	one, err1 := render(c, b, where, articleInstance())
 	two, err2 := render(c, b, where, articleInstance())
 	if err1 != nil || err2 != nil || digest(one) != digest(two) {
@@ -95,7 +95,7 @@ func TestRenderIsPure(t *testing.T) {
 
 func TestRenderKeepsSecretsToTheirFiles(t *testing.T) {
 	b := fixedBundle(t)
-	files, err := render(articleConfig(t), b, placement{current: currentFolder, hook: admitHook}, articleInstance())
+	files, err := render(articleConfig(t), b, placement{current: currentFolder, hook: admitHook, offload: offloadFile}, articleInstance())
 	if err != nil {
 		t.Fatal(err)
 	}

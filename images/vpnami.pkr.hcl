@@ -24,6 +24,12 @@ variable "sources" {
   description = "What the image is made of: source.vpnami-bootstrap.local, source.amazon-ebs.ubuntu, or both."
 }
 
+variable "backports" {
+  type        = bool
+  default     = false
+  description = "Take OpenVPN 2.7 and its kernel from the backports of Debian 13: data channel offload."
+}
+
 variable "packages" {
   type        = list(string)
   default     = []
@@ -108,6 +114,7 @@ source "vpnami-bootstrap" "local" {
   release          = var.release
   mirror           = var.mirror
   security_mirror  = var.security_mirror
+  backports        = var.backports
   disk_size        = var.disk_size
   disk_formats     = var.disk_formats
   output_directory = var.output_directory

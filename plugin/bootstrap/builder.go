@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	"github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+	"golang.org/x/sys/unix"
 )
 
 // BuilderID is how post-processors know this builder's artifacts.
@@ -39,6 +40,9 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	if err := closeInheritedOnExec(); err != nil {
 		return nil, err
 	}
+	// The umask of whoever bakes is not the image's, nor the bake's: apt's own user
+	// has to read some of what is made for it.
+	unix.Umask(0o022)
 	k := &bake{config: &b.config, ui: ui, hook: hook, began: time.Now()}
 	// Packer's own state bag carries nothing but what its runner and its
 	// provision hook want of it; the bake's state has types.

@@ -52,6 +52,12 @@ type Config struct {
 	// for Debian, which has them apart; defaults to that mirror for Ubuntu.
 	SecurityMirror string `mapstructure:"security_mirror"`
 
+	// Take OpenVPN and the kernel from the release's backports: OpenVPN 2.7 and a
+	// kernel with the module ovpn, which together carry data some three times as
+	// fast (data channel offload). Of Debian, "trixie" has them there; Ubuntu's
+	// "resolute" has them anyway. Defaults to false.
+	Backports bool `mapstructure:"backports"`
+
 	// Packages to install besides those that a cloud image of the distribution
 	// has. What vpnami itself needs is installed by provisioner "vpnami".
 	Packages []string `mapstructure:"packages"`
@@ -154,6 +160,9 @@ func (c *Config) Prepare(raws ...any) error {
 	}
 	if c.Mirror != "" && c.SecurityMirror == "" && c.distro.securityApart {
 		refuse("security_mirror", "", "beside a mirror for "+c.Distribution+" it must be given, because the security updates lie in an archive of their own")
+	}
+	if known && c.Backports && !slices.Contains(c.distro.backported, c.Release) {
+		refuse("backports", "true", fmt.Sprintf("the backports of %s %s have no OpenVPN 2.7 with a kernel for it; leave it out", c.Distribution, orDefault(c.Release, "(no release)")))
 	}
 	for _, p := range c.Packages {
 		if err := option.CheckPackage(p); err != nil {

@@ -23,6 +23,7 @@ type FlatConfig struct {
 	Architecture        *string           `mapstructure:"architecture" cty:"architecture" hcl:"architecture"`
 	Mirror              *string           `mapstructure:"mirror" cty:"mirror" hcl:"mirror"`
 	SecurityMirror      *string           `mapstructure:"security_mirror" cty:"security_mirror" hcl:"security_mirror"`
+	Backports           *bool             `mapstructure:"backports" cty:"backports" hcl:"backports"`
 	Packages            []string          `mapstructure:"packages" cty:"packages" hcl:"packages"`
 	DiskSize            *string           `mapstructure:"disk_size" cty:"disk_size" hcl:"disk_size"`
 	DiskFormats         []string          `mapstructure:"disk_formats" cty:"disk_formats" hcl:"disk_formats"`
@@ -55,6 +56,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"architecture":               &hcldec.AttrSpec{Name: "architecture", Type: cty.String, Required: false},
 		"mirror":                     &hcldec.AttrSpec{Name: "mirror", Type: cty.String, Required: false},
 		"security_mirror":            &hcldec.AttrSpec{Name: "security_mirror", Type: cty.String, Required: false},
+		"backports":                  &hcldec.AttrSpec{Name: "backports", Type: cty.Bool, Required: false},
 		"packages":                   &hcldec.AttrSpec{Name: "packages", Type: cty.List(cty.String), Required: false},
 		"disk_size":                  &hcldec.AttrSpec{Name: "disk_size", Type: cty.String, Required: false},
 		"disk_formats":               &hcldec.AttrSpec{Name: "disk_formats", Type: cty.List(cty.String), Required: false},

@@ -77,6 +77,7 @@ func TestPrepareRefuses(t *testing.T) {
 		{option: "disk_size", value: "2GB", want: []string{`"2GB"`, `"2G"`}},
 		{option: "disk_size", value: "512M", want: []string{`"1G" to "16T"`}},
 		{option: "disk_size", value: "17T", want: []string{`"1G" to "16T"`}},
+		{option: "backports", value: "true", with: map[string]any{"release": "bookworm"}, want: []string{"the backports of debian bookworm have no OpenVPN 2.7"}},
 		{option: "disk_formats", value: []string{"raw", "vmdk"}, want: []string{`"vmdk"`, `"raw", "qcow2"`}},
 		{option: "disk_size", value: "999999999T", want: []string{`"1G" to "16T"`}},
 		{option: "output_directory", value: "/", want: []string{"folder of its own"}},

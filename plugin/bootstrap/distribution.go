@@ -25,6 +25,9 @@ type distribution struct {
 	// keyring verifies the archive. It has the same path on the host and in the
 	// image, so that sources.list is valid on both.
 	keyring, keyringPackage string
+	// backported are the releases whose backports have OpenVPN 2.7 and a kernel
+	// with the module ovpn.
+	backported []string
 	// kernel is the kernel for clouds: NVMe, ENA and virtio, little else.
 	kernel map[string]string
 	// packages make the rest of what that distribution's cloud image has.
@@ -68,6 +71,7 @@ func distributions() map[string]distribution {
 			securityApart:  true,
 			keyring:        "/usr/share/keyrings/debian-archive-keyring.gpg",
 			keyringPackage: "debian-archive-keyring",
+			backported:     []string{"trixie"},
 			kernel:         map[string]string{"amd64": "linux-image-cloud-amd64", "arm64": "linux-image-cloud-arm64"},
 			packages:       []string{"apparmor", "debian-archive-keyring"},
 		},

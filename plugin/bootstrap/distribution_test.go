@@ -37,17 +37,26 @@ func golden(t *testing.T, name, got string) {
 // writes for the boot, so that Ubuntu, whose packages cannot be had everywhere,
 // is kept honest.
 func TestRendered(t *testing.T) {
-	for _, tt := range []struct{ distribution, release, arch string }{
-		{"debian", "bookworm", "amd64"},
-		{"debian", "trixie", "amd64"},
-		{"debian", "trixie", "arm64"},
-		{"ubuntu", "noble", "amd64"},
-		{"ubuntu", "resolute", "amd64"},
-		{"ubuntu", "resolute", "arm64"},
+	for _, tt := range []struct {
+		distribution, release, arch string
+		backports                   bool
+	}{
+		{"debian", "bookworm", "amd64", false},
+		{"debian", "trixie", "amd64", false},
+		{"debian", "trixie", "amd64", true},
+		{"debian", "trixie", "arm64", false},
+		{"ubuntu", "noble", "amd64", false},
+		{"ubuntu", "resolute", "amd64", false},
+		{"ubuntu", "resolute", "arm64", false},
 	} {
 		name := tt.distribution + "-" + tt.release + "-" + tt.arch
+		options := map[string]any{"distribution": tt.distribution, "release": tt.release, "architecture": tt.arch, "packages": []string{"tcpdump"}}
+		if tt.backports {
+			name += "-backports"
+			options["backports"], options["mirror"], options["security_mirror"] = true, "http://mine/debian", "http://mine/security"
+		}
 		t.Run(name, func(t *testing.T) {
-			c, err := prepare(t, map[string]any{"distribution": tt.distribution, "release": tt.release, "architecture": tt.arch, "packages": []string{"tcpdump"}})
+			c, err := prepare(t, options)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,6 +106,14 @@ func TestSourcesList(t *testing.T) {
 				line("http://mine/debian trixie main"),
 				line("http://mine/debian trixie-updates main"),
 				line("http://mine/sec trixie-security main"),
+			}},
+		{"a host of the same distribution, with backports", map[string]any{"backports": true},
+			aptHost{id: "debian", codename: "bookworm", targets: []byte(debianHost)},
+			[]string{
+				line("http://mirror.example/debian trixie main"),
+				line("http://mirror.example/debian trixie-updates main"),
+				line("http://mirror.example/debian-security trixie-security main"),
+				line("http://mirror.example/debian trixie-backports main"),
 			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,9 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,6 +94,12 @@ func mmdebstrapArgs(c *Config, settings, root string, sources []string) []string
 		// The provisioner installs more from the same lists, and removes them.
 		"--skip=cleanup/apt/lists",
 		fmt.Sprintf(`--extract-hook=mkdir -p "$1/%s" && echo '%s' >"$1/%s"`, path.Dir(initrdSettingsF), initrdSettings, initrdSettingsF),
+	}
+	if c.Backports {
+		files := backportsFiles(c.Release)
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			args = append(args, fmt.Sprintf(`--setup-hook=mkdir -p "$1/%s" && printf '%%s\n' '%s' >"$1/%s"`, path.Dir(name), strings.Join(files[name], "' '"), name))
+		}
 	}
 	if len(sources) == 0 {
 		// Of the public archives mmdebstrap knows the addresses; the host need not

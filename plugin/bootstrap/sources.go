@@ -69,10 +69,32 @@ func sourcesList(c *Config, h aptHost) []string {
 	if c.Mirror == "" {
 		return hostSources(c, h, line)
 	}
-	return []string{
+	lines := []string{
 		line(c.Mirror, c.Release, c.distro.components),
 		line(c.Mirror, c.Release+"-updates", c.distro.components),
 		line(orDefault(c.SecurityMirror, c.Mirror), c.Release+"-security", c.distro.components),
+	}
+	if c.Backports {
+		lines = append(lines, line(c.Mirror, c.Release+backports, c.distro.components))
+	}
+	return lines
+}
+
+const backports = "-backports"
+
+// backportsFiles let apt take from the release's backports what data channel
+// offload needs, and nothing else, in the bake and in the updates of a running
+// instance. Each is a path and its lines.
+func backportsFiles(release string) map[string][]string {
+	return map[string][]string{
+		"etc/apt/preferences.d/vpnami-backports": {
+			"Package: openvpn linux-base linux-base-* linux-binary-* linux-image-* linux-modules-*",
+			"Pin: release n=" + release + backports,
+			"Pin-Priority: 500", // that of the release: the newer version is taken
+		},
+		"etc/apt/apt.conf.d/53vpnami-backports": {
+			`Unattended-Upgrade::Origins-Pattern:: "origin=Debian Backports,codename=` + release + backports + `";`,
+		},
 	}
 }
 
@@ -116,6 +138,9 @@ func hostSources(c *Config, h aptHost, line func(uri, suite, components string) 
 		if uri := uris[suite]; uri != "" {
 			lines = append(lines, line(uri, c.Release+suite, c.distro.components))
 		}
+	}
+	if c.Backports {
+		lines = append(lines, line(uris[""], c.Release+backports, c.distro.components))
 	}
 	return lines
 }

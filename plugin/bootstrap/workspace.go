@@ -37,6 +37,9 @@ func (s *stepCheckHost) Run(ctx context.Context, state multistep.StateBag) multi
 			return err
 		}
 		s.sources, s.settings = sourcesList(s.config, apt), aptSettings(apt)
+		if s.config.Backports && len(s.sources) == 0 {
+			return fmt.Errorf("looking for the backports of %s: the host's apt has no archive of it; name one by the option mirror", s.config.Distribution)
+		}
 		for _, line := range s.sources {
 			s.say(line)
 		}

@@ -18,7 +18,6 @@ import (
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
-	"github.com/vpnami/packer-plugin-vpnami/images/rootfs"
 	"github.com/vpnami/packer-plugin-vpnami/plugin/progress"
 )
 
@@ -38,9 +37,9 @@ type guest struct {
 	dir string
 }
 
-// open brings the scripts and the files of the image, in one upload.
-func (g *guest) open(ctx context.Context, tree []rootfs.Entry) error {
-	payload, err := payload(tree)
+// open makes our folder on the guest, with the scripts.
+func (g *guest) open(ctx context.Context) error {
+	payload, err := payload()
 	if err != nil {
 		return err
 	}
@@ -50,11 +49,10 @@ func (g *guest) open(ctx context.Context, tree []rootfs.Entry) error {
 	}
 	g.dir = strings.TrimSpace(dir)
 	if err := g.comm.Upload(path.Join(g.dir, "payload.tar.gz"), bytes.NewReader(payload), nil); err != nil {
-		return fmt.Errorf("uploading the files of the image to %q on the guest: %w", g.dir, err)
+		return fmt.Errorf("uploading our scripts to %q on the guest: %w", g.dir, err)
 	}
-	g.note(fmt.Sprintf("%.1f MB uploaded", float64(len(payload))/1e6))
 	if _, err := g.ask(ctx, "tar -xzf "+quote(path.Join(g.dir, "payload.tar.gz"))+" -C "+quote(g.dir)); err != nil {
-		return fmt.Errorf("unpacking the files of the image on the guest: %w", err)
+		return fmt.Errorf("unpacking our scripts on the guest: %w", err)
 	}
 	return nil
 }
@@ -141,29 +139,12 @@ func lastLine(s string) string {
 // quote makes one word of s for a shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// payload is what is uploaded: the scripts, and the files of the image as an
-// archive in the archive, because they are unpacked as root and elsewhere.
-func payload(tree []rootfs.Entry) ([]byte, error) {
-	inner, err := treeTar(tree)
-	if err != nil {
-		return nil, err
-	}
+// payload is the scripts, as they are uploaded.
+func payload() ([]byte, error) {
 	var out bytes.Buffer
-	// The program is 9 MB and shrinks to a third, which matters on a line to a
-	// cloud; more than the quickest level gains little.
-	zip, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
-	if err != nil {
-		return nil, fmt.Errorf("packing the files of the image: %w", err)
-	}
+	zip := gzip.NewWriter(&out)
 	w := tar.NewWriter(zip)
-	add := func(name string, data []byte) error {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(data)), Typeflag: tar.TypeReg}); err != nil {
-			return err
-		}
-		_, err := w.Write(data)
-		return err
-	}
-	err = fs.WalkDir(scripts, "scripts", func(name string, e fs.DirEntry, err error) error {
+	err := fs.WalkDir(scripts, "scripts", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
@@ -171,11 +152,12 @@ func payload(tree []rootfs.Entry) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		return add(name, data)
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(data)), Typeflag: tar.TypeReg}); err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
 	})
-	if err == nil {
-		err = add("tree.tar", inner)
-	}
 	if err == nil {
 		err = w.Close()
 	}
@@ -183,7 +165,7 @@ func payload(tree []rootfs.Entry) ([]byte, error) {
 		err = zip.Close()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("packing the files of the image: %w", err)
+		return nil, fmt.Errorf("packing our scripts: %w", err)
 	}
 	return out.Bytes(), nil
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // install installs the packages of the guest's release and the user's own, and
-// all updates. Nothing of it is started on the guest.
-func install(ctx context.Context, g *guest, r release, extra []string, timeout time.Duration) error {
+// all updates, and returns the version of OpenVPN. Nothing of it is started on
+// the guest.
+func install(ctx context.Context, g *guest, r release, extra []string, timeout time.Duration) (openvpn string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
 		fmt.Errorf("it took longer than option install_timeout allows, which is %s: %w", timeout, context.DeadlineExceeded))
 	defer cancel()
@@ -29,16 +30,16 @@ func install(ctx context.Context, g *guest, r release, extra []string, timeout t
 	out := progress.New(g.note)
 	if err := g.script(ctx, out, "install.sh", args...); err != nil {
 		g.ui.Error("The last lines of apt-get:\n" + out.Tail())
-		return fmt.Errorf("installing packages on the guest: %w", err)
+		return "", fmt.Errorf("installing packages on the guest: %w", err)
 	}
 	version, err := g.ask(ctx, "dpkg-query --show --showformat='${Version}' openvpn")
 	if err != nil {
-		return fmt.Errorf("asking for the version of openvpn: %w", err)
+		return "", fmt.Errorf("asking for the version of openvpn: %w", err)
 	}
 	if !atLeast(version, r.OpenVPN) {
-		return fmt.Errorf("installing packages on the guest: openvpn is %q, and %s has %s or newer; which archive does it come from?", version, r.Name, r.OpenVPN)
+		return "", fmt.Errorf("installing packages on the guest: openvpn is %q, and %s has %s or newer; which archive does it come from?", version, r.Name, r.OpenVPN)
 	}
-	return nil
+	return version, nil
 }
 
 // atLeast compares the first two numbers of a version, which is what OpenVPN's

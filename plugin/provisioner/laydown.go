@@ -6,9 +6,11 @@ package provisioner
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 	"time"
 
@@ -18,9 +20,31 @@ import (
 // layDown puts the files of the image into their places, as root, with the modes,
 // owners and links of the manifest.
 func layDown(ctx context.Context, g *guest, tree []rootfs.Entry) error {
+	packed, err := treeTar(tree)
+	if err != nil {
+		return err
+	}
+	// The program is 9 MB and shrinks to a third, which matters on a line to a
+	// cloud; more than the quickest level gains little.
+	var upload bytes.Buffer
+	zip, err := gzip.NewWriterLevel(&upload, gzip.BestSpeed)
+	if err == nil {
+		_, err = zip.Write(packed)
+	}
+	if err == nil {
+		err = zip.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("packing the files of the image: %w", err)
+	}
+	archive := path.Join(g.dir, "tree.tar.gz")
+	g.note(fmt.Sprintf("%.1f MB to upload", float64(upload.Len())/1e6))
+	if err := g.comm.Upload(archive, &upload, nil); err != nil {
+		return fmt.Errorf("uploading the files of the image to %q on the guest: %w", archive, err)
+	}
 	out := g.say()
 	defer out.Close()
-	if err := g.script(ctx, out, "laydown.sh", g.dir+"/tree.tar"); err != nil {
+	if err := g.script(ctx, out, "laydown.sh", archive); err != nil {
 		return fmt.Errorf("laying down the files of the image: %w", err)
 	}
 	g.note(fmt.Sprintf("%d files, folders and links", len(tree)))

@@ -152,7 +152,7 @@ func TestRealTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := payload(tree); err != nil {
+	if _, err := treeTar(tree); err != nil {
 		t.Fatal(err)
 	}
 	m := manifestOf(Build{}, facts{}, tree, nil)

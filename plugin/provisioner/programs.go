@@ -36,10 +36,14 @@ func withProgram(tree []rootfs.Entry, programs fs.FS, arch string) ([]rootfs.Ent
 	if err != nil {
 		return nil, fmt.Errorf("choosing the program for the guest: %w", err)
 	}
-	tree = append(slices.Clip(tree), rootfs.Entry{
+	return sorted(append(slices.Clip(tree), rootfs.Entry{
 		Path: programPath, Mode: 0o755, Owner: "root", Group: "root", Data: data,
 		Why: "becomes at every boot what the instance was launched as",
-	})
+	})), nil
+}
+
+// sorted puts a folder before what is in it.
+func sorted(tree []rootfs.Entry) []rootfs.Entry {
 	slices.SortFunc(tree, func(a, b rootfs.Entry) int { return strings.Compare(a.Path, b.Path) })
-	return tree, nil
+	return tree
 }

@@ -73,7 +73,7 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if err != nil {
 		return err
 	}
-	if err := do(ui, "Bringing the files of the image", func() error { return g.open(ctx, tree) }); err != nil {
+	if err := do(ui, "Bringing our scripts", func() error { return g.open(ctx) }); err != nil {
 		return err
 	}
 	defer g.close(ctx)
@@ -81,11 +81,17 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if err := do(ui, "Waiting for cloud-init and package locks", func() error { return wait(ctx, g, p.config.waitTimeout) }); err != nil {
 		return err
 	}
-	if err := do(ui, "Installing packages", func() error {
+	openvpn, err := step(ui, "Installing packages", func() (string, error) {
 		return install(ctx, g, facts.release, p.config.Packages, p.config.installTimeout)
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
+	data, err := step(ui, "Deciding who carries the data", func() ([]rootfs.Entry, error) { return offload(ctx, g, openvpn) })
+	if err != nil {
+		return err
+	}
+	tree = sorted(append(tree, data...))
 	if err := do(ui, "Laying down the files of the image", func() error { return layDown(ctx, g, tree) }); err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func TestProvisionOrder(t *testing.T) {
 	want := []string{
 		"cat /etc/os-release", "dpkg --print-architecture", "id -u",
 		"mktemp -d", "tar -xzf",
-		"wait.sh", "install.sh", "dpkg-query --show", "laydown.sh", "harden.sh",
+		"wait.sh", "install.sh", "dpkg-query --show", "find /lib/modules/", "laydown.sh", "harden.sh",
 		"dpkg-query --show", "install -D", "install -D", "clean.sh",
 		"rm -rf",                                 // our own folder
 		"/usr/sbin/vpnami-firstboot check-image", // the last act
@@ -120,7 +120,7 @@ func TestProvisionOrder(t *testing.T) {
 	if got := g.did(); !slices.Equal(got, want) {
 		t.Errorf("did %q\nwant %q", got, want)
 	}
-	if want := []string{"/tmp/vpnami.abc/payload.tar.gz", "/tmp/vpnami.abc/manifest.json", "/tmp/vpnami.abc/sbom.cdx.json"}; !slices.Equal(g.uploads, want) {
+	if want := []string{"/tmp/vpnami.abc/payload.tar.gz", "/tmp/vpnami.abc/tree.tar.gz", "/tmp/vpnami.abc/manifest.json", "/tmp/vpnami.abc/sbom.cdx.json"}; !slices.Equal(g.uploads, want) {
 		t.Errorf("uploaded %q", g.uploads)
 	}
 }
