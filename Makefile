@@ -16,6 +16,8 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 # Where the image, the logs and other results go; bin/ has the programs.
 IMAGE := build/image
 LOGS  := build/logs
+# The same of Debian 13 with OpenVPN and the kernel of its backports.
+BACKPORTS := build/image-backports
 
 # Our programs and the tools that scripts/ built, before others of their names.
 export PATH := $(CURDIR)/bin:$(CURDIR)/build/moto/bin:$(PATH)
@@ -92,6 +94,9 @@ build/plugins/.amazon: build/plugins/.installed scripts/tools/go.sum
 $(IMAGE)/manifest.json: build/plugins/.installed images/vpnami.pkr.hcl
 	@$(AS_ROOT) rm -rf $(IMAGE)
 	$(AS_ROOT) $$(scripts/tool packer) build -var output_directory=$(IMAGE) images/vpnami.pkr.hcl
+$(BACKPORTS)/manifest.json: build/plugins/.installed images/vpnami.pkr.hcl
+	@$(AS_ROOT) rm -rf $(BACKPORTS)
+	$(AS_ROOT) $$(scripts/tool packer) build -var output_directory=$(BACKPORTS) -var backports=true images/vpnami.pkr.hcl
 
 ##@ Test
 
@@ -106,6 +111,10 @@ verify-boot: export LAB_VM := qemu
 verify-boot: image build moto ## Boot the disk image as a whole machine: UEFI, NVMe, a kernel update, a reboot (10 minutes)
 	@mkdir -p $(LOGS)
 	$(subst -tags lab,-tags lab$(,)boot,$(root_tests)) -v -run '^TestBoot$$' ./images/verify
+verify-offload: export LAB_VM := qemu
+verify-offload: $(BACKPORTS)/manifest.json build moto ## Boot an image of Debian 13 with backports: the kernel carries the data (10 minutes, and a bake)
+	@mkdir -p $(LOGS)
+	$(subst $(IMAGE),$(BACKPORTS),$(subst -tags lab,-tags lab$(,)offload,$(root_tests))) -v -run '^TestOffload$$' ./images/verify
 bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; where they differ, name the first path that does (2 to 3 minutes)
 	@scripts/packages bake
 	@$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_TWICE=$(CURDIR)/build/twice,$(root_tests)) -v -run '^TestBakeTwice$$' ./plugin
@@ -133,4 +142,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image ami packages test-unit test-root verify-boot bake-twice faults verify lint generate down clean
+.PHONY: help demo test build image ami packages test-unit test-root verify-boot verify-offload bake-twice faults verify lint generate down clean
