@@ -29,6 +29,10 @@ func signCRL(random io.Reader, issuer *x509.Certificate, key crypto.Signer, numb
 	if err != nil {
 		return nil, err
 	}
+	entries, err := encodeEntries(revoked)
+	if err != nil {
+		return nil, err
+	}
 	var b cryptobyte.Builder
 	b.AddASN1(tags.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1Int64(1) // version 2
@@ -37,11 +41,7 @@ func signCRL(random io.Reader, issuer *x509.Certificate, key crypto.Signer, numb
 		addTime(b, thisUpdate)
 		addTime(b, nextUpdate)
 		if len(revoked) > 0 {
-			b.AddASN1(tags.SEQUENCE, func(b *cryptobyte.Builder) {
-				for _, r := range revoked {
-					addRevocation(b, r)
-				}
-			})
+			b.AddASN1(tags.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(entries) })
 		}
 		b.AddASN1(tags.Tag(0).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
 			b.AddASN1(tags.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -71,17 +71,67 @@ func signCRL(random io.Reader, issuer *x509.Certificate, key crypto.Signer, numb
 	return out.Bytes()
 }
 
-func addRevocation(b *cryptobyte.Builder, r Revocation) {
-	b.AddASN1(tags.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1BigInt(r.Serial)
-		addTime(b, r.At)
-		if r.Reason == Unspecified {
-			return // RFC 5280 section 5.3.1: leave it out
+// longestSerial is how many octets RFC 5280 section 4.1.2.2 allows; those of
+// other programs have one more for the sign.
+const longestSerial = 21
+
+// encodeEntries writes the entries by hand: each part of one is so short that
+// its length is one octet, and with a hundred thousand of them a builder that
+// finds the lengths afterwards is most of what a list takes.
+func encodeEntries(revoked []Revocation) ([]byte, error) {
+	const longest = 2 + 2 + longestSerial + 2 + len("20060102150405Z") + len(reasonHead) + 1
+	out := make([]byte, 0, len(revoked)*longest)
+	for _, r := range revoked {
+		if r.Serial.Sign() <= 0 || r.Serial.BitLen() >= 8*longestSerial {
+			return nil, fmt.Errorf("the serial %s is no number of at most %d octets", r.Serial, longestSerial)
 		}
-		b.AddASN1(tags.SEQUENCE, func(b *cryptobyte.Builder) {
-			addExtension(b, asn1.ObjectIdentifier{2, 5, 29, 21}, func(b *cryptobyte.Builder) { b.AddASN1Enum(int64(r.Reason)) })
-		})
-	})
+		if year := r.At.UTC().Year(); year < 1950 || year > 9999 {
+			return nil, fmt.Errorf("the certificate %s is revoked in the year %d, which no list can say", r.Serial, year)
+		}
+		out = appendEntry(out, r)
+	}
+	return out, nil
+}
+
+func appendEntry(out []byte, r Revocation) []byte {
+	start := len(out)
+	serial := r.Serial.BitLen()/8 + 1 // a leading bit of 1 would be a minus
+	out = append(out, byte(tags.SEQUENCE), 0, byte(tags.INTEGER), byte(serial))
+	out = append(out, make([]byte, serial)...)
+	r.Serial.FillBytes(out[len(out)-serial:])
+	out = appendTime(out, r.At)
+	if r.Reason != Unspecified { // RFC 5280 section 5.3.1: leave that out
+		out = append(out, reasonHead...)
+		out = append(out, byte(r.Reason))
+	}
+	out[start+1] = byte(len(out) - start - 2)
+	return out
+}
+
+// reasonHead is what stands before a reason: extensions, the one with the id
+// 2.5.29.21, an octet string, an enumeration of one octet.
+const reasonHead = "\x30\x0c\x30\x0a\x06\x03\x55\x1d\x15\x04\x03\x0a\x01"
+
+// appendTime is [addTime], by hand.
+func appendTime(out []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	if year < 2050 {
+		out = append(out, byte(tags.UTCTime), byte(len("060102150405Z")))
+	} else {
+		out = append(out, byte(tags.GeneralizedTime), byte(len("20060102150405Z")))
+		out = appendDigits(out, year/100)
+	}
+	for _, n := range [...]int{year % 100, int(month), day, hour, minute, second} {
+		out = appendDigits(out, n)
+	}
+	return append(out, 'Z')
+}
+
+// appendDigits writes a number below a hundred.
+func appendDigits(out []byte, n int) []byte {
+	return append(out, byte('0'+n/10), byte('0'+n%10)) //nolint:gosec // a digit
 }
 
 func addExtension(b *cryptobyte.Builder, id asn1.ObjectIdentifier, value cryptobyte.BuilderContinuation) {

@@ -34,6 +34,54 @@ func someRevoked(n int) []Revocation {
 	return revoked
 }
 
+// oddRevoked has the numbers and moments at which an encoding changes.
+func oddRevoked() []Revocation {
+	var revoked []Revocation
+	for _, bits := range []uint{1, 7, 8, 15, 16, 63, 64, 127, 128, 151, 159, 160} {
+		most := new(big.Int).Lsh(big.NewInt(1), bits)
+		at := time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC)
+		for _, serial := range []*big.Int{new(big.Int).Sub(most, big.NewInt(1)), most.Rsh(most, 1)} {
+			revoked = append(revoked, Revocation{Serial: serial, At: at, Reason: KeyCompromise})
+			at = at.Add(time.Second)
+		}
+	}
+	return revoked
+}
+
+// TestParseSerial: it reads what big.Int reads of positive decimals.
+func TestParseSerial(t *testing.T) {
+	for _, r := range oddRevoked() {
+		for offset := int64(-1); offset <= 1; offset++ {
+			serial := new(big.Int).Add(r.Serial, big.NewInt(offset))
+			if serial.Sign() == 0 {
+				continue
+			}
+			if got, ok := parseSerial(serial.String()); !ok || got.Cmp(serial) != 0 {
+				t.Errorf("%s is read as %s, %v", serial, got, ok)
+			}
+		}
+	}
+	for _, text := range []string{"", "0", "007", "+7", "-7", "7 ", "0x7", "7_0", "٧", strings.Repeat("9", 50), strings.Repeat("9", 45) + "x", strings.Repeat("9", 20) + "x"} {
+		if got, ok := parseSerial(text); ok {
+			t.Errorf("%q is read as %s", text, got)
+		}
+	}
+}
+
+func TestEntryThatNoListCanSay(t *testing.T) {
+	for name, r := range map[string]Revocation{
+		"serial 0":       {Serial: big.NewInt(0), At: now},
+		"serial minus 1": {Serial: big.NewInt(-1), At: now},
+		"22 octets":      {Serial: new(big.Int).Lsh(big.NewInt(1), 8*longestSerial), At: now},
+		"year 1949":      {Serial: big.NewInt(1), At: time.Date(1949, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"year 10000":     {Serial: big.NewInt(1), At: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		if _, err := encodeEntries([]Revocation{r}); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}
+
 // issuers makes a CA of each kind of key that may sign.
 func issuers(t *testing.T) map[string]Issuer {
 	t.Helper()
@@ -69,6 +117,9 @@ func TestCRLIsTheStandardLibrarys(t *testing.T) {
 			for _, until := range []time.Time{now.Add(CRLLife), time.Date(2051, 1, 2, 3, 4, 5, 0, time.UTC)} {
 				t.Run(fmt.Sprintf("%s, %d revoked, until %d", name, n, until.Year()), func(t *testing.T) {
 					revoked := someRevoked(n)
+					if n > 1 {
+						revoked = append(revoked, oddRevoked()...)
+					}
 					der, err := signCRL(rand.Reader, issuer.certificate, issuer.key, big.NewInt(300), now, until, revoked)
 					if err != nil {
 						t.Fatal(err)

@@ -5,9 +5,11 @@ package authority
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/big"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -147,9 +149,8 @@ func parseRevocation(line string) (Revocation, error) {
 		return Revocation{}, errors.New("it has not four fields")
 	}
 	var r Revocation
-	// RFC 5280 limits a serial to 20 octets, which is 49 digits.
-	number, ok := new(big.Int).SetString(serial, 10)
-	if !ok || len(serial) > 49 || number.Sign() <= 0 || serial[0] == '+' || serial[0] == '0' {
+	number, ok := parseSerial(serial)
+	if !ok {
 		return Revocation{}, fmt.Errorf("the serial %q is no positive number", serial)
 	}
 	r.Serial = number
@@ -162,6 +163,34 @@ func parseRevocation(line string) (Revocation, error) {
 	}
 	r.Reason, err = ParseReason(reason)
 	return r, err
+}
+
+// parseSerial reads a positive decimal number without leading zeros. RFC 5280
+// limits a serial to 20 octets, which is 49 digits. What fits into 128 bits, as
+// all serials that are made here do, is read in two parts of 64, in a fraction of
+// the time that big.Int takes for any number.
+func parseSerial(s string) (*big.Int, bool) {
+	if s == "" || len(s) > 49 || s[0] == '0' {
+		return nil, false
+	}
+	var high, low uint64
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return nil, false
+		}
+		over, carried := uint64(0), uint64(0)
+		over, low = bits.Mul64(low, 10)
+		low, carried = bits.Add64(low, uint64(c-'0'), 0)
+		tens, product := bits.Mul64(high, 10)
+		high, carried = bits.Add64(product, over, carried)
+		if tens|carried != 0 {
+			return new(big.Int).SetString(s, 10) // longer
+		}
+	}
+	var octets [16]byte
+	binary.BigEndian.PutUint64(octets[:], high)
+	binary.BigEndian.PutUint64(octets[8:], low)
+	return new(big.Int).SetBytes(octets[:]), true
 }
 
 func parseMoment(s string) (time.Time, error) {
