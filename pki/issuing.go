@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -152,7 +153,7 @@ func planOf(folder authority.Folder) bundle.AddressPlan {
 const atOnce = 64
 
 func (d *desk) issueAll(ctx context.Context, folder authority.Folder, issuer authority.Issuer, order issuing, people []authority.Person) error {
-	if err := os.MkdirAll(order.out, 0o700); err != nil {
+	if err := authority.MakeFolders(order.out); err != nil {
 		return fmt.Errorf("making the folder for profiles: %w", err)
 	}
 	d.swept(authority.SweepProfiles(order.out, order.now))
@@ -166,9 +167,14 @@ func (d *desk) issueAll(ctx context.Context, folder authority.Folder, issuer aut
 	if order.profile, err = folder.NewProfile(order.now); err != nil {
 		return err
 	}
+	if len(people) > atOnce {
+		var stop context.CancelFunc
+		ctx, stop = interruptible(ctx)
+		defer stop()
+	}
 	done := 0
 	for batch := range slices.Chunk(people, atOnce) {
-		err := ctx.Err() // between two batches is where to stop
+		err := context.Cause(ctx) // between two batches is where to stop
 		if err == nil {
 			err = d.issueBatch(folder, issuer, wrapper, order, batch)
 		}
@@ -212,16 +218,17 @@ func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrap
 			profiles = append(profiles, authority.NewFile{Path: filepath.Join(order.out, file.Path), Mode: profileMode, Data: file.Data})
 		}
 	}
-	if err := folder.Record(order.now, clients...); err != nil {
+	ready, err := prepareBatch(folder, order.now, profiles, clients)
+	if err != nil {
 		return err
 	}
-	if err := authority.CreateAll(profiles); err != nil {
-		return err
+	if err := ready.profiles.Create(); err != nil {
+		return errors.Join(err, ready.joining.Discard())
 	}
 	if err := createFolders(order.out, folders); err != nil {
-		return err
+		return errors.Join(err, ready.joining.Discard())
 	}
-	if err := folder.Add(clients...); err != nil {
+	if err := ready.joining.Add(); err != nil {
 		return errors.Join(err, removeOrphans(folder, order, clients))
 	}
 	for _, client := range clients {
@@ -233,6 +240,29 @@ func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrap
 		d.say("%s  until %s  serial %s%s", strings.Join(order.paths(client.Name), ", "), day(certificate.NotAfter), certificate.SerialNumber, own)
 	}
 	return nil
+}
+
+// readyBatch is what of a batch is on the disk and counts as soon as it has its
+// name.
+type readyBatch struct {
+	profiles authority.Prepared
+	joining  authority.Joining
+}
+
+// prepareBatch records the certificates while what comes after is brought to
+// the disk: a disk is done with several files as soon as with one.
+func prepareBatch(folder authority.Folder, now time.Time, profiles []authority.NewFile, clients []authority.Client) (readyBatch, error) {
+	var ready readyBatch
+	var wait sync.WaitGroup
+	var failed [2]error
+	wait.Go(func() { ready.profiles, failed[0] = authority.Prepare(profiles) })
+	wait.Go(func() { ready.joining, failed[1] = folder.PrepareJoining(clients...) })
+	err := folder.Record(now, clients...)
+	wait.Wait()
+	if err = errors.Join(err, failed[0], failed[1]); err != nil {
+		return readyBatch{}, errors.Join(err, ready.profiles.Discard(), ready.joining.Discard())
+	}
+	return ready, nil
 }
 
 // createFolders makes the folders of profiles. Where one fails, those before it

@@ -1,6 +1,13 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
+// A command of milliseconds has no use for what a server asks the kernel at its
+// start and every second from then on: how much of a processor its container
+// may have.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command vpnami-pki is the operator's desk: it keeps the certificate
 // authority of a VPN on the operator's own machine, writes people's profiles,
 // and publishes to AWS Secrets Manager what a gateway needs. It never runs on
@@ -9,6 +16,12 @@
 // What a person is to read goes to standard output, and with --json what a
 // program is to read; prompts, warnings and errors go to standard error, with
 // "vpnami-pki:" before an error.
+//
+// There are two programs of this package. vpnami-pki-aws has all verbs.
+// vpnami-pki, built with the tag noaws, has all but what speaks with AWS, for
+// which it becomes the other: the program that opens the CA's key has no HTTP,
+// no TLS and no SDK in it, and does not spend a third of its time on the tables
+// that the SDK makes at each start (see "make bench").
 package main
 
 import (
@@ -34,6 +47,9 @@ var (
 	commit  = "unknown" //nolint:gochecknoglobals // as above
 )
 
+// besideName is the program that has all verbs.
+const besideName = "vpnami-pki-aws"
+
 // The exit codes, documented in --help.
 const (
 	exitDone   = 0
@@ -43,10 +59,8 @@ const (
 )
 
 func run(kms keyOpener) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: kms}
-	err := d.command().ExecuteContext(ctx)
+	err := d.command().ExecuteContext(context.Background())
 	if err == nil {
 		return exitDone
 	}
@@ -59,6 +73,12 @@ func run(kms keyOpener) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// interruptible is for what is long and has a good place to stop. Everything
+// else an interrupt ends as a kill does, which leaves nothing by half.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }
 
 // desk is what the commands work with.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -122,7 +124,7 @@ func (d *desk) prompt(question string) ([]byte, error) {
 		return nil, errors.New("reading the passphrase: there is no terminal to ask at: use --passphrase-file FILE, VPNAMI_PASSPHRASE_FILE or VPNAMI_PASSPHRASE")
 	}
 	fmt.Fprint(d.err, question)
-	passphrase, err := term.ReadPassword(descriptor)
+	passphrase, err := readHidden(descriptor)
 	fmt.Fprintln(d.err)
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
@@ -131,4 +133,31 @@ func (d *desk) prompt(question string) ([]byte, error) {
 		return nil, errors.New("reading the passphrase: nothing was typed")
 	}
 	return passphrase, nil
+}
+
+// readHidden reads a line that the terminal does not show. An interrupt ends
+// the wait for it, and the terminal shows again what is typed.
+func readHidden(descriptor int) ([]byte, error) {
+	shown, err := term.GetState(descriptor)
+	if err != nil {
+		return nil, err
+	}
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupted)
+	type answer struct {
+		line []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		line, err := term.ReadPassword(descriptor)
+		answered <- answer{line, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.line, a.err
+	case <-interrupted:
+		return nil, errors.Join(errors.New("interrupted"), term.Restore(descriptor, shown))
+	}
 }

@@ -21,44 +21,17 @@ const (
 // Replace writes a file so that a reader, or the next start after a crash,
 // sees the old content or the new one, whole.
 func Replace(path string, mode fs.FileMode, data []byte) error {
-	temporary, err := writeTemporary(path, mode, data)
+	prepared, err := Prepare([]NewFile{{path, mode, data}})
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(temporary, path); err != nil {
-		return errors.Join(fmt.Errorf("writing %q: %w", path, err), os.Remove(temporary))
-	}
-	return syncFolder(filepath.Dir(path))
+	return prepared.Replace()
 }
 
 // Create is [Replace] of a file that must not be there; if it is, the error is
 // [fs.ErrExist].
 func Create(path string, mode fs.FileMode, data []byte) error {
-	if err := createUnsynced(path, mode, data); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// createUnsynced leaves it to the caller to make the name durable; what is in
-// the file is.
-func createUnsynced(path string, mode fs.FileMode, data []byte) error {
-	temporary, err := writeTemporary(path, mode, data)
-	if err != nil {
-		return err
-	}
-	// A link, unlike a rename, never replaces.
-	err = os.Link(temporary, path)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		err = createPlainly(path, mode, data)
-	}
-	if gone := os.Remove(temporary); err == nil {
-		err = gone
-	}
-	if err != nil {
-		return fmt.Errorf("writing %q: %w", path, err)
-	}
-	return nil
+	return CreateAll([]NewFile{{path, mode, data}})
 }
 
 // createPlainly is for file systems without hard links, such as that of a USB
@@ -98,6 +71,28 @@ func syncFolder(path string) error {
 	return nil
 }
 
+// MakeFolders makes a folder, and those above it, where they are not there.
+func MakeFolders(path string) error {
+	path = filepath.Clean(path)
+	info, err := os.Stat(path)
+	if err == nil {
+		if !info.IsDir() {
+			return fmt.Errorf("%q is not a folder", path)
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := MakeFolders(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
 // CreateFolder makes a folder with files in it, which must not be there; it
 // appears whole or not at all. The paths of the files are within it.
 func CreateFolder(path string, files []NewFile) error {
@@ -127,16 +122,116 @@ type NewFile struct {
 	Data []byte
 }
 
-// together is how many files [CreateAll] writes at a time: a disk ends several
-// waiting fsyncs with one flush, and beyond some sixteen there is nothing left
-// to gain (measured with a thousand certificates on ext4).
-const together = 16
-
 // CreateAll is [Create] of many files, which reach the disk together. Where one
 // fails, the others are removed again.
 func CreateAll(files []NewFile) error {
+	prepared, err := Prepare(files)
+	if err != nil {
+		return err
+	}
+	return prepared.Create()
+}
+
+// Prepared are files whose content is on the disk already, each under a
+// temporary name beside the one that it is to have. What is left to do is
+// short, so that of several sets, which count one after the other, the content
+// can be brought to the disk together.
+type Prepared struct {
+	files       []NewFile
+	temporaries []string
+}
+
+// Prepare writes the content of files. Where one fails, nothing is left.
+func Prepare(files []NewFile) (Prepared, error) {
+	p := Prepared{files: files, temporaries: make([]string, len(files))}
+	err := each(files, func(i int, file NewFile) (err error) {
+		p.temporaries[i], err = writeTemporary(file.Path, file.Mode, file.Data)
+		return err
+	})
+	if err != nil {
+		return Prepared{}, errors.Join(err, p.Discard())
+	}
+	return p, nil
+}
+
+// Create gives the files their names, of which none may be there; if one is,
+// the error is [fs.ErrExist]. Where one fails, the others are removed again.
+func (p Prepared) Create() error {
+	created := make([]bool, len(p.files))
+	err := each(p.files, func(i int, file NewFile) error {
+		err := create(p.temporaries[i], file)
+		created[i] = err == nil
+		return err
+	})
+	if err != nil {
+		for i, file := range p.files {
+			if created[i] {
+				err = errors.Join(err, os.Remove(file.Path))
+			}
+		}
+	}
+	return errors.Join(err, p.syncFolders())
+}
+
+// Replace gives the files their names, in the place of what has them.
+func (p Prepared) Replace() error {
+	err := each(p.files, func(i int, file NewFile) error {
+		if err := os.Rename(p.temporaries[i], file.Path); err != nil {
+			return errors.Join(fmt.Errorf("writing %q: %w", file.Path, err), os.Remove(p.temporaries[i]))
+		}
+		return nil
+	})
+	return errors.Join(err, p.syncFolders())
+}
+
+// Discard removes what was prepared and was not given a name.
+func (p Prepared) Discard() error {
+	var failed error
+	for _, temporary := range p.temporaries {
+		if temporary != "" {
+			failed = errors.Join(failed, os.Remove(temporary))
+		}
+	}
+	return failed
+}
+
+func (p Prepared) syncFolders() error {
+	var err error
+	synced := map[string]bool{}
+	for _, file := range p.files {
+		if folder := filepath.Dir(file.Path); !synced[folder] {
+			synced[folder] = true
+			err = errors.Join(err, syncFolder(folder))
+		}
+	}
+	return err
+}
+
+func create(temporary string, file NewFile) error {
+	// A link, unlike a rename, never replaces.
+	err := os.Link(temporary, file.Path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		err = createPlainly(file.Path, file.Mode, file.Data)
+	}
+	if gone := os.Remove(temporary); err == nil {
+		err = gone
+	}
+	if err != nil {
+		return fmt.Errorf("writing %q: %w", file.Path, err)
+	}
+	return nil
+}
+
+// together is how many files are written at a time: a disk ends several waiting
+// fsyncs with one flush, and beyond some sixteen there is nothing left to gain
+// (measured with a thousand certificates on ext4).
+const together = 16
+
+// each does something with all files, several at a time; one is done by the
+// caller itself.
+func each(files []NewFile, do func(int, NewFile) error) error {
 	if len(files) == 1 {
-		return Create(files[0].Path, files[0].Mode, files[0].Data)
+		return do(0, files[0])
 	}
 	var wait sync.WaitGroup
 	failed := make([]error, len(files))
@@ -144,23 +239,10 @@ func CreateAll(files []NewFile) error {
 	for i, file := range files {
 		turn <- struct{}{}
 		wait.Go(func() {
-			failed[i] = createUnsynced(file.Path, file.Mode, file.Data)
+			failed[i] = do(i, file)
 			<-turn
 		})
 	}
 	wait.Wait()
-	err := errors.Join(failed...)
-	for i, file := range files {
-		if err != nil && failed[i] == nil {
-			err = errors.Join(err, os.Remove(file.Path))
-		}
-	}
-	folders := map[string]bool{}
-	for _, file := range files {
-		folders[filepath.Dir(file.Path)] = true
-	}
-	for folder := range folders {
-		err = errors.Join(err, syncFolder(folder))
-	}
-	return err
+	return errors.Join(failed...)
 }

@@ -61,6 +61,7 @@ const (
 type Folder struct {
 	path string
 	mark mark
+	raw  []byte // the mark as it was read
 	// cas are the CAs in force: the one that signs, and after it the one that
 	// it is replacing, if any.
 	cas []*x509.Certificate
@@ -131,10 +132,21 @@ func IsFolder(path string) bool {
 	return err == nil
 }
 
+// Reopen reads the authority anew where another command has changed what is in
+// force. The certificate of a CA never changes.
+func (f Folder) Reopen() (Folder, error) {
+	raw, err := os.ReadFile(f.at(markFile))
+	if err == nil && bytes.Equal(raw, f.raw) {
+		return f, nil
+	}
+	return Open(f.path)
+}
+
 // Open reads the authority at path.
 func Open(path string) (Folder, error) {
 	f := Folder{path: path}
 	raw, err := os.ReadFile(f.at(markFile))
+	f.raw = raw
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Folder{}, fmt.Errorf("opening the authority in %q: there is none (no %s in it): give its folder with --folder or VPNAMI_AUTHORITY, or make one with \"vpnami-pki init\"", path, markFile)

@@ -161,7 +161,19 @@ func (f Folder) Record(now time.Time, clients ...Client) error {
 // Add puts people with their certificates into the roster, or a certificate to
 // those who are in it: from here on the next publish lets them in.
 func (f Folder) Add(clients ...Client) error {
-	var people []NewFile
+	joining, err := f.PrepareJoining(clients...)
+	if err != nil {
+		return err
+	}
+	return joining.Add()
+}
+
+// Joining are people who are about to be in the roster.
+type Joining struct{ added, changed Prepared }
+
+// PrepareJoining brings to the disk what [Joining.Add] puts into the roster.
+func (f Folder) PrepareJoining(clients ...Client) (Joining, error) {
+	var added, changed []NewFile
 	for _, c := range clients {
 		certificate := c.Pair.Certificate
 		sum := sha256.Sum256(certificate.Raw)
@@ -177,18 +189,36 @@ func (f Folder) Add(clients ...Client) error {
 		})
 		raw, err := encode(person)
 		if err != nil {
-			return fmt.Errorf("adding %q to the roster: %w", c.Name, err)
+			return Joining{}, fmt.Errorf("adding %q to the roster: %w", c.Name, err)
 		}
+		file := NewFile{f.personFile(c.Name), privateFile, raw}
 		if len(c.Certificates) == 0 {
-			people = append(people, NewFile{f.personFile(c.Name), privateFile, raw})
-			continue
-		}
-		if err := Replace(f.personFile(c.Name), privateFile, raw); err != nil {
-			return fmt.Errorf("adding a certificate of %q to the roster: %w", c.Name, err)
+			added = append(added, file)
+		} else {
+			changed = append(changed, file)
 		}
 	}
-	if err := CreateAll(people); err != nil {
+	var joining Joining
+	var err error
+	if joining.added, err = Prepare(added); err != nil {
+		return Joining{}, fmt.Errorf("adding to the roster: %w", err)
+	}
+	if joining.changed, err = Prepare(changed); err != nil {
+		return Joining{}, errors.Join(fmt.Errorf("adding certificates to the roster: %w", err), joining.added.Discard())
+	}
+	return joining, nil
+}
+
+// Add puts the people into the roster.
+func (j Joining) Add() error {
+	if err := j.changed.Replace(); err != nil {
+		return errors.Join(fmt.Errorf("adding certificates to the roster: %w", err), j.added.Discard())
+	}
+	if err := j.added.Create(); err != nil {
 		return fmt.Errorf("adding to the roster: %w", err)
 	}
 	return nil
 }
+
+// Discard leaves the people out of the roster.
+func (j Joining) Discard() error { return errors.Join(j.added.Discard(), j.changed.Discard()) }

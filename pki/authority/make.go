@@ -90,7 +90,7 @@ func Make(plan Plan, keeper Keeper, now time.Time) (Folder, error) {
 		return Folder{}, err
 	}
 	parent := filepath.Dir(filepath.Clean(plan.Path))
-	if err := os.MkdirAll(parent, folderMode); err != nil {
+	if err := MakeFolders(parent); err != nil {
 		return Folder{}, fmt.Errorf("making the folder %q: %w", plan.Path, err)
 	}
 	building, err := startBuilding(plan.Path)

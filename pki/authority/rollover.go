@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math/big"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
@@ -120,7 +121,7 @@ func (f Folder) fillFolder(path string, files []NewFile) error {
 	if err := CreateAll(files); err != nil {
 		return err
 	}
-	return syncFolder(f.path)
+	return syncFolder(filepath.Dir(path))
 }
 
 // commit puts another mark in force.

@@ -1,0 +1,104 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestInterruptedPrompt presses Ctrl-C where a passphrase is asked for: the
+// command ends, nothing is made, and the terminal shows again what is typed.
+func TestInterruptedPrompt(t *testing.T) {
+	folder := t.TempDir()
+	keyboard, terminal := newTerminal(t)
+	cmd := exec.CommandContext(t.Context(), "vpnami-pki", "init", "office")
+	cmd.Dir = folder
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "VPNAMI_PASSPHRASE") {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); shows(t, terminal); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the terminal never hides what is typed")
+		}
+	}
+	const ctrlC = "\x03"
+	if _, err := io.WriteString(keyboard, "half a pass"+ctrlC); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if code := cmd.ProcessState.ExitCode(); code != exitFailed {
+			t.Errorf("it ends with %d, %v", code, err)
+		}
+	case <-time.After(20 * time.Second):
+		_ = cmd.Process.Kill()
+		t.Fatal("Ctrl-C does not end it")
+	}
+	if !shows(t, terminal) {
+		t.Error("the terminal does not show what is typed any more")
+	}
+	if _, err := os.Stat(filepath.Join(folder, "office")); !os.IsNotExist(err) {
+		t.Errorf("there is an authority: %v", err)
+	}
+	printed := make([]byte, 4096)
+	n, err := keyboard.Read(printed)
+	if err != nil || !bytes.Contains(printed[:n], []byte("reading the passphrase: interrupted")) {
+		t.Errorf("it said %q, %v", printed[:n], err)
+	}
+}
+
+// newTerminal makes a pseudo-terminal: what is written to the first is typed at
+// the second.
+func newTerminal(t *testing.T) (keyboard, terminal *os.File) {
+	t.Helper()
+	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = keyboard.Close() })
+	if err := unix.IoctlSetPointerInt(int(keyboard.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(keyboard.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = terminal.Close() })
+	return keyboard, terminal
+}
+
+func shows(t *testing.T, terminal *os.File) bool {
+	t.Helper()
+	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Lflag&unix.ECHO != 0
+}
