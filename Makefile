@@ -55,7 +55,7 @@ test: packages lint test-unit test-root verify ## All tests: sources, units, tra
 
 ##@ Build
 
-build: bin/packer-plugin-vpnami bin/vpnami-pki bin/vpnami-images bin/vpnami-lab bin/ec2-metadata-mock packer ## Build everything into bin/
+build: bin/packer-plugin-vpnami bin/vpnami-pki bin/vpnami-pki-aws bin/vpnami-images bin/vpnami-lab bin/ec2-metadata-mock packer ## Build everything into bin/
 image: $(IMAGE)/manifest.json ## Bake the image into build/image (root.tar, disk.raw, manifest.json)
 ami: build/plugins/.amazon ## Bake the AMI in your AWS account (minutes, cents; PACKER_VARS="-var ubuntu=26.04" and so on)
 	@mkdir -p build/ami
@@ -68,7 +68,10 @@ $(programs): $(go_files)
 	GOOS=linux GOARCH=$(lastword $(subst _, ,$@)) $(go_build) -o $@ ./firstboot
 bin/packer-plugin-vpnami: $(go_files) $(embedded) $(programs)
 	$(go_build) -o $@ ./plugin
+# The desk, and beside it the program that it becomes to speak with AWS.
 bin/vpnami-pki: $(go_files)
+	$(go_build) -tags noaws -o $@ ./pki
+bin/vpnami-pki-aws: $(go_files)
 	$(go_build) -o $@ ./pki
 bin/vpnami-images: $(go_files)
 	$(go_build) -o $@ ./images/catalog
@@ -125,7 +128,7 @@ lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt,
 	@scripts/lint
 bench: image build moto ## Measure the operator's desk against easy-rsa and openssl, a first boot against a bare openvpn (some minutes)
 	@scripts/packages bench
-	@$(go_build) -tags bench -o build/bench/vpnami-pki ./pki
+	@$(go_build) -tags noaws,bench -o build/bench/vpnami-pki ./pki
 	@VPNAMI_BENCH_PROGRAM=$(CURDIR)/build/bench/vpnami-pki go test -tags bench -count=1 -timeout 20m -run '^TestBench$$' -v ./pki | grep --line-buffered -v '^=== \|^ok'
 	@$(root_tests) -tags lab,bench -run '^TestBench$$' -v ./images/verify | grep --line-buffered -v '^=== \|^ok'
 

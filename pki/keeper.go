@@ -6,9 +6,11 @@ package main
 import (
 	"context"
 	"crypto"
+	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/spf13/cobra"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
@@ -43,19 +45,28 @@ func (f *keeperFlags) check(cmd *cobra.Command) error {
 
 // first is the keeper of a new authority's key.
 func (f *keeperFlags) first(ctx context.Context, d *desk) (authority.Keeper, error) {
-	if f.kms != "" {
-		return heldByKMS(ctx, d, f.kms)
+	if keeper, err := f.held(ctx, d); keeper != nil || err != nil {
+		return keeper, err
 	}
 	passphrase, err := d.newPassphrase()
 	return authority.UnderPassphrase{Type: authority.KeyType(f.keyType), Passphrase: passphrase}, err
 }
 
-// next is the keeper of the key that replaces that of a CA: of the same kind
-// and under the same passphrase, unless the flags say otherwise.
-func (f *keeperFlags) next(ctx context.Context, d *desk, ca crypto.PublicKey, keys authority.Keys) (authority.Keeper, error) {
-	if f.kms != "" {
-		return heldByKMS(ctx, d, f.kms)
+// held is KMS, or none when --kms is not given.
+func (f *keeperFlags) held(ctx context.Context, d *desk) (authority.Keeper, error) {
+	if f.kms == "" {
+		return nil, nil
 	}
+	key, err := d.kms(ctx, f.kms)
+	if err != nil {
+		return nil, err
+	}
+	return authority.HeldByKMS{ARN: f.kms, Key: key}, nil
+}
+
+// next is the keeper of the key in the folder that replaces that of a CA: of
+// the same kind and under the same passphrase, unless the flags say otherwise.
+func (f *keeperFlags) next(d *desk, ca crypto.PublicKey, keys authority.Keys) (authority.Keeper, error) {
 	keeper := authority.UnderPassphrase{Type: authority.KeyType(f.keyType), Passphrase: keys.Passphrase}
 	if keeper.Type == "" {
 		keeper.Type, _ = authority.TypeOf(ca)
@@ -69,7 +80,12 @@ func (f *keeperFlags) next(ctx context.Context, d *desk, ca crypto.PublicKey, ke
 	return keeper, nil
 }
 
-func heldByKMS(ctx context.Context, d *desk, arn string) (authority.Keeper, error) {
-	key, err := d.kms(ctx, arn)
-	return authority.HeldByKMS{ARN: arn, Key: key}, err
+// checkKeyARN refuses what is not the ARN of one key. An alias is not taken: it
+// can be pointed at another key, and then the CA's is lost.
+func checkKeyARN(s string) (region string, err error) {
+	parsed, err := arn.Parse(s)
+	if err != nil || parsed.Service != "kms" || parsed.Region == "" || !strings.HasPrefix(parsed.Resource, "key/") {
+		return "", fmt.Errorf("%q is not the ARN of a KMS key: give one such as \"arn:aws:kms:eu-central-1:123456789012:key/1234abcd-...\"", s)
+	}
+	return parsed.Region, nil
 }

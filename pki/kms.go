@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
+//go:build !noaws
+
 package main
 
 import (
@@ -12,11 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -41,16 +41,6 @@ type kmsKey struct {
 const kmsWait = 30 * time.Second
 
 const kmsKinds = "make one of ECC_NIST_P256, ECC_NIST_P384, RSA_3072 or RSA_4096"
-
-// checkKeyARN refuses what is not the ARN of one key. An alias is not taken: it
-// can be pointed at another key, and then the CA's is lost.
-func checkKeyARN(s string) (region string, err error) {
-	parsed, err := arn.Parse(s)
-	if err != nil || parsed.Service != "kms" || parsed.Region == "" || !strings.HasPrefix(parsed.Resource, "key/") {
-		return "", fmt.Errorf("%q is not the ARN of a KMS key: give one such as \"arn:aws:kms:eu-central-1:123456789012:key/1234abcd-...\"", s)
-	}
-	return parsed.Region, nil
-}
 
 // openKMS asks KMS for a key, in the region that its ARN names.
 func openKMS(ctx context.Context, id string) (crypto.Signer, error) {

@@ -6,12 +6,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
 	"strings"
+	"text/tabwriter"
 	"time"
 
-	"charm.land/lipgloss/v2"
-	"charm.land/lipgloss/v2/table"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
@@ -87,41 +89,68 @@ func (d *desk) showPeople(lines []listed) error {
 		d.say("nobody is in the roster yet; \"vpnami-pki issue NAME\" adds somebody")
 		return nil
 	}
-	const stateColumn = 1
-	shown := table.New().
-		Border(lipgloss.HiddenBorder()).BorderTop(false).BorderBottom(false).BorderLeft(false).BorderRight(false).BorderHeader(false).
-		Headers("NAME", "STATE", "UNTIL", "SERIAL", "ADDRESS").
-		StyleFunc(func(row, column int) lipgloss.Style {
-			style := lipgloss.NewStyle().PaddingRight(1)
-			if row == table.HeaderRow {
-				return style.Bold(true)
-			}
-			if column == stateColumn {
-				switch lines[row].State {
-				case stateSoon:
-					return style.Foreground(lipgloss.Yellow)
-				case string(authority.Ended), string(authority.Revoked), string(authority.Foreign):
-					return style.Foreground(lipgloss.Red)
-				}
-			}
-			return style
-		})
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, columnGap, ' ', 0)
+	fmt.Fprintln(table, "NAME\tSTATE\tUNTIL\tSERIAL\tADDRESS")
 	for _, line := range lines {
 		until := "-"
 		if line.NotAfter != nil {
 			until = day(*line.NotAfter)
 		}
-		shown.Row(line.title(), line.State, until, orDash(line.Serial), orDash(line.Address))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", line.title(), line.State, until, orDash(line.Serial), orDash(line.Address))
 	}
-	var trimmed strings.Builder
-	for line := range strings.Lines(shown.String()) {
-		trimmed.WriteString(strings.TrimRight(line, " \n") + "\n")
+	if err := table.Flush(); err != nil {
+		return err
 	}
-	// Colours go where the output can show them, and nowhere else.
-	if _, err := lipgloss.Fprint(d.out, trimmed.String()); err != nil {
+	out := text.String()
+	if d.coloured() {
+		out = paint(out, lines)
+	}
+	if _, err := io.WriteString(d.out, out); err != nil {
 		return fmt.Errorf("showing the roster: %w", err)
 	}
 	return nil
+}
+
+const columnGap = 2
+
+// coloured tells whether colours can be seen and are wanted
+// (https://no-color.org).
+func (d *desk) coloured() bool {
+	file, ok := d.out.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return false
+	}
+	unwanted, _ := d.env("NO_COLOR")
+	kind, _ := d.env("TERM")
+	return unwanted == "" && kind != "" && kind != "dumb"
+}
+
+// paint colours the states of a table that is laid out. There is nothing but
+// ASCII in it, so that a byte is a column.
+func paint(table string, lines []listed) string {
+	const bold, red, yellow, plain = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[m"
+	head, rows, _ := strings.Cut(table, "\n")
+	at := strings.Index(head, "STATE")
+	var out strings.Builder
+	out.WriteString(bold + head + plain + "\n")
+	row := 0
+	for text := range strings.Lines(rows) {
+		state := lines[row].State
+		colour := ""
+		switch state {
+		case stateSoon:
+			colour = yellow
+		case string(authority.Ended), string(authority.Revoked), string(authority.Foreign):
+			colour = red
+		}
+		if colour != "" {
+			text = text[:at] + colour + state + plain + text[at+len(state):]
+		}
+		out.WriteString(text)
+		row++
+	}
+	return out.String()
 }
 
 // title is the name, and the one that an imported certificate has.
@@ -137,4 +166,13 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// some names the first few of many.
+func some(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

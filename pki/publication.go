@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
+//go:build !noaws
+
 package main
 
 import (
@@ -308,15 +310,6 @@ func describe(server bundle.Server, access bundle.Access, there remote) (lines, 
 func samePerson(a, b bundle.Person) bool {
 	return a.Address == b.Address && a.CommonName == b.CommonName && a.Note == b.Note && slices.Equal(a.Groups, b.Groups) &&
 		slices.EqualFunc(a.Serials, b.Serials, func(x, y *big.Int) bool { return x.Cmp(y) == 0 })
-}
-
-// some names the first few of many.
-func some(names []string) string {
-	const most = 10
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // write puts the changes in order: server, shards, and the head last, which

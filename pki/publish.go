@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
+//go:build !noaws
+
 package main
 
 import (
@@ -79,6 +81,8 @@ type publishOrder struct {
 const publishWait = 2 * time.Minute
 
 func (d *desk) publish(ctx context.Context, folder authority.Folder, order publishOrder) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
 	release, err := folder.Lock(ctx)

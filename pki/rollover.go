@@ -65,10 +65,15 @@ into AWS KMS, or out of it.`,
 			if held[0] != "" && keeping == (keeperFlags{}) {
 				return usage(cmd, "AWS KMS holds the CA's key: give --kms with the ARN of another key, or --key-type for one that lies in the folder")
 			}
+			keeper, err := keeping.held(cmd.Context(), d)
+			if err != nil {
+				return err
+			}
 			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, keys authority.Keys) error {
-				keeper, err := keeping.next(cmd.Context(), d, folder.CA().PublicKey, keys)
-				if err != nil {
-					return err
+				if keeper == nil {
+					if keeper, err = keeping.next(d, folder.CA().PublicKey, keys); err != nil {
+						return err
+					}
 				}
 				next, err := folder.StartRollover(issuers[0], keeper)
 				if err != nil {
@@ -241,12 +246,28 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 	return cmd
 }
 
-// keys asks for what opens the keys of the CAs: a passphrase, if one of them
-// lies in the folder.
+// keys opens the keys that KMS holds, and asks for the passphrase of the rest.
 func (d *desk) keys(ctx context.Context, folder authority.Folder) (authority.Keys, error) {
-	keys := authority.Keys{KMS: func(arn string) (crypto.Signer, error) { return d.kms(ctx, arn) }}
 	held, err := folder.HeldKeys()
-	if err == nil && slices.Contains(held, "") {
+	if err != nil {
+		return authority.Keys{}, err
+	}
+	opened := map[string]crypto.Signer{}
+	for _, arn := range held {
+		if arn == "" {
+			continue
+		}
+		if opened[arn], err = d.kms(ctx, arn); err != nil {
+			return authority.Keys{}, err
+		}
+	}
+	keys := authority.Keys{KMS: func(arn string) (crypto.Signer, error) {
+		if key, ok := opened[arn]; ok {
+			return key, nil
+		}
+		return d.kms(ctx, arn) // another command has put it in force meanwhile
+	}}
+	if slices.Contains(held, "") {
 		keys.Passphrase, err = d.passphrase()
 	}
 	return keys, err
@@ -264,7 +285,7 @@ func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func
 		return err
 	}
 	return errors.Join(func() error {
-		current, err := authority.Open(folder.Path())
+		current, err := folder.Reopen()
 		if err != nil {
 			return err
 		}

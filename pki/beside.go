@@ -1,0 +1,53 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+//go:build noaws
+
+package main
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// becomeBeside runs this command line in the program beside this one. It
+// returns only if that fails. Nothing is open or locked by then that the other
+// would need: what Go opens is closed by an exec.
+func becomeBeside() error {
+	here, err := os.Executable()
+	if err == nil {
+		here, err = filepath.EvalSymlinks(here)
+	}
+	if err != nil {
+		return fmt.Errorf("finding %s, which speaks with AWS: %w", besideName, err)
+	}
+	path := filepath.Join(filepath.Dir(here), besideName)
+	if err := syscall.Exec(path, append([]string{path}, os.Args[1:]...), os.Environ()); err != nil {
+		return fmt.Errorf("running %q, which speaks with AWS: %w: it belongs beside %q, of the same release; it takes the same command line", path, err, here)
+	}
+	return nil
+}
+
+func openKMS(context.Context, string) (crypto.Signer, error) { return nil, becomeBeside() }
+
+func (d *desk) publishCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:                "publish --secret PREFIX",
+		Short:              "Put what the gateway needs into AWS Secrets Manager",
+		DisableFlagParsing: true, // they are the other program's
+		RunE:               func(*cobra.Command, []string) error { return becomeBeside() },
+	}
+	// --help is answered before RunE.
+	cmd.SetHelpFunc(func(*cobra.Command, []string) {
+		if err := becomeBeside(); err != nil {
+			d.warn("%v", err)
+		}
+	})
+	return cmd
+}
