@@ -150,10 +150,10 @@ func newMachine(tb testing.TB) machine {
 	return m
 }
 
-// reboot gives the machine its second boot id.
+// reboot gives the machine another boot id.
 func (m *machine) reboot(tb testing.TB) {
 	tb.Helper()
-	const id = "boot-two"
+	id := m.store.bootID + "-again"
 	m.store.bootID = id
 	if err := os.WriteFile(m.layout.bootID(), []byte(id+"\n"), 0o644); err != nil {
 		tb.Fatal(err)
