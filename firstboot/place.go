@@ -289,7 +289,11 @@ func (s store) enforce(g generation) error {
 			return err
 		}
 	}
-	for name, data := range rules {
+	for _, name := range []string{rules4, rules6} {
+		data, ok := rules[name]
+		if !ok {
+			continue
+		}
 		// No group's, whichever this program runs in: nobody but
 		// netfilter-persistent, as root, reads them.
 		if err := replaceFile(filepath.Join(s.layout.rules(), name), data, 0o600); err != nil {
