@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
+	"sort"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -137,7 +137,7 @@ func readRules(ctx context.Context, service ingress, groups []string) ([]Rule, e
 			rules = append(rules, rule)
 		}
 	}
-	slices.SortFunc(rules, func(a, b Rule) int { return strings.Compare(a.ID, b.ID) })
+	sort.Slice(rules, func(a, b int) bool { return rules[a].ID < rules[b].ID })
 	return rules, nil
 }
 
