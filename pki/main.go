@@ -1,13 +1,6 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
-// A command of milliseconds has no use for what a server asks the kernel at its
-// start and every second from then on: how much of a processor its container
-// may have.
-//
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 // Command vpnami-pki is the operator's desk: it keeps the certificate
 // authority of a VPN on the operator's own machine, writes people's profiles,
 // and publishes to AWS Secrets Manager what a gateway needs. It never runs on
