@@ -61,7 +61,7 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	if err != nil {
 		return err
 	}
-	if err := theirs.CheckCA(); err != nil {
+	if err := errors.Join(theirs.CheckCA(), theirs.CheckIndex()); err != nil {
 		return err
 	}
 	taken, err := takeOver(theirs, plan.ServerName, d.now())

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/youmark/pkcs8"
 
@@ -27,6 +29,7 @@ type PKI struct {
 	Certificates map[string]*x509.Certificate // of the CA, by serial in decimal
 	Weak         map[string]string            // how a certificate is signed that OpenVPN of today refuses, by serial in decimal
 	CRLNumber    *big.Int                     // of the list last signed; 0 when there is none
+	Listed       []*big.Int                   // what is on that list
 	keyFile      string
 }
 
@@ -95,6 +98,9 @@ func read(folder string, where layout) (PKI, error) {
 		}
 		if list.Number != nil {
 			p.CRLNumber = list.Number
+		}
+		for _, entry := range list.RevokedCertificateEntries {
+			p.Listed = append(p.Listed, entry.SerialNumber)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return PKI{}, failed("crl.pem", err)
@@ -234,6 +240,27 @@ func (p PKI) CheckCA() error {
 	}
 	if p.CA.KeyUsage != 0 && p.CA.KeyUsage&x509.KeyUsageCRLSign == 0 {
 		return failed("its certificate does not allow it to sign revocations")
+	}
+	return nil
+}
+
+// CheckIndex refuses an index that says less than what lies beside it: it was
+// cut off, or comes from an older copy, and what it lacks may be a revocation.
+func (p PKI) CheckIndex() error {
+	states := map[string]State{}
+	for _, e := range p.Entries {
+		states[e.Serial.String()] = e.State
+	}
+	const older = "is index.txt cut off, or of an older copy? put the right one there"
+	for _, serial := range p.Listed {
+		if states[serial.String()] != Revoked {
+			return fmt.Errorf("reading the PKI of easy-rsa in %q: crl.pem revokes the certificate %X, index.txt does not: %s, or revoke it with easy-rsa again", p.Path, serial, older)
+		}
+	}
+	for _, serial := range slices.Sorted(maps.Keys(p.Certificates)) {
+		if c := p.Certificates[serial]; states[serial] == 0 && !c.Equal(p.CA) {
+			return fmt.Errorf("reading the PKI of easy-rsa in %q: the certificate %X of %+q is there and not in index.txt: %s, or move the certificate away", p.Path, c.SerialNumber, c.Subject.CommonName, older)
+		}
 	}
 	return nil
 }
