@@ -103,7 +103,7 @@ func (d *desk) swept(paths []string, err error) {
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usage(cmd, "%d arguments are given, %s is needed", len(args), what)
+			return usage(cmd, "%s given, %s is needed", plural(len(args), "argument is", "arguments are"), what)
 		}
 		return nil
 	}

@@ -6,8 +6,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -57,6 +59,8 @@ certificates and key under a password, files for those who keep them apart.`,
 				return usage(cmd, "NAME and --from are given: give one of the two")
 			case request != "" && len(args) != 1:
 				return usage(cmd, "--csr is of one person: give one NAME")
+			case request != "" && flags.form == string(profile.PKCS12):
+				return usage(cmd, keyInPKCS12)
 			case from != "" && (ip != "" || note != "" || len(groups) > 0):
 				return usage(cmd, "--ip, --group and --note are in the list when --from is given")
 			case ip != "" && ip != "auto" && len(args) != 1:
@@ -89,9 +93,6 @@ certificates and key under a password, files for those who keep them apart.`,
 				order.people = append(order.people, roster.Entry{Name: name, Address: address, Groups: groups, Note: note})
 			}
 			if request != "" {
-				if order.form == profile.PKCS12 {
-					return usage(cmd, "--format p12 and --csr are given: a .p12 holds the key, which --csr leaves with the person")
-				}
 				if order.request, err = readSmall(request); err != nil {
 					return fmt.Errorf("reading the certificate request: %w", err)
 				}
@@ -109,6 +110,8 @@ certificates and key under a password, files for those who keep them apart.`,
 	d.passphraseFlag(cmd)
 	return cmd
 }
+
+const keyInPKCS12 = "--format p12 and --csr are given: a .p12 holds the key, which --csr leaves with the person"
 
 func readRoster(path string) ([]roster.Entry, error) {
 	text, err := readUpTo(path, roster.MaxBytes)
@@ -142,7 +145,6 @@ func (d *desk) issue(ctx context.Context, folder authority.Folder, order issuing
 // planIssue finds what would fail, before anything is asked or written, and
 // makes of the wanted people those of the roster.
 func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Person, error) {
-	var taken map[netip.Addr]bool
 	var people []authority.Person
 	var names []string
 	for _, wanted := range order.people {
@@ -154,16 +156,6 @@ func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Pe
 			return nil, err
 		}
 		person.Name = wanted.Name
-		if wanted.Address != (roster.Address{}) {
-			if taken == nil {
-				if taken, err = folder.Addresses(); err != nil {
-					return nil, err
-				}
-			}
-			if person.Address, err = assign(folder, wanted.Address, person.Address, taken); err != nil {
-				return nil, fmt.Errorf("issuing for %q: %w", wanted.Name, err)
-			}
-		}
 		if len(wanted.Groups) > 0 {
 			person.Groups = wanted.Groups
 		}
@@ -173,12 +165,36 @@ func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Pe
 		people = append(people, person)
 		names = append(names, wanted.Name)
 	}
-	if order.request != nil {
-		if _, err := authority.ParseRequest(order.request, order.people[0].Name); err != nil {
-			return nil, fmt.Errorf("reading the certificate request: %w", err)
-		}
+	if err := assignAll(folder, order.people, people); err != nil {
+		return nil, err
+	}
+	if err := order.checkRequest(folder, people[0]); err != nil {
+		return nil, err
 	}
 	return people, order.checkFiles(names)
+}
+
+// assignAll gives people the addresses that they are to have: first those that
+// are given, so that "auto" takes none of them.
+func assignAll(folder authority.Folder, wanted []roster.Entry, people []authority.Person) error {
+	if !slices.ContainsFunc(wanted, func(e roster.Entry) bool { return e.Address != (roster.Address{}) }) {
+		return nil // the roster is not read for nothing
+	}
+	taken, err := folder.Addresses()
+	if err != nil {
+		return err
+	}
+	for _, auto := range []bool{false, true} {
+		for i, e := range wanted {
+			if e.Address == (roster.Address{}) || e.Address.Auto != auto {
+				continue
+			}
+			if people[i].Address, err = assign(folder, e.Address, people[i].Address, taken); err != nil {
+				return fmt.Errorf("issuing for %q: %w", e.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // assign finds the address that somebody is to have, and takes it.
@@ -209,16 +225,19 @@ func assign(folder authority.Folder, wanted roster.Address, had netip.Addr, take
 // readSmall reads a file of no more than a certificate request has.
 func readSmall(path string) ([]byte, error) { return readUpTo(path, 64<<10) }
 
+// readUpTo reads a file that may be a pipe, or without an end.
 func readUpTo(path string, most int64) ([]byte, error) {
-	info, err := os.Stat(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
+	defer file.Close() //nolint:errcheck // it is only read
+	if info, err := file.Stat(); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%q is a folder", path)
 	}
-	if info.Size() > most {
-		return nil, fmt.Errorf("%q has %d bytes; %d is the limit", path, info.Size(), most)
+	text, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err == nil && int64(len(text)) > most {
+		err = fmt.Errorf("%q has more than %d bytes, which is the limit", path, most)
 	}
-	return os.ReadFile(path)
+	return text, err
 }

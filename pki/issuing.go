@@ -70,6 +70,26 @@ func (o issuing) checkFiles(names []string) error {
 	return nil
 }
 
+// checkRequest refuses a certificate request that cannot be meant: of somebody
+// else, or with a key of theirs that was revoked as known to others.
+func (o issuing) checkRequest(folder authority.Folder, person authority.Person) error {
+	if o.request == nil {
+		return nil
+	}
+	public, err := authority.ParseRequest(o.request, person.Name)
+	if err != nil {
+		return fmt.Errorf("reading the certificate request: %w", err)
+	}
+	serial, compromised, err := folder.Compromised(person, public, o.now)
+	if err != nil {
+		return err
+	}
+	if compromised {
+		return fmt.Errorf("reading the certificate request: its key is that of the certificate %s, which was revoked as compromised: make another key", serial)
+	}
+	return nil
+}
+
 // profileFlags are the flags of the commands that write profiles.
 type profileFlags struct {
 	out, protocol string

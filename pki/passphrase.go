@@ -19,6 +19,9 @@ import (
 // chooses.
 const shortest = 8
 
+// longest is far beyond what anybody types, and an end to what has none.
+const longest = 64 << 10
+
 // newPassphrase asks for the passphrase of a CA that is being made.
 func (d *desk) newPassphrase() ([]byte, error) {
 	passphrase, given, err := d.givenPassphrase()
@@ -37,10 +40,14 @@ func (d *desk) newPassphrase() ([]byte, error) {
 			return nil, errors.New("reading the passphrase: the two differ")
 		}
 	}
-	if utf8.RuneCount(passphrase) < shortest {
-		return nil, fmt.Errorf("choosing the passphrase: it has %d characters, it must have %d or more", utf8.RuneCount(passphrase), shortest)
+	return passphrase, checkLength("the passphrase", passphrase)
+}
+
+func checkLength(what string, word []byte) error {
+	if n := utf8.RuneCount(word); n < shortest {
+		return fmt.Errorf("choosing %s: it has %s, it must have %d or more", what, plural(n, "character", "characters"), shortest)
 	}
-	return passphrase, nil
+	return nil
 }
 
 // passphrase asks for the passphrase of a CA that is there.
@@ -72,6 +79,14 @@ func (d *desk) givenPassphrase() (passphrase []byte, given bool, err error) {
 
 // p12Password asks for the password of .p12 files.
 func (d *desk) p12Password(path string) (string, error) {
+	password, err := d.givenP12Password(path)
+	if err == nil {
+		err = checkLength("the password of the .p12", []byte(password))
+	}
+	return password, err
+}
+
+func (d *desk) givenP12Password(path string) (string, error) {
 	if path != "" {
 		password, err := d.passphraseOf(path)
 		return string(password), err
@@ -104,7 +119,7 @@ func (d *desk) passphraseOf(path string) ([]byte, error) {
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		d.warn("the passphrase file %q can be read by others (mode %04o): chmod 600 it", path, info.Mode().Perm())
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := readUpTo(path, longest)
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}

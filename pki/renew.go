@@ -36,6 +36,9 @@ After "rollover start" the new certificate is of the new CA.`,
 			if request != "" && len(args) != 1 {
 				return usage(cmd, "--csr is of one person: give one NAME")
 			}
+			if request != "" && flags.form == string(profile.PKCS12) {
+				return usage(cmd, keyInPKCS12)
+			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -51,9 +54,6 @@ After "rollover start" the new certificate is of the new CA.`,
 				order.people = append(order.people, roster.Entry{Name: name})
 			}
 			if request != "" {
-				if order.form == profile.PKCS12 {
-					return usage(cmd, "--format p12 and --csr are given: a .p12 holds the key, which --csr leaves with the person")
-				}
 				if order.request, err = readSmall(request); err != nil {
 					return fmt.Errorf("reading the certificate request: %w", err)
 				}
@@ -122,10 +122,8 @@ func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.
 		}
 		people = append(people, person)
 	}
-	if order.request != nil {
-		if _, err := authority.ParseRequest(order.request, order.people[0].Name); err != nil {
-			return nil, fmt.Errorf("reading the certificate request: %w", err)
-		}
+	if err := order.checkRequest(folder, people[0]); err != nil {
+		return nil, err
 	}
 	return people, order.checkFiles(namesOf(people))
 }

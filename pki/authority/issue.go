@@ -132,6 +132,28 @@ func ParseRequest(text []byte, name string) (crypto.PublicKey, error) {
 	return request.PublicKey, nil
 }
 
+// Compromised finds a certificate of a person with a key that was revoked
+// because others may have it.
+func (f Folder) Compromised(person Person, public crypto.PublicKey, now time.Time) (serial string, found bool, err error) {
+	standing, err := f.Standing(now)
+	if err != nil {
+		return "", false, err
+	}
+	for _, c := range person.Certificates {
+		if r, revoked := standing.Revocation(c); !revoked || r.Reason != KeyCompromise {
+			continue
+		}
+		certificates, err := f.Certificates([]Issued{c})
+		if err != nil {
+			return "", false, err
+		}
+		if sameKey(public, certificates[0].PublicKey) {
+			return c.Serial, true, nil
+		}
+	}
+	return "", false, nil
+}
+
 // CheckLife refuses a life that goes beyond the CA's.
 func (f Folder) CheckLife(life time.Duration, now time.Time) error {
 	if end := now.Add(life); end.After(f.CA().NotAfter) {

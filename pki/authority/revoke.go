@@ -19,7 +19,7 @@ import (
 func (f Folder) Certificate(serial *big.Int) (*x509.Certificate, error) {
 	certificate, err := f.certificate(certificateFileOf(serial))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("finding the certificate with the serial %s: there is none of it in %q; \"vpnami-pki list --all\" shows those of people", serial, f.at("certificates"))
+		return nil, fmt.Errorf("finding the certificate with the serial %s: there is none of it in %q; \"vpnami-pki show NAME\" has those of a person", serial, f.at("certificates"))
 	}
 	return certificate, err
 }

@@ -136,6 +136,9 @@ func parseCSV(text []byte) ([]Entry, error) {
 	reader := csv.NewReader(bytes.NewReader(text))
 	reader.TrimLeadingSpace = true
 	head, err := reader.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("it is empty: it begins with a line of the columns %s", strings.Join(columns(), ", "))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the head line: %w: it must have the columns %s", err, strings.Join(columns(), ", "))
 	}

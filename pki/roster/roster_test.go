@@ -35,7 +35,7 @@ func TestFormsMeanTheSame(t *testing.T) {
 
 func TestWrongListsAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"people.csv|":                                       "reading the head line",
+		"people.csv|":                                       "it is empty",
 		"people.csv|name\n":                                 "there is nobody in it",
 		"people.csv|nome\nx\n":                              "the column \"nome\" is unknown",
 		"people.csv|name,name\nx,y\n":                       "is there twice",
