@@ -114,6 +114,10 @@ verify-boot: export LAB_VM := qemu
 verify-boot: image build moto ## Boot the disk image as a whole machine: UEFI, NVMe, a kernel update, a reboot (10 minutes)
 	@mkdir -p $(LOGS)
 	$(subst -tags lab,-tags lab$(,)boot,$(root_tests)) -v -run '^TestBoot$$' ./images/verify
+bench-boot: export LAB_VM := qemu
+bench-boot: image build moto ## Measure from the kernel's start to OpenVPN up in a whole machine, beside the daemon enabled by itself (15 minutes)
+	@mkdir -p $(LOGS)
+	$(subst -tags lab,-tags lab$(,)boot$(,)bench,$(root_tests)) -v -run '^TestBenchBoot$$' ./images/verify
 verify-offload: export LAB_VM := qemu
 verify-offload: $(BACKPORTS)/manifest.json build moto ## Boot an image of Debian 13 with backports: the kernel carries the data (10 minutes, and a bake)
 	@mkdir -p $(LOGS)
@@ -145,4 +149,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image ami packages test-unit test-root verify-boot verify-offload bake-twice faults verify lint generate down clean
+.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload bake-twice faults verify lint generate down clean

@@ -19,7 +19,7 @@ var (
 	noRoom = regexp.MustCompile(`(?i)no space left on device|enough free space`)
 	// What apt says of an archive that does not answer, or not with what its
 	// signature promises.
-	noArchive = regexp.MustCompile(`Failed to fetch|Could not (?:resolve|connect|handshake)|Unable to connect|Temporary failure resolving|Connection (?:failed|refused|timed out)|Hash Sum mismatch|unexpected size|is not signed|is expired|not valid yet`)
+	noArchive = regexp.MustCompile(`(?:Failed|Unable) to fetch|Could not (?:resolve|connect|handshake)|Unable to connect|Temporary failure resolving|Connection (?:failed|refused|timed out)|Hash Sum mismatch|unexpected size|is not signed|is expired|not valid yet`)
 )
 
 // advised adds to an error what is to be done where its cause lies outside of the

@@ -26,6 +26,7 @@ func TestAdvised(t *testing.T) {
 		{"a program that does not say why", "", errors.New("exit status 1"), 3 << 20, room + " 3 MiB left"},
 		{"an archive that is away", "E: Failed to fetch http://127.0.0.1:1/x  Could not connect to 127.0.0.1:1", errors.New("exit status 25"), 1 << 40, archive},
 		{"an archive that changed", "E: Failed to fetch x  File has unexpected size (1 != 2). Mirror sync in progress?", errors.New("exit status 25"), 1 << 40, archive},
+		{"a provisioner's apt", "", errors.New("installing packages on the guest: exit status 100: E: Unable to fetch some archives, maybe run apt-get update"), 1 << 40, archive},
 		{"a full disk comes first", "E: Failed to fetch x", errors.New("exit status 25"), 1, room},
 		{"a script that is wrong", "x.postinst: 3: nonsense: not found", errors.New("exit status 25"), 1 << 40, ""},
 	} {

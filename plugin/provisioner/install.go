@@ -30,6 +30,10 @@ func install(ctx context.Context, g *guest, r release, extra []string, timeout t
 	out := progress.New(g.note)
 	if err := g.script(ctx, out, "install.sh", args...); err != nil {
 		g.ui.Error("The last lines of apt-get:\n" + out.Tail())
+		// The script's last line is often the least that went wrong.
+		if cause := out.Cause(); cause != "" {
+			return "", fmt.Errorf("installing packages on the guest: %w; it began with %q: can the guest reach its archives, and has it room?", err, cause)
+		}
 		return "", fmt.Errorf("installing packages on the guest: %w", err)
 	}
 	version, err := g.ask(ctx, "dpkg-query --show --showformat='${Version}' openvpn")
