@@ -120,8 +120,12 @@ func layBase(root string, d disk) error {
 	if err := in.MkdirAll("boot/efi", 0o755); err != nil {
 		return fmt.Errorf("making /boot/efi in the image: %w", err)
 	}
-	if err := in.Remove("etc/resolv.conf"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("replacing /etc/resolv.conf in the image: %w", err)
+	// The second is what the package of systemd-resolved keeps of the first, which
+	// mmdebstrap has copied from the host: its name servers are not the image's.
+	for _, name := range []string{"etc/resolv.conf", "etc/.resolv.conf.systemd-resolved.bak"} {
+		if err := in.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("replacing /%s in the image: %w", name, err)
+		}
 	}
 	if err := in.Symlink("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf"); err != nil {
 		return fmt.Errorf("linking /etc/resolv.conf in the image: %w", err)

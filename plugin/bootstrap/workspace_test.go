@@ -83,6 +83,7 @@ func TestLayBase(t *testing.T) {
 	root, outside := t.TempDir(), filepath.Join(t.TempDir(), "victim")
 	write(t, outside, "untouched")
 	write(t, filepath.Join(root, "etc", "resolv.conf"), "nameserver 192.0.2.1")
+	write(t, filepath.Join(root, "etc", ".resolv.conf.systemd-resolved.bak"), "nameserver 192.0.2.1")
 	if err := os.Symlink(outside, filepath.Join(root, "etc", "hostname")); err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +104,9 @@ func TestLayBase(t *testing.T) {
 	}
 	if got, _ := os.Readlink(filepath.Join(root, "etc", "resolv.conf")); got != "../run/systemd/resolve/stub-resolv.conf" {
 		t.Errorf("resolv.conf: %q", got)
+	}
+	if _, err := os.Lstat(filepath.Join(root, "etc", ".resolv.conf.systemd-resolved.bak")); err == nil {
+		t.Error("the host's name servers are in the image")
 	}
 	if got, _ := os.ReadFile(filepath.Join(root, policyFile)); string(got) != policy {
 		t.Errorf("policy-rc.d during the bake: %q", got)
