@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
-//go:build lab
+//go:build lab && twice
 
 package main
 
@@ -19,8 +19,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 )
@@ -42,7 +44,7 @@ func TestBakeTwice(t *testing.T) {
 	env := acceptance(t)
 	parent := os.Getenv("VPNAMI_TWICE")
 	if parent == "" {
-		t.Skip("bakes twice; VPNAMI_TWICE names the folder for that (make bake-twice)")
+		t.Fatal("VPNAMI_TWICE is to name the folder for the two images (make bake-twice)")
 	}
 	definition, err := filepath.Abs("../images/vpnami.pkr.hcl")
 	if err != nil {
@@ -168,4 +170,46 @@ func differenceOfDisks(t *testing.T, a, b artifact) string {
 		}
 	}
 	return fmt.Sprintf("disk.raw differs at byte %d, in block %d of the root:\n%s", byteAt, (byteAt-root)/block, where)
+}
+
+// The first path that differs is named, whatever of it differs.
+func TestDifferenceOfRoots(t *testing.T) {
+	root := func(headers ...*tar.Header) artifact {
+		a := artifact{folder: t.TempDir()}
+		f, err := os.Create(filepath.Join(a.folder, "root.tar"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		w := tar.NewWriter(f)
+		for _, h := range headers {
+			data := h.Linkname // the content of a file, here
+			h.Typeflag, h.Size, h.Linkname = tar.TypeReg, int64(len(data)), ""
+			if err := w.WriteHeader(h); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write([]byte(data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	entry := func(name, data string, mode int64) *tar.Header {
+		return &tar.Header{Name: name, Linkname: data, Mode: mode, ModTime: time.Unix(1, 0)}
+	}
+	one := func() artifact { return root(entry("a", "same", 0o644), entry("b", "one", 0o644)) }
+	for want, other := range map[string]artifact{
+		"":                               one(),
+		`root.tar: b differs at byte 0`:  root(entry("a", "same", 0o644), entry("b", "two", 0o644)),
+		`root.tar: b differs:`:           root(entry("a", "same", 0o644), entry("b", "one", 0o600)),
+		`root.tar: b stands where aa do`: root(entry("a", "same", 0o644), entry("aa", "", 0o644), entry("b", "one", 0o644)),
+		`root.tar: b stands where (the`:  root(entry("a", "same", 0o644)),
+	} {
+		if got := differenceOfRoots(t, one(), other); !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }
