@@ -15,7 +15,7 @@ import (
 func (b boot) disown(disk store, id string) error {
 	if id == "" {
 		// On Nitro the firmware says it too, which cannot be away.
-		if id = firmware(b.layout.assetTag()); !instanceID.MatchString(id) {
+		if id = firmware(b.layout.assetTag()); !instanceID.fits(id) {
 			id = ""
 		}
 	}

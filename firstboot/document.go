@@ -273,7 +273,11 @@ func (d *document) secret(region string) SecretNames {
 
 // secretARN is documented at
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html
-var secretARN = regexp.MustCompile(`^arn:aws[a-z-]*:secretsmanager:([a-z0-9-]+):[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}$`)
+var secretARN = regexp.MustCompile(`^arn:aws[a-z-]*:secretsmanager:([a-z0-9-]+):[0-9]{12}:secret:([A-Za-z0-9/_+=.@-]+)$`)
+
+// maxSecretName stands here because a repetition counted to it in the
+// expression takes milliseconds to compile, at every start of the program.
+const maxSecretName = 512
 
 func (d *document) arn(key string, node *yaml.Node, region string) string {
 	const allowed = "an ARN such as \"arn:aws:secretsmanager:REGION:ACCOUNT:secret:vpn/office/server-AbCdEf\""
@@ -282,7 +286,7 @@ func (d *document) arn(key string, node *yaml.Node, region string) string {
 		return ""
 	}
 	parts := secretARN.FindStringSubmatch(text)
-	if parts == nil {
+	if parts == nil || len(parts[2]) > maxSecretName {
 		d.problem(key, fmt.Sprintf("is %q (line %d): allowed is %s", text, node.Line, allowed))
 		return ""
 	}

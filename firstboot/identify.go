@@ -172,21 +172,33 @@ func readAll(body io.ReadCloser) ([]byte, error) {
 	return data, nil
 }
 
+// form is what a word must look like. Its greatest length stands beside the
+// expression: a repetition counted to 40 in it takes 0.7 ms to compile, at every
+// start of the program, whatever it is started for.
+type form struct {
+	like *regexp.Regexp
+	most int
+}
+
+func (f form) fits(word string) bool { return len(word) <= f.most && f.like.MatchString(word) }
+
+func (f form) String() string { return fmt.Sprintf("%s (at most %d characters)", f.like, f.most) }
+
 // The identifiers go into file names, tags and requests.
 var (
-	instanceID = regexp.MustCompile(`^i-[0-9a-f]{1,32}$`)
-	regionName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
-	macAddress = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){5}$`)
-	groupID    = regexp.MustCompile(`^sg-[0-9a-zA-Z-]{1,40}$`)
+	instanceID = form{regexp.MustCompile(`^i-[0-9a-f]+$`), 34}
+	regionName = form{regexp.MustCompile(`^[a-z0-9-]+$`), 40}
+	macAddress = form{regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){5}$`), 17}
+	groupID    = form{regexp.MustCompile(`^sg-[0-9a-zA-Z-]+$`), 43}
 )
 
 func parseInstance(a answers) (Instance, error) {
 	i := Instance{ID: a.id, Region: a.region, MAC: strings.TrimSpace(a.mac), UserData: a.userData, Tags: a.tags}
 	for _, field := range []struct {
 		name, value string
-		form        *regexp.Regexp
+		form        form
 	}{{"instance id", i.ID, instanceID}, {"region", i.Region, regionName}, {"mac", i.MAC, macAddress}} {
-		if !field.form.MatchString(field.value) {
+		if !field.form.fits(field.value) {
 			return Instance{}, fmt.Errorf("the %s is %q, which is not of the form %s", field.name, field.value, field.form)
 		}
 	}
@@ -214,7 +226,7 @@ func parseInstance(a answers) (Instance, error) {
 	}
 	i.Subnet = subnet[0]
 	for _, group := range strings.Fields(a.groups) {
-		if !groupID.MatchString(group) {
+		if !groupID.fits(group) {
 			return Instance{}, fmt.Errorf("a security group id is %q, which is not of the form %s", group, groupID)
 		}
 		i.Groups = append(i.Groups, group)

@@ -69,11 +69,10 @@ func skipped(folder string) bool {
 	return slices.Contains([]string{"proc", "sys", "dev", "run", "usr/share/doc"}, folder)
 }
 
-// A key is the mark and then a line of its text; programs that read keys have
-// the mark alone.
-var keyText = regexp.MustCompile(`(?m)^-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`)
-
 func (i image) privateKeys() ([]string, error) {
+	// A key is the mark and then a line of its text; programs that read keys
+	// have the mark alone.
+	keyText := regexp.MustCompile(`(?m)^-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`)
 	var found []string
 	root := filepath.Clean(string(i))
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
