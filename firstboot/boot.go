@@ -102,7 +102,7 @@ func (b boot) runLocked(ctx context.Context) Result {
 	bootID, _ := os.ReadFile(b.layout.bootID())
 	r.BootID = strings.TrimSpace(string(bootID))
 
-	in, cause := b.become(ctx, r)
+	in, dismiss, cause := b.become(ctx, r)
 	r.State = Ready
 	if cause != nil {
 		r.State, r.Advice = verdict(cause)
@@ -115,36 +115,40 @@ func (b boot) runLocked(ctx context.Context) Result {
 		}
 	}
 	b.report(ctx, r, in)
+	// Nobody who waits for the gateway waits for the proof's client, which has
+	// been asked to leave; but the run does not end before it is gone.
+	dismiss()
 	return *r
 }
 
 // become makes the instance what it was launched as: first everything that
-// needs the network, then what is pure, then what writes.
-func (b boot) become(ctx context.Context, r *Result) (intent, error) {
+// needs the network, then what is pure, then what writes. What it returns beside
+// the intent ends what the run has started for itself.
+func (b boot) become(ctx context.Context, r *Result) (_ intent, dismiss func(), _ error) {
+	dismiss = func() {}
 	daemon, err := findAccount(b.layout.passwd(), daemonAccount)
 	if err != nil {
-		return intent{}, err
+		return intent{}, dismiss, err
 	}
 	disk := store{layout: b.layout, group: daemon.gid, bootID: r.BootID}
 	if err := disk.sweep(); err != nil {
-		return intent{}, err
+		return intent{}, dismiss, err
 	}
 	in, cause := b.learn(ctx, r)
 	if err := b.disown(disk, in.instance.ID); err != nil {
-		return in, errors.Join(cause, err)
+		return in, dismiss, errors.Join(cause, err)
 	}
 	systemd, hangUp, err := b.connect(ctx)
 	if err != nil {
-		return in, errors.Join(cause, err)
+		return in, dismiss, errors.Join(cause, err)
 	}
-	defer hangUp()
-	up := starter{units: systemd, store: disk, lastWords: b.lastWords, doing: b.doing}
-	// What is reported is over.
-	defer func() {
+	up := &starter{units: systemd, store: disk, lastWords: b.lastWords, doing: b.doing}
+	dismiss = func() {
 		if err := up.dismiss(ctx); err != nil {
-			b.warn(r, oneLine(err))
+			b.log.Warn(oneLine(err))
 		}
-	}()
+		hangUp()
+	}
 
 	if in.instance.ID != "" {
 		defer b.loosely(ctx, r, in.instance.ID)()
@@ -160,7 +164,7 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 		cause = disk.failed(attempt)
 	}
 	if cause != nil {
-		return in, b.resume(ctx, r, up, in, cause)
+		return in, dismiss, b.resume(ctx, r, up, in, cause)
 	}
 	var placed generation
 	err = b.step(ctx, r, "place", bootWithin, func(ctx context.Context) error {
@@ -170,13 +174,13 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 		return err
 	})
 	if err != nil {
-		return in, b.resume(ctx, r, up, in, err)
+		return in, dismiss, b.resume(ctx, r, up, in, err)
 	}
 	if err := b.operate(ctx, r, up, placed); err != nil {
 		if good, ok := disk.read(b.layout.proven()); ok && good.Name == placed.Name {
 			// There is nothing else to go back to. It was proven once, so it
 			// is left running: that it cannot be proven now may pass.
-			return in, err
+			return in, dismiss, err
 		}
 		end := b.resume(ctx, r, up, in, err)
 		good, _ := disk.read(b.layout.current())
@@ -185,22 +189,31 @@ func (b boot) become(ctx context.Context, r *Result) (intent, error) {
 		if _, kept := errors.AsType[*keptRunningError](end); kept && ctx.Err() == nil && good.Daemon != placed.Daemon {
 			end = errors.Join(end, disk.setFailed(attempt, err))
 		}
-		return in, end
+		return in, dismiss, end
 	}
 	if err := disk.forget(); err != nil {
-		return in, err
+		return in, dismiss, err
 	}
 	if in.config.Role == RoleStep {
-		return in, nil
+		return in, dismiss, nil
 	}
 	if doubt := offloadDoubt(b.layout, in.bundle.Server.Wrapping); doubt != "" {
 		b.warn(r, doubt)
 	}
-	return in, b.close(ctx, r, in.instance, placed)
+	return in, dismiss, b.close(ctx, r, in.instance, placed)
 }
 
 // learn asks for everything, and works out everything, that the rest needs.
-func (b boot) learn(ctx context.Context, r *Result) (in intent, err error) {
+func (b boot) learn(ctx context.Context, r *Result) (intent, error) {
+	in, err := b.launched(ctx, r)
+	if err != nil {
+		return in, err
+	}
+	return b.published(ctx, r, in)
+}
+
+// launched is what the instance itself tells.
+func (b boot) launched(ctx context.Context, r *Result) (in intent, err error) {
 	err = b.step(ctx, r, "identify", askWithin, func(ctx context.Context) error {
 		in.instance, err = identify(ctx, b.metadata)
 		r.Instance = in.instance.ID
@@ -214,9 +227,11 @@ func (b boot) learn(ctx context.Context, r *Result) (in intent, err error) {
 		r.Role = in.config.Role
 		return err
 	})
-	if err != nil {
-		return in, err
-	}
+	return in, err
+}
+
+// published adds what the secrets tell, and the files that follow from it all.
+func (b boot) published(ctx context.Context, r *Result, in intent) (_ intent, err error) {
 	if in.config.Role == RoleVPN {
 		err = b.step(ctx, r, "unseal", unsealWithin, func(ctx context.Context) error {
 			var warnings []bundle.Warning
@@ -238,7 +253,7 @@ func (b boot) learn(ctx context.Context, r *Result) (in intent, err error) {
 }
 
 // operate starts what was laid down, and proves it.
-func (b boot) operate(ctx context.Context, r *Result, up starter, g generation) error {
+func (b boot) operate(ctx context.Context, r *Result, up *starter, g generation) error {
 	r.describe(g.record)
 	err := b.step(ctx, r, "start", startWithin, func(ctx context.Context) error {
 		if err := up.filter(ctx); err != nil {

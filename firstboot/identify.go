@@ -77,48 +77,60 @@ func identify(ctx context.Context, service metadata) (Instance, error) {
 	return instance, nil
 }
 
+// atOnce is how many questions are put to a service at the same time: the
+// metadata service and Secrets Manager slow down who asks hundreds a second.
+const atOnce = 8
+
 func ask(ctx context.Context, service metadata) (answers, error) {
+	// By itself: it fetches the token, and tells whether there is a service.
 	document, err := service.GetInstanceIdentityDocument(ctx, &imds.GetInstanceIdentityDocumentInput{})
 	if err != nil {
 		return answers{}, fmt.Errorf("reading the identity document: %w", explain(err))
 	}
 	a := answers{id: document.InstanceID, region: document.Region, address: document.PrivateIP}
-	if a.mac, err = get(ctx, service, "mac"); err != nil {
+	must := func(path string, into *string) func() error {
+		return func() (err error) { *into, err = get(ctx, service, path); return err }
+	}
+	may := func(path string, into *string) func() error {
+		return func() error {
+			if err := must(path, into)(); !errors.Is(err, errAbsent) {
+				return err
+			}
+			return nil
+		}
+	}
+	err = together(atOnce,
+		must("mac", &a.mac),
+		may("public-ipv4", &a.public),
+		func() (err error) { a.tags, err = askTags(ctx, service); return err },
+		func() (err error) { a.userData, err = askUserData(ctx, service); return err },
+	)
+	if err != nil {
 		return answers{}, err
 	}
 	card := "network/interfaces/macs/" + strings.TrimSpace(a.mac) + "/"
-	for path, into := range map[string]*string{
-		card + "vpc-ipv4-cidr-blocks":   &a.vpc,
-		card + "subnet-ipv4-cidr-block": &a.subnet,
-		card + "security-group-ids":     &a.groups,
-	} {
-		if *into, err = get(ctx, service, path); err != nil {
-			return answers{}, err
-		}
-	}
-	for path, into := range map[string]*string{
-		"public-ipv4":                 &a.public,
-		card + "vpc-ipv6-cidr-blocks": &a.vpc6,
-	} {
-		if *into, err = get(ctx, service, path); err != nil && !errors.Is(err, errAbsent) {
-			return answers{}, err
-		}
-	}
-	if a.tags, err = askTags(ctx, service); err != nil {
-		return answers{}, err
-	}
+	err = together(atOnce,
+		must(card+"vpc-ipv4-cidr-blocks", &a.vpc),
+		must(card+"subnet-ipv4-cidr-block", &a.subnet),
+		must(card+"security-group-ids", &a.groups),
+		may(card+"vpc-ipv6-cidr-blocks", &a.vpc6),
+	)
+	return a, err
+}
+
+func askUserData(ctx context.Context, service metadata) ([]byte, error) {
 	output, err := service.GetUserData(ctx, &imds.GetUserDataInput{})
 	switch {
 	case httpStatus(err) == http.StatusNotFound:
-		return a, nil
+		return nil, nil // launched without
 	case err != nil:
-		return answers{}, fmt.Errorf("reading the user-data: %w", explain(err))
+		return nil, fmt.Errorf("reading the user-data: %w", explain(err))
 	}
-	a.userData, err = readAll(output.Content)
+	data, err := readAll(output.Content)
 	if err != nil {
-		return answers{}, fmt.Errorf("reading the user-data: %w", err)
+		return nil, fmt.Errorf("reading the user-data: %w", err)
 	}
-	return a, nil
+	return data, nil
 }
 
 // askTags reads the tags. Mostly there is no such path, since a launch has to

@@ -92,26 +92,35 @@ const (
 func readGate(ctx context.Context, service ingress, groups []string) (Gate, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
+	var gate Gate
+	err := together(atOnce,
+		func() (err error) { gate.Consent, err = readConsent(ctx, service, groups); return err },
+		func() (err error) { gate.Rules, err = readRules(ctx, service, groups); return err },
+	)
+	return gate, err
+}
+
+// readConsent tells of each group whether the launch allows that it is sealed.
+func readConsent(ctx context.Context, service ingress, groups []string) (map[string]bool, error) {
 	described, err := service.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: groups})
 	if err != nil {
-		return Gate{}, waitingFor(fmt.Errorf("describing the security groups %s: %w", quoted(groups), explain(err)), groupsAdvice)
+		return nil, waitingFor(fmt.Errorf("describing the security groups %s: %w", quoted(groups), explain(err)), groupsAdvice)
 	}
-	gate := Gate{Consent: map[string]bool{}}
+	consent := map[string]bool{}
 	for _, group := range described.SecurityGroups {
 		if !slices.Contains(groups, aws.ToString(group.GroupId)) {
 			continue
 		}
-		gate.Consent[aws.ToString(group.GroupId)] = slices.ContainsFunc(group.Tags, func(t types.Tag) bool {
+		consent[aws.ToString(group.GroupId)] = slices.ContainsFunc(group.Tags, func(t types.Tag) bool {
 			return aws.ToString(t.Key) == consentKey && aws.ToString(t.Value) == consentValue
 		})
 	}
 	for _, id := range groups {
-		if _, ok := gate.Consent[id]; !ok {
-			return Gate{}, waitingFor(fmt.Errorf("describing the security groups %s: EC2 does not tell of %q", quoted(groups), id), groupsAdvice)
+		if _, ok := consent[id]; !ok {
+			return nil, waitingFor(fmt.Errorf("describing the security groups %s: EC2 does not tell of %q", quoted(groups), id), groupsAdvice)
 		}
 	}
-	gate.Rules, err = readRules(ctx, service, groups)
-	return gate, err
+	return consent, nil
 }
 
 func readRules(ctx context.Context, service ingress, groups []string) ([]Rule, error) {

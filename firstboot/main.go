@@ -31,7 +31,9 @@ Usage:
     vpnami-firstboot status [--json]                  how the last run and sync ended, who may reach SSH now, sessions
     vpnami-firstboot check-image [--root DIR] [--json]
                                                       is there anything in an image that must not be
-    vpnami-firstboot check-readable [--root DIR]      may the caller read who is revoked: the daemon's unit asks as its user
+    vpnami-firstboot check-readable [--root DIR] [PROGRAM ARGUMENT...]
+                                                      may the caller read who is revoked: if so, become PROGRAM; the
+                                                      daemon's unit starts it so, as its user
     vpnami-firstboot version
 
 Exit codes of run and sync: 0 ready, 75 waiting, 78 refused, 69 degraded.
@@ -68,7 +70,7 @@ func command(ctx context.Context, args []string, out, errors io.Writer) int {
 	case "check-image":
 		return runCheckImage(rest, out, errors)
 	case "check-readable":
-		return runCheckReadable(rest, errors)
+		return runCheckReadable(rest, errors, unix.Exec)
 	case "version":
 		_, _ = fmt.Fprintln(out, version)
 		return exitReady

@@ -28,7 +28,7 @@ const (
 // (vpnami-probe.service), so that this program needs no right to become the
 // daemon's user; before it connects, that unit checks as that user that the
 // revoked set can be read.
-func (s starter) prove(ctx context.Context) error {
+func (s *starter) prove(ctx context.Context) error {
 	err := s.job(ctx, "starting", s.units.RestartUnitContext, probeUnit)
 	if err == nil {
 		err = s.connected(ctx, probeUnit)
@@ -38,18 +38,20 @@ func (s starter) prove(ctx context.Context) error {
 			"look at \"journalctl -u %s -u %s\"; the daemon does not stay up unproven", openvpnUnit, probeUnit)
 	}
 	// It takes its leave while the run goes on; dismiss sees it gone.
+	s.asked = time.Now()
 	if err := s.units.KillUnitWithTarget(ctx, probeUnit, dbus.Main, int32(unix.SIGTERM)); err != nil {
 		return fmt.Errorf("asking the proving client to leave: %w", err)
 	}
 	return nil
 }
 
-// dismiss returns when no client of a proof is left on the machine.
-func (s starter) dismiss(ctx context.Context) error {
+// dismiss returns when no client of a proof is left on the machine. One whose
+// proof failed has nobody to take leave of.
+func (s *starter) dismiss(ctx context.Context) error {
 	// What is over must be so even where the run's own time is.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proveWithin)
 	defer cancel()
-	leaving := time.NewTimer(farewell)
+	leaving := time.NewTimer(time.Until(s.asked.Add(farewell)))
 	defer leaving.Stop()
 	look := time.NewTicker(servePoll)
 	defer look.Stop()

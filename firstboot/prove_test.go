@@ -191,7 +191,7 @@ const connected = "Initialization Sequence Completed"
 func proveHere(t *testing.T, m machine) error {
 	t.Helper()
 	client := &clientUnit{machine: m}
-	up := starter{units: client, store: m.store, lastWords: client.words}
+	up := &starter{units: client, store: m.store, lastWords: client.words}
 	began := time.Now()
 	err := up.prove(t.Context())
 	t.Logf("proving took %s: %v", time.Since(began).Round(time.Millisecond), err)

@@ -14,16 +14,20 @@ import (
 )
 
 // runCheckReadable is what openvpn-server@vpn.service and vpnami-probe.service
-// run first, as the daemon's user and as confined as the daemon.
-func runCheckReadable(args []string, failed io.Writer) int {
+// start, as the daemon's user and as confined as the daemon: where the caller
+// can read who is revoked, it becomes the program that it is given, in the same
+// process. A process of its own, as ExecStartPre=, would get the unit's whole
+// sandbox made a second time, which takes longer than a start of OpenVPN.
+func runCheckReadable(args []string, failed io.Writer, become func(program string, args, environment []string) error) int {
 	flags := flag.NewFlagSet("check-readable", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	root := flags.String("root", "/", "")
 	if err := flags.Parse(args); err != nil {
 		return misused(failed, err)
 	}
-	if flags.NArg() > 0 {
-		return misused(failed, fmt.Errorf("check-readable takes no argument %q", flags.Arg(0)))
+	program := flags.Args()
+	if len(program) > 0 && !filepath.IsAbs(program[0]) {
+		return misused(failed, fmt.Errorf("check-readable becomes a program by its absolute path, not %q", program[0]))
 	}
 	if os.Geteuid() == 0 {
 		return misused(failed, fmt.Errorf("check-readable tells nothing to root, who may read everything: say \"runuser -u %s -- vpnami-firstboot check-readable\"", daemonAccount))
@@ -32,7 +36,13 @@ func runCheckReadable(args []string, failed io.Writer) int {
 		_, _ = fmt.Fprintf(failed, "vpnami-firstboot: %v -- the daemon would admit whom it cannot read to be revoked: look at the modes under %s\n", err, currentFolder)
 		return exitFound
 	}
-	return exitReady
+	if len(program) == 0 {
+		return exitReady
+	}
+	// It returns only when it has failed.
+	err := become(program[0], program, os.Environ())
+	_, _ = fmt.Fprintf(failed, "vpnami-firstboot: starting %q: %v\n", program[0], err)
+	return exitFound
 }
 
 // checkReadable opens every file that the daemon reads per client: OpenVPN

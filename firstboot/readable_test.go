@@ -4,6 +4,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,11 +35,35 @@ func TestReadable(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			said, err := m.asDaemon("check-readable", "--root", m.layout.root)
+			// The unit's way: OpenVPN is not even started.
+			said, err := m.asDaemon("check-readable", "--root", m.layout.root, "/bin/echo", "--config", "it is started")
+			if strings.Contains(said, "it is started") != (spoil == nil) {
+				t.Errorf("becomes the program: got %v, %s", err, said)
+			}
+			said, err = m.asDaemon("check-readable", "--root", m.layout.root)
 			if (err == nil) != (spoil == nil) || spoil != nil && !strings.Contains(said, "reading as the daemon's user: ") {
 				t.Errorf("got %v, %s", err, said)
 			}
 		})
+	}
+}
+
+// TestReadableBecomes: the program that the unit wants is the same process, with
+// the arguments and the environment that systemd gave; one that cannot be
+// started is a failure.
+func TestReadableBecomes(t *testing.T) {
+	need(t)
+	m := newMachine(t)
+	place(t, m, "one")
+	t.Setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+	said, err := m.asDaemon("check-readable", "--root", m.layout.root, "/bin/sh", "-c", `echo "$PPID $NOTIFY_SOCKET $1"`, "sh", "--root")
+	if want := fmt.Sprintf("%d /run/systemd/notify --root\n", os.Getpid()); err != nil || said != want {
+		t.Errorf("got %v, %q, want %q", err, said, want)
+	}
+	for program, words := range map[string]string{"/no/such/openvpn": "starting \"/no/such/openvpn\": no such file", "openvpn": "by its absolute path"} {
+		if said, err := m.asDaemon("check-readable", "--root", m.layout.root, program); err == nil || !strings.Contains(said, words) {
+			t.Errorf("got %v, %q, want %q", err, said, words)
+		}
 	}
 }
 

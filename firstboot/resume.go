@@ -34,7 +34,7 @@ func (b boot) connect(ctx context.Context) (units, func(), error) {
 // resume goes back to the last generation that was proven, so that a gateway
 // whose SSH is closed does not lose its tunnel too. Without one, nothing is
 // left running.
-func (b boot) resume(ctx context.Context, r *Result, up starter, in intent, cause error) error {
+func (b boot) resume(ctx context.Context, r *Result, up *starter, in intent, cause error) error {
 	// The run's deadline may be what failed; the way back has one of its own.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreWithin)
 	defer cancel()

@@ -30,7 +30,7 @@ type units interface {
 type job func(ctx context.Context, name, mode string, result chan<- string) (int, error)
 
 // job queues a job and waits for systemd's word on how it ended.
-func (s starter) job(ctx context.Context, verb string, queue job, unit string) error {
+func (s *starter) job(ctx context.Context, verb string, queue job, unit string) error {
 	s.doing.note("%s %q: systemd has not finished", verb, unit)
 	// The connection's reader blocks on a channel that nobody empties.
 	result := make(chan string, 1)
@@ -48,7 +48,7 @@ func (s starter) job(ctx context.Context, verb string, queue job, unit string) e
 	}
 }
 
-func (s starter) isActive(ctx context.Context, unit string) (bool, string, error) {
+func (s *starter) isActive(ctx context.Context, unit string) (bool, string, error) {
 	property, err := s.units.GetUnitPropertyContext(ctx, unit, "ActiveState")
 	if err != nil {
 		return false, "", fmt.Errorf("asking for the state of %q: %w", unit, err)
@@ -64,10 +64,12 @@ type starter struct {
 	// lastWords returns what a unit has logged last, for the cause.
 	lastWords func(ctx context.Context, unit string) string
 	doing     *doing
+	// asked is when the client of the last proof was asked to leave.
+	asked time.Time
 }
 
 // filter loads the rules where they are not loaded.
-func (s starter) filter(ctx context.Context) error {
+func (s *starter) filter(ctx context.Context) error {
 	s.doing.note("asking for the state of %q: systemd has not answered", filterUnit)
 	active, _, err := s.isActive(ctx, filterUnit)
 	if err != nil {
@@ -88,7 +90,7 @@ func (s starter) filter(ctx context.Context) error {
 }
 
 // openvpn starts the daemon, or starts it again when it runs on other files.
-func (s starter) openvpn(ctx context.Context) error {
+func (s *starter) openvpn(ctx context.Context) error {
 	s.doing.note("asking for the state of %q: systemd has not answered", openvpnUnit)
 	active, _, err := s.isActive(ctx, openvpnUnit)
 	if err != nil {
@@ -112,14 +114,15 @@ const (
 	// serveWithin is for opening the port and the tunnel device, some
 	// milliseconds, on a machine without hardware virtualisation.
 	serveWithin = 15 * time.Second
-	// servePoll is well below what a start takes (20 ms).
-	servePoll = 5 * time.Millisecond
+	// servePoll is well below what a start takes (10 ms); to look takes systemd
+	// a tenth of it.
+	servePoll = 2 * time.Millisecond
 )
 
 // serving waits until the daemon says that it serves. OpenVPN tells systemd
 // that it is ready before it opens its port and the tunnel device, so that an
 // active unit may be about to fail; its status text tells the rest.
-func (s starter) serving(ctx context.Context) error {
+func (s *starter) serving(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, serveWithin)
 	defer cancel()
 	if err := s.connected(ctx, openvpnUnit); err != nil {
@@ -129,7 +132,7 @@ func (s starter) serving(ctx context.Context) error {
 }
 
 // connected waits until an OpenVPN, server or client, says that all is done.
-func (s starter) connected(ctx context.Context, unit string) error {
+func (s *starter) connected(ctx context.Context, unit string) error {
 	s.doing.note("%q is not up yet", unit)
 	look := time.NewTicker(servePoll)
 	defer look.Stop()
@@ -160,7 +163,7 @@ func (s starter) connected(ctx context.Context, unit string) error {
 // not start it again. A unit whose start is queued (it waits for the network)
 // is as inactive as one that nobody wants: the stop, which replaces the start,
 // is asked for whatever the state.
-func (s starter) stop(ctx context.Context) error {
+func (s *starter) stop(ctx context.Context) error {
 	return s.job(ctx, "stopping", s.units.StopUnitContext, openvpnUnit)
 }
 

@@ -218,7 +218,7 @@ func (f *fakeUnits) lastWords(_ context.Context, unit string) string {
 
 func TestStart(t *testing.T) {
 	m, systemd := newMachine(t), newUnits()
-	up := starter{units: systemd, store: m.store, lastWords: systemd.lastWords}
+	up := &starter{units: systemd, store: m.store, lastWords: systemd.lastWords}
 	run := func() []string {
 		t.Helper()
 		if err := errors.Join(up.filter(t.Context()), up.openvpn(t.Context())); err != nil {
@@ -264,7 +264,7 @@ func TestStartFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, systemd := newMachine(t), newUnits()
-			up := starter{units: systemd, store: m.store, lastWords: systemd.lastWords}
+			up := &starter{units: systemd, store: m.store, lastWords: systemd.lastWords}
 			place(t, m, "one")
 			if err := c.spoil(systemd, m); err != nil {
 				t.Fatal(err)

@@ -6,6 +6,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +29,17 @@ type SyncEnd struct {
 	Advice  string    `json:"advice,omitempty"`
 	// Seen is a digest of what was published when it was last seen.
 	Seen string `json:"seen,omitempty"`
+	// Read is when all of it was last read and found to be in force, and Glance
+	// what tells at a glance that it still is ([boot.glance]).
+	Read   time.Time `json:"read,omitzero"`
+	Glance string    `json:"glance,omitempty"`
 }
+
+// glanceFor is how long a glance at the launch and at two secrets, every minute,
+// stands for reading all of them, which may be 258. What it does not see, a
+// shard that was spoilt behind an unchanged head, changes nothing that is in
+// force, and is told of after this time.
+const glanceFor = time.Hour
 
 // retryAfter is how long what did not work is left alone, unless something else
 // is published: a try costs a proof, and calls of EC2. It is the longest pause
@@ -65,12 +77,12 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 		_, _ = fmt.Fprintln(out, "nothing to bring in: a bastion reads no secret")
 		return exitReady
 	}
-	seen, fresh, err := b.look(bounded, before)
+	seen := last.Seen
+	last, fresh, err := b.look(bounded, before, last)
 	if err != nil {
 		return b.unsynced(failed, last, err)
 	}
 	again := seen == last.Seen
-	last.Seen = seen
 	switch {
 	case !fresh && before.State == Ready:
 		return b.synced(out, last, fmt.Sprintf("nothing new: generation %d of the secret is in force", before.Server.Generation))
@@ -113,7 +125,7 @@ func (b boot) serves(ctx context.Context) bool {
 	defer hangUp()
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	active, _, err := starter{units: systemd}.isActive(ctx, openvpnUnit)
+	active, _, err := (&starter{units: systemd}).isActive(ctx, openvpnUnit)
 	return err == nil && active
 }
 
@@ -137,22 +149,53 @@ func (b boot) finished() (Result, error) {
 	return before, nil
 }
 
-// look tells by a digest what is published, and whether it is other than what
-// is in force. Nothing is written and nobody is told of the steps.
-func (b boot) look(ctx context.Context, before Result) (seen string, fresh bool, err error) {
+// look tells by digests, in what it returns of last, what is published, and
+// whether it is other than what is in force. Nothing is written and nobody is
+// told of the steps.
+func (b boot) look(ctx context.Context, before Result, last SyncEnd) (_ SyncEnd, fresh bool, err error) {
 	b.console, b.log = console{to: io.Discard}, slog.New(slog.DiscardHandler)
-	in, err := b.learn(ctx, &Result{})
+	in, err := b.launched(ctx, &Result{})
 	if err != nil {
-		return "", false, err
+		return last, false, err
 	}
 	disk := store{layout: b.layout}
+	now, ok := disk.read(b.layout.current())
+	glance := ""
+	if ok && before.State == Ready && in.config.Role == RoleVPN {
+		if glance, err = b.glance(ctx, in, now, before); err != nil {
+			return last, false, err
+		}
+		if glance == last.Glance && last.Cause == "" && b.now().Sub(last.Read).Abs() < glanceFor {
+			return last, false, nil
+		}
+	}
+	if in, err = b.published(ctx, &Result{}, in); err != nil {
+		return last, false, err
+	}
 	next := recordOf(in)
 	next.Files = digest(in.files)
-	seen = disk.attempt(in, fmt.Sprint(next.CRL, next.PreviousCRL, next.Server.Generation))
-	now, ok := disk.read(b.layout.current())
+	last.Seen = disk.attempt(in, fmt.Sprint(next.CRL, next.PreviousCRL, next.Server.Generation))
 	fresh = !ok || before.Server == nil || in.instance.ID != before.Instance || !now.same(next) ||
 		now.CRL != next.CRL || now.PreviousCRL != next.PreviousCRL || now.Server != next.Server
-	return seen, fresh, nil
+	last.Read, last.Glance = time.Time{}, ""
+	if !fresh {
+		last.Read, last.Glance = b.now().UTC(), glance
+	}
+	return last, fresh, nil
+}
+
+// glance is a digest of all that a look depends on: the launch, the program,
+// what is in force since which run, the two secrets that name the others, and
+// whether the certificates have ended.
+func (b boot) glance(ctx context.Context, in intent, now generation, before Result) (string, error) {
+	server, head, err := readTop(ctx, b.services(in.instance.Region).secrets, in.config.Secret)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	_, _ = fmt.Fprintf(sum, "%+v %+v %q %+v %s %x %x %t %t", in.instance, in.config, b.version, now, before.Finished,
+		sha256.Sum256(server), sha256.Sum256(head), b.now().After(now.Server.NotAfter), b.now().After(now.Server.CANotAfter))
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // synced notes that what is in force is what is published.

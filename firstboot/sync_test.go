@@ -95,6 +95,53 @@ func TestSyncRevocation(t *testing.T) {
 	}
 }
 
+// TestSyncGlances: where nothing is new, two secrets are read however many there
+// are, and what is found in them is found as before.
+func TestSyncGlances(t *testing.T) {
+	g := newGateway(t, vpnDocument)
+	g.want(g.boot(), Ready, "")
+	reads := func() int {
+		before := g.cloud.asked("secretsmanager")
+		g.sync(exitReady, "nothing new")
+		return g.cloud.asked("secretsmanager") - before
+	}
+	if all := reads(); all < 4 {
+		t.Errorf("the first sync after a run reads %d secrets", all)
+	}
+	for range 2 {
+		if two := reads(); two != 2 {
+			t.Errorf("a sync with nothing new reads %d secrets, want 2", two)
+		}
+	}
+	g.clock = glanceFor + time.Minute
+	if all := reads(); all < 4 {
+		t.Errorf("after %s a sync reads %d secrets", glanceFor, all)
+	}
+	for _, c := range []struct {
+		name   string
+		change func()
+		code   int
+		words  string
+	}{
+		{"another launch", func() { g.cloud.launch(vpnDocument + "dns: [10.0.0.2]\n") }, exitReady, "brought in generation 1"},
+		{"another publish", func() { g.publishAgain(2) }, exitReady, "brought in generation 2"},
+		{"ended certificates", func() { g.clock = 20 * 365 * 24 * time.Hour }, exitRefused, "ended at"},
+		{"a person at the disk", func() { _ = os.Remove(g.machine.layout.current()) }, exitReady, "brought in generation 2"},
+		{"a server secret alone", func() { g.cloud.secrets["vpn/office/server"] = []byte("{}") }, exitRefused, "opening secrets"},
+	} {
+		reads() // whatever it was, it is seen and in force
+		c.change()
+		g.sync(c.code, c.words)
+		if g.clock = 0; c.code != exitReady {
+			g.publishAgain(2)
+		}
+		g.sync(exitReady, "nothing new")
+		if t.Failed() {
+			t.Fatal(c.name)
+		}
+	}
+}
+
 // TestSyncRotation: a new certificate of the gateway is taken up by a restart,
 // and proven.
 func TestSyncRotation(t *testing.T) {
@@ -120,12 +167,15 @@ func TestSyncChangesNothing(t *testing.T) {
 		code        int
 		words       string
 	}{
-		"secrets away":  {func(g *gateway) { g.cloud.spoil("secretsmanager", status(500)) }, func(g *gateway) { g.cloud.spoil("secretsmanager", nil) }, exitWaiting, "reading secret"},
-		"imds away":     {func(g *gateway) { g.cloud.spoil("imds", status(404)) }, func(g *gateway) { g.cloud.spoil("imds", nil) }, exitWaiting, "metadata service"},
-		"denied":        {func(g *gateway) { g.cloud.spoil("secretsmanager", status(403)) }, func(g *gateway) { g.cloud.spoil("secretsmanager", nil) }, exitWaiting, "reading secret"},
-		"secret gone":   {func(g *gateway) { clear(g.cloud.secrets) }, func(g *gateway) { g.publishAgain(1) }, exitWaiting, "ResourceNotFoundException"},
-		"bad publish":   {func(g *gateway) { g.cloud.secrets["vpn/office/server"] = []byte("{}") }, func(g *gateway) { g.publishAgain(1) }, exitRefused, "opening secrets"},
-		"half publish":  {func(g *gateway) { g.cloud.secrets[bundle.ShardID("vpn/office", 0)] = []byte("x") }, func(g *gateway) { g.publishAgain(1) }, exitRefused, "opening secrets"},
+		"secrets away": {func(g *gateway) { g.cloud.spoil("secretsmanager", status(500)) }, func(g *gateway) { g.cloud.spoil("secretsmanager", nil) }, exitWaiting, "reading secret"},
+		"imds away":    {func(g *gateway) { g.cloud.spoil("imds", status(404)) }, func(g *gateway) { g.cloud.spoil("imds", nil) }, exitWaiting, "metadata service"},
+		"denied":       {func(g *gateway) { g.cloud.spoil("secretsmanager", status(403)) }, func(g *gateway) { g.cloud.spoil("secretsmanager", nil) }, exitWaiting, "reading secret"},
+		"secret gone":  {func(g *gateway) { clear(g.cloud.secrets) }, func(g *gateway) { g.publishAgain(1) }, exitWaiting, "ResourceNotFoundException"},
+		"bad publish":  {func(g *gateway) { g.cloud.secrets["vpn/office/server"] = []byte("{}") }, func(g *gateway) { g.publishAgain(1) }, exitRefused, "opening secrets"},
+		"half publish": {func(g *gateway) {
+			g.cloud.secrets[bundle.ShardID("vpn/office", 0)] = []byte("x")
+			g.clock = glanceFor + time.Minute
+		}, func(g *gateway) { g.publishAgain(1) }, exitRefused, "opening secrets"},
 		"bad user-data": {func(g *gateway) { g.cloud.launch("#vpnami\nrole: vpm\n") }, func(g *gateway) { g.cloud.launch(vpnDocument) }, exitRefused, "vpm"},
 	} {
 		t.Run(name, func(t *testing.T) {

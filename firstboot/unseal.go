@@ -22,14 +22,10 @@ type secrets interface {
 	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
 }
 
-// unseal reads the secrets and opens them. The server secret comes first: it
-// is the one that is missing when nothing has been published.
+// unseal reads the secrets and opens them. What is told of first is the server
+// secret: it is the one that is missing when nothing has been published.
 func unseal(ctx context.Context, service secrets, names SecretNames, now time.Time) (bundle.Bundle, []bundle.Warning, error) {
-	server, err := readSecret(ctx, service, names.Server)
-	if err != nil {
-		return bundle.Bundle{}, nil, err
-	}
-	rawHead, err := readSecret(ctx, service, names.Access)
+	server, rawHead, err := readTop(ctx, service, names)
 	if err != nil {
 		return bundle.Bundle{}, nil, err
 	}
@@ -37,19 +33,33 @@ func unseal(ctx context.Context, service secrets, names SecretNames, now time.Ti
 	if err != nil {
 		return bundle.Bundle{}, nil, refusing(fmt.Errorf("opening secret %q: %w", names.Access, err), publishAdvice)
 	}
-	shards := make([][]byte, 0, len(head.Shards))
-	for _, shard := range head.Shards {
-		data, err := readSecret(ctx, service, shard.ID)
-		if err != nil {
-			return bundle.Bundle{}, nil, err
-		}
-		shards = append(shards, data)
+	shards := make([][]byte, len(head.Shards))
+	reading := make([]func() error, len(shards))
+	for i, shard := range head.Shards {
+		reading[i] = readInto(ctx, service, shard.ID, &shards[i])
+	}
+	if err := together(atOnce, reading...); err != nil {
+		return bundle.Bundle{}, nil, err
 	}
 	opened, warnings, err := bundle.Open(server, rawHead, shards, now)
 	if err != nil {
 		return bundle.Bundle{}, nil, refusing(fmt.Errorf("opening secrets %q and %q: %w", names.Server, names.Access, err), publishAdvice)
 	}
 	return opened, warnings, nil
+}
+
+// readTop reads the two secrets that the launch names. The head has a digest of
+// every other: where both are as they were, so is all that is published.
+func readTop(ctx context.Context, service secrets, names SecretNames) (server, head []byte, err error) {
+	err = together(atOnce, readInto(ctx, service, names.Server, &server), readInto(ctx, service, names.Access, &head))
+	return server, head, err
+}
+
+func readInto(ctx context.Context, service secrets, id string, into *[]byte) func() error {
+	return func() (err error) {
+		*into, err = readSecret(ctx, service, id)
+		return err
+	}
 }
 
 const publishAdvice = "publish again with \"vpnami-pki publish\"; it is read again by itself"
