@@ -96,7 +96,7 @@ build/plugins/.amazon: build/plugins/.installed scripts/tools/go.sum
 	@touch $@
 $(IMAGE)/manifest.json: build/plugins/.installed images/vpnami.pkr.hcl
 	@$(AS_ROOT) rm -rf $(IMAGE)
-	$(AS_ROOT) $$(scripts/tool packer) build -var output_directory=$(IMAGE) images/vpnami.pkr.hcl
+	$(AS_ROOT) $$(scripts/tool packer) build -var output_directory=$(IMAGE) $(if $(PACKAGES),-var 'packages=$(PACKAGES)') images/vpnami.pkr.hcl
 $(BACKPORTS)/manifest.json: build/plugins/.installed images/vpnami.pkr.hcl
 	@$(AS_ROOT) rm -rf $(BACKPORTS)
 	$(AS_ROOT) $$(scripts/tool packer) build -var output_directory=$(BACKPORTS) -var backports=true images/vpnami.pkr.hcl
@@ -135,6 +135,10 @@ bench: image build moto ## Measure the operator's desk against easy-rsa and open
 	@$(go_build) -tags noaws,bench -o build/bench/vpnami-pki ./pki
 	@VPNAMI_BENCH_PROGRAM=$(CURDIR)/build/bench/vpnami-pki go test -tags bench -count=1 -timeout 20m -run '^TestBench$$' -v ./pki | grep --line-buffered -v '^=== \|^ok'
 	@$(root_tests) -tags lab,bench -run '^TestBench$$' -v ./images/verify | grep --line-buffered -v '^=== \|^ok'
+bench-script: ## Measure whole machines from power-on to ready: by firstboot, and by a cloud-init script with awscli (half an hour)
+	@$(MAKE) IMAGE=build/image-awscli PACKAGES='["awscli"]' LAB_VM=qemu bench-script-of-image
+bench-script-of-image: image build moto
+	@$(root_tests) -tags lab,bench -run '^TestBenchScript$$' -v ./images/verify | grep --line-buffered -v '^=== \|^ok'
 
 generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications)
 	go generate ./...
@@ -149,4 +153,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload bake-twice faults verify lint generate down clean
+.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload bake-twice faults verify lint bench bench-script bench-script-of-image generate down clean
