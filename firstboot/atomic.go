@@ -40,16 +40,21 @@ func replaceFile(path string, data []byte, mode fs.FileMode) error {
 
 // fill writes, makes durable and closes a file.
 func fill(file *os.File, data []byte, mode fs.FileMode, group int) error {
+	err := write(file, data, mode, group)
+	if err == nil && len(data) > 0 {
+		// An empty file has nothing to lose but its name, which is the folder's.
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+// write gives a file what is to be in it, and to whom it belongs.
+func write(file *os.File, data []byte, mode fs.FileMode, group int) error {
 	err := errors.Join(giveTo(file, group), file.Chmod(mode))
 	if err == nil {
 		_, err = file.Write(data)
 	}
-	if err == nil && len(data) > 0 {
-		// An empty file has nothing to lose but its name, which is the
-		// folder's; a revoked set of thousands stays quick.
-		err = file.Sync()
-	}
-	return errors.Join(err, file.Close())
+	return err
 }
 
 // giveTo gives a file or folder to a group, where it is another's. The units run
@@ -84,14 +89,19 @@ func replaceLink(path, target string) error {
 
 // syncFolder makes the names in a folder durable.
 func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("syncing the folder %q: %w", path, err)
-	}
-	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+	if err := syncPath(path); err != nil {
 		return fmt.Errorf("syncing the folder %q: %w", path, err)
 	}
 	return nil
+}
+
+// syncPath makes what was written to a file, or the names in a folder, durable.
+func syncPath(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
 }
 
 // sweepTemps removes what a crash left unfinished in a folder.

@@ -220,8 +220,12 @@ func (s store) describe(g generation) error {
 	return replaceFile(filepath.Join(s.folder(g), recordFile), text, fileMode)
 }
 
+// fillFolder writes all files, and makes them and their folders durable at once:
+// syncs that meet in the file system share a commit of its journal, and one after
+// the other, each would wait for a commit of its own.
 func (s store) fillFolder(ctx context.Context, folder string, files []File) error {
 	folders := []string{folder}
+	var syncing []func() error
 	for _, f := range files {
 		// A revoked set of thousands takes its time.
 		if err := ctx.Err(); err != nil {
@@ -239,25 +243,31 @@ func (s store) fillFolder(ctx context.Context, folder string, files []File) erro
 		if err != nil {
 			return err
 		}
-		if err := fill(file, f.Data, f.Mode, s.group); err != nil {
+		if err := errors.Join(write(file, f.Data, f.Mode, s.group), file.Close()); err != nil {
 			return fmt.Errorf("%q: %w", f.Path, err)
+		}
+		// An empty file has nothing to lose but its name, which is the folder's:
+		// a revoked set of thousands stays quick.
+		if len(f.Data) > 0 {
+			syncing = append(syncing, func() error { return syncPath(path) })
 		}
 	}
 	for _, path := range folders {
-		if err := s.finishFolder(path); err != nil {
+		if err := s.open(path); err != nil {
 			return err
 		}
+		syncing = append(syncing, func() error { return syncPath(path) })
 	}
-	return nil
+	return together(atOnce, syncing...)
 }
 
-// finishFolder gives a folder its group and mode, and makes it durable.
-func (s store) finishFolder(path string) error {
+// open gives a folder its group and mode.
+func (s store) open(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(giveTo(folder, s.group), folder.Chmod(folderMode.Perm()), folder.Sync(), folder.Close())
+	return errors.Join(giveTo(folder, s.group), folder.Chmod(folderMode.Perm()), folder.Close())
 }
 
 // enforce makes a generation the one in force: rules first, then the link. What
