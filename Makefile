@@ -64,7 +64,7 @@ ami: build/plugins/.amazon ## Bake the AMI in your AWS account (minutes, cents; 
 packages: ## Install the Debian packages that are missing, and say why
 	@scripts/packages bake lab check
 
-# Without HTTP/2, which no AWS service that it asks speaks: 0.36 MB of its 10.
+# Without HTTP/2, 0.36 MB of its 10: what it asks speaks HTTP/1.1 as well.
 $(programs): $(go_files)
 	GOOS=linux GOARCH=$(lastword $(subst _, ,$@)) $(go_build) -tags nethttpomithttp2 -o $@ ./firstboot
 bin/packer-plugin-vpnami: $(go_files) $(embedded) $(programs)
