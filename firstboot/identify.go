@@ -78,8 +78,7 @@ func identify(ctx context.Context, service metadata) (Instance, error) {
 }
 
 // atOnce is how many questions are put at the same time: the metadata service
-// and Secrets Manager slow down who asks hundreds a second, and a disk gets no
-// quicker either.
+// and Secrets Manager slow down who asks hundreds a second.
 const atOnce = 8
 
 func ask(ctx context.Context, service metadata) (answers, error) {

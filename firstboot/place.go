@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // recordFile stands in each generation and says what it is.
@@ -220,12 +222,12 @@ func (s store) describe(g generation) error {
 	return replaceFile(filepath.Join(s.folder(g), recordFile), text, fileMode)
 }
 
-// fillFolder writes all files, and makes them and their folders durable at once:
-// syncs that meet in the file system share a commit of its journal, and one after
-// the other, each would wait for a commit of its own.
+// fillFolder writes all files, and then makes them and their folders durable. By
+// then the file system has begun to write all of them, so that the first sync
+// commits them together; one by one, each would wait for a commit of its own.
 func (s store) fillFolder(ctx context.Context, folder string, files []File) error {
 	folders := []string{folder}
-	var syncing []func() error
+	var unsynced []string
 	for _, f := range files {
 		// A revoked set of thousands takes its time.
 		if err := ctx.Err(); err != nil {
@@ -243,22 +245,29 @@ func (s store) fillFolder(ctx context.Context, folder string, files []File) erro
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(write(file, f.Data, f.Mode, s.group), file.Close()); err != nil {
+		err = write(file, f.Data, f.Mode, s.group)
+		// A hint: what it cannot do, the sync does.
+		_ = unix.SyncFileRange(int(file.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+		if err := errors.Join(err, file.Close()); err != nil {
 			return fmt.Errorf("%q: %w", f.Path, err)
 		}
 		// An empty file has nothing to lose but its name, which is the folder's:
 		// a revoked set of thousands stays quick.
 		if len(f.Data) > 0 {
-			syncing = append(syncing, func() error { return syncPath(path) })
+			unsynced = append(unsynced, path)
 		}
 	}
 	for _, path := range folders {
 		if err := s.open(path); err != nil {
 			return err
 		}
-		syncing = append(syncing, func() error { return syncPath(path) })
 	}
-	return together(atOnce, syncing...)
+	for _, path := range append(unsynced, folders...) {
+		if err := syncPath(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // open gives a folder its group and mode.
