@@ -60,7 +60,7 @@ image: $(IMAGE)/manifest.json ## Bake the image into build/image (root.tar, disk
 ami: build/plugins/.amazon ## Bake the AMI in your AWS account (minutes, cents; PACKER_VARS="-var ubuntu=26.04" and so on)
 	@mkdir -p build/ami
 	$$(scripts/tool packer) build -var commit=$(COMMIT) -var manifest_path=build/ami/manifest.json \
-		-var artifacts=build/ami/packer-manifest.json $(PACKER_VARS) images
+		-var sbom_path=build/ami/sbom.cdx.json -var artifacts=build/ami/packer-manifest.json $(PACKER_VARS) images
 packages: ## Install the Debian packages that are missing, and say why
 	@scripts/packages bake lab check
 
@@ -78,7 +78,7 @@ bin/vpnami-images: $(go_files)
 	$(go_build) -o $@ ./images/catalog
 bin/vpnami-lab: $(go_files)
 	$(go_build) -o $@ ./images/lab/vpnami-lab
-bin/ec2-metadata-mock bin/packer-sdc: scripts/tools/go.sum
+bin/ec2-metadata-mock bin/packer-sdc bin/packer-plugin-amazon: scripts/tools/go.sum
 	@scripts/tool $(notdir $@) >/dev/null && touch $@
 
 .PHONY: packer moto
@@ -92,8 +92,8 @@ build/plugins/.installed: bin/packer-plugin-vpnami | packer
 	$$(scripts/tool packer) plugins install --path bin/packer-plugin-vpnami github.com/vpnami/vpnami
 	@touch $@
 # Amazon's plugin is needed for an AMI only, and takes minutes to build.
-build/plugins/.amazon: build/plugins/.installed scripts/tools/go.sum
-	$$(scripts/tool packer) plugins install --path $$(scripts/tool packer-plugin-amazon) github.com/hashicorp/amazon
+build/plugins/.amazon: build/plugins/.installed bin/packer-plugin-amazon
+	$$(scripts/tool packer) plugins install --path bin/packer-plugin-amazon github.com/hashicorp/amazon
 	@touch $@
 $(IMAGE)/manifest.json: build/plugins/.installed images/vpnami.pkr.hcl
 	@$(AS_ROOT) rm -rf $(IMAGE)
@@ -106,7 +106,7 @@ $(BACKPORTS)/manifest.json: build/plugins/.installed images/vpnami.pkr.hcl
 
 test-unit: $(programs) ## Units, goldens and transcripts: no root, seconds
 	go test ./...
-test-root: build bin/packer-sdc moto build/plugins/.installed ## What needs root or the real programs (openvpn, packer, moto, systemd); nothing is skipped
+test-root: build bin/packer-sdc bin/packer-plugin-amazon moto build/plugins/.installed ## What needs root or the real programs (openvpn, packer, moto, systemd); nothing is skipped
 	$(root_tests) -p 1 $$(go list ./... | grep -v /images/verify)
 verify: image build moto ## The boot verification of the baked image in the lab (LAB_VM=qemu boots whole machines)
 	@mkdir -p $(LOGS)
@@ -126,6 +126,9 @@ verify-offload: $(BACKPORTS)/manifest.json build moto ## Boot an image of Debian
 bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; where they differ, name the first path that does (2 to 3 minutes)
 	@scripts/packages bake
 	@$(subst -tags lab,-tags lab$(,)twice,$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_TWICE=$(CURDIR)/build/twice,$(root_tests))) -v -run '^TestDifferenceOfRoots$$|^TestBakeTwice$$' ./plugin
+.PHONY: verify-aws
+verify-aws: ## Boot an AMI in your AWS account as a bastion and hear how it went (AMI=ami-... or ARTIFACTS=FILE; minutes, a few cents; images/iam/verify.json)
+	@scripts/verify-aws "$(or $(AMI),$(ARTIFACTS))"
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
 	@scripts/packages lab
 	@$(root_tests) -run '^TestFaults$$|^TestKilled' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
@@ -141,8 +144,9 @@ bench-script: ## Measure whole machines from power-on to ready: by firstboot, an
 bench-script-of-image: image build moto
 	@$(root_tests) -tags lab,bench -run '^TestBenchScript$$' -v ./images/verify | grep --line-buffered -v '^=== \|^ok'
 
-generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications)
+generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications, the plugin's documentation in .web-docs)
 	go generate ./...
+	@scripts/webdocs .web-docs
 
 ##@ The rest
 

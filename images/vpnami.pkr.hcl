@@ -42,6 +42,12 @@ variable "manifest_path" {
   description = "File of this machine that the image's manifest is also written to: packages, files, versions. Its folder must be there. Empty: none; the image has it in any case, and a local image has it beside itself."
 }
 
+variable "sbom_path" {
+  type        = string
+  default     = ""
+  description = "File of this machine that the image's SBOM is also written to, CycloneDX in JSON. As with manifest_path."
+}
+
 variable "artifacts" {
   type        = string
   default     = "packer-manifest.json"
@@ -127,6 +133,7 @@ build {
   provisioner "vpnami" {
     packages      = var.packages
     manifest_path = var.manifest_path
+    sbom_path     = var.sbom_path
   }
 
   # What a later step reads instead of Packer's output.

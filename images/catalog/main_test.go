@@ -6,21 +6,20 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/lab/mototest"
 )
 
 func TestMain(m *testing.M) {
@@ -45,10 +44,7 @@ func TestTranscripts(t *testing.T) {
 			if region == "" {
 				return fmt.Errorf("the transcript %q has no region", name)
 			}
-			for name, value := range map[string]string{
-				"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-				"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none",
-			} {
+			for name, value := range mototest.Environment(endpoint, region) {
 				env.Setenv(name, value)
 			}
 			return nil
@@ -64,7 +60,7 @@ func TestTranscripts(t *testing.T) {
 func makeCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	api := ec2Of(ts.Getenv("AWS_ENDPOINT_URL"), ts.Getenv("AWS_REGION"))
+	api := mototest.EC2(ts.Getenv("AWS_ENDPOINT_URL"), ts.Getenv("AWS_REGION"))
 	var tags []types.Tag
 	image := ""
 	for _, arg := range args[2:] {
@@ -134,53 +130,15 @@ func makeThing(ctx context.Context, api *ec2.Client, kind, name, image string) (
 	return "", fmt.Errorf("made: there is no %q", kind)
 }
 
-func ec2Of(endpoint, region string) *ec2.Client {
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(endpoint), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
-}
-
 // startMoto starts the stand-in behind a proxy that answers what it does not know,
-// the deprecation of an image, and writes down what it was asked.
+// the deprecation of an image.
 func startMoto(t *testing.T) string {
 	t.Helper()
-	path, err := exec.LookPath("moto_server")
-	if err != nil {
-		if os.Getenv("VPNAMI_REQUIRE") == "1" {
-			t.Fatal("moto_server is not on PATH; scripts/moto installs it")
-		}
-		t.Skip("moto_server is not on PATH")
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	moto, err := url.Parse(mototest.Start(t, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free.Addr().String()
-	_ = free.Close()
-	_, port, _ := net.SplitHostPort(address)
-	log, err := os.Create(filepath.Join(t.TempDir(), "moto.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, "-H", "127.0.0.1", "-p", port)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = log.Close()
-	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		if c, err := net.Dial("tcp", address); err == nil {
-			_ = c.Close()
-			break
-		}
-		if time.Now().After(deadline) {
-			said, _ := os.ReadFile(log.Name())
-			t.Fatalf("moto_server did not start within a minute:\n%s", said)
-		}
-	}
-	proxy := httptest.NewServer(deprecating(&url.URL{Scheme: "http", Host: address}))
+	proxy := httptest.NewServer(deprecating(moto))
 	t.Cleanup(proxy.Close)
 	return proxy.URL
 }
