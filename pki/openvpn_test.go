@@ -76,6 +76,15 @@ func testOpenVPNInside(t *testing.T) {
 		office.connects(t, server, "client1", "tcp")
 		reaches(t, office.profile(t, "client1", "tcp", nil), ": open, answered in ")
 	})
+	t.Run("a profile connects to its second gateway while the first is down", func(t *testing.T) {
+		server := office.serve(t, "udp", "force-cookie")
+		client := start(t, office.profile(t, "client1", "udp", func(p *profile.Profile) {
+			p.Remotes = append([]profile.Remote{{Host: "127.0.0.1", Port: 9}}, p.Remotes...)
+		}))
+		client.waitFor(t, "Initialization Sequence Completed")
+		client.end(t)
+		server.end(t)
+	})
 	t.Run("the probe connects", func(t *testing.T) {
 		server := office.serve(t, "udp", "force-cookie")
 		office.connects(t, server, "probe", "udp")

@@ -156,7 +156,7 @@ func (p Profile) credentials(out *bytes.Buffer, at placed) {
 	}
 	// Each gateway with the key and, while none answers so, without: one that
 	// has opened its window for old profiles takes no key.
-	fmt.Fprintf(out, "connect-timeout %d\n", unwrappedAfter)
+	fmt.Fprintf(out, "connect-timeout %d\n", nextAfter)
 	for _, remote := range p.Remotes {
 		fmt.Fprintf(out, "<connection>\nremote %s %d\n", remote.Host, remote.Port)
 		put("tls-crypt-v2", p.TLSCryptV2.Reveal())
@@ -164,8 +164,9 @@ func (p Profile) credentials(out *bytes.Buffer, at placed) {
 	}
 }
 
-// unwrappedAfter is in seconds: five times the slowest round trips there are.
-const unwrappedAfter = 8
+// nextAfter is when the next of several gateways is tried, in seconds: five
+// times the slowest round trips there are.
+const nextAfter = 8
 
 // ErrNoTemplate is that a template does not give a profile.
 var ErrNoTemplate = errors.New("the template does not give a profile")

@@ -149,6 +149,10 @@ func (p Profile) directives(out *bytes.Buffer, at placed) {
 		for _, remote := range p.Remotes {
 			line("remote %s %d", remote.Host, remote.Port)
 		}
+		if len(p.Remotes) > 1 {
+			// OpenVPN waits two minutes for one that is down.
+			line("connect-timeout %d", nextAfter)
+		}
 	}
 	line("nobind")
 	line("resolv-retry infinite")
