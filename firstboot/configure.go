@@ -33,6 +33,10 @@ type Config struct {
 	DNS     []netip.Addr
 	NAT     string // "masquerade" or "routed"
 	SSH     string // "vpc" or "tunnel": may tunnel clients reach the gateway's sshd
+	// Egress are networks of the VPC whose machines fetch their updates through
+	// the gateway.
+	Egress []netip.Prefix
+	Health string // "none" or "tcp": does a port tell the VPC that the daemon runs
 }
 
 // SecretNames are the two secrets, by name or ARN.
@@ -53,6 +57,12 @@ const (
 	natPerClient  = "per-client"
 	sshVPC        = "vpc"
 	sshTunnel     = "tunnel"
+	healthNone    = "none"
+	healthTCP     = "tcp"
+
+	// healthPort is that of vpnami-health.socket, for a load balancer: the
+	// checks of one in front of UDP are made over TCP.
+	healthPort = 1195
 )
 
 var errNoDocument = errors.New("the user-data has no document of vpnami")
@@ -125,6 +135,8 @@ func (d *document) config(instance Instance) Config {
 	c.DNS = d.addresses("dns")
 	c.NAT = d.word("nat", natMasquerade, natMasquerade, natPerClient, natRouted)
 	c.SSH = d.word("ssh", sshVPC, sshVPC, sshTunnel)
+	c.Egress = d.prefixes("egress", nil)
+	c.Health = d.word("health", healthNone, healthNone, healthTCP)
 	if c.NAT == natPerClient {
 		d.problem("nat", fmt.Sprintf("%q is not built yet: allowed are %q and %q", natPerClient, natMasquerade, natRouted))
 	}
@@ -155,6 +167,18 @@ func (c Config) judge(d *document, instance Instance) {
 		if instance.Public.IsValid() && route.Contains(instance.Public) {
 			d.problem(key, fmt.Sprintf("%q has the gateway's own public address %s in it: the tunnel would be sent into itself", route, instance.Public))
 		}
+	}
+	for i, network := range c.Egress {
+		key := fmt.Sprintf("egress[%d]", i)
+		if !insideVPC(network, instance.VPC) {
+			d.problem(key, fmt.Sprintf("%q is not in the VPC: allowed are networks of its subnets, whose route tables lead to the gateway", network))
+		}
+		if c.Network.IsValid() && c.Network.Overlaps(network) {
+			d.problem(key, fmt.Sprintf("%q overlaps the tunnel network %q, whose clients reach the \"routes\" and nothing else", network, c.Network))
+		}
+	}
+	if c.Health == healthTCP && c.Proto == "tcp" && c.Port == healthPort {
+		d.problem("health", fmt.Sprintf("%q answers at TCP %d, which is the daemon's own port: allowed is another \"port\"", healthTCP, healthPort))
 	}
 	for i, address := range c.DNS {
 		key := fmt.Sprintf("dns[%d]", i)

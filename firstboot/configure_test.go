@@ -33,6 +33,7 @@ func TestConfigure(t *testing.T) {
 		Proto:   "udp",
 		NAT:     "masquerade",
 		SSH:     "vpc",
+		Health:  "none",
 	}
 	with := func(edit func(*Config)) Config {
 		c := article
@@ -46,8 +47,8 @@ func TestConfigure(t *testing.T) {
 		"least":             {"role: vpn\nsecret: vpn/office\n", article},
 		"windows line ends": {"role: vpn\r\nsecret: vpn/office\r\n", article},
 		"json":              {"{\"role\": \"vpn\", \"secret\": \"vpn/office\"}\n", article},
-		"all": {"role: vpn\nsecret: a/b\nnetwork: 172.16.0.0/20\nroutes: [10.0.0.0/16, 10.7.0.0/24]\nport: 4433\nproto: tcp\ndns: [10.0.0.2, 10.0.0.3]\nnat: routed\nssh: tunnel\n",
-			Config{RoleVPN, SecretNames{"a/b/server", "a/b/access"}, prefix("172.16.0.0/20"), []netip.Prefix{prefix("10.0.0.0/16"), prefix("10.7.0.0/24")}, 4433, "tcp", []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")}, "routed", "tunnel"}},
+		"all": {"role: vpn\nsecret: a/b\nnetwork: 172.16.0.0/20\nroutes: [10.0.0.0/16, 10.7.0.0/24]\nport: 4433\nproto: tcp\ndns: [10.0.0.2, 10.0.0.3]\nnat: routed\nssh: tunnel\negress: [10.0.2.0/24]\nhealth: tcp\n",
+			Config{RoleVPN, SecretNames{"a/b/server", "a/b/access"}, prefix("172.16.0.0/20"), []netip.Prefix{prefix("10.0.0.0/16"), prefix("10.7.0.0/24")}, 4433, "tcp", []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")}, "routed", "tunnel", []netip.Prefix{prefix("10.0.2.0/24")}, "tcp"}},
 		"arns": {"role: vpn\nsecret:\n  server: arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:vpn/office/server-AbCdEf\n  access: arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:vpn/office/access-AbCdEf\n",
 			with(func(c *Config) {
 				c.Secret = SecretNames{"arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:vpn/office/server-AbCdEf", "arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:vpn/office/access-AbCdEf"}
@@ -138,6 +139,10 @@ func TestConfigureRefuses(t *testing.T) {
 		{"nat", "snat", "one of \"masquerade\", \"per-client\", \"routed\""},
 		{"nat", "routed", "which a VPC cannot route"},
 		{"ssh", "yes", "one of \"vpc\", \"tunnel\""},
+		{"egress", "[8.8.8.0/24]", "allowed are networks of its subnets"},
+		{"egress", "[10.0.255.0/25]", "overlaps the tunnel network"},
+		{"egress", "10.0.2.0/24", "a list of IPv4 networks"},
+		{"health", "1195", "one of \"none\", \"tcp\""},
 		{"sceret", "x", "\"sceret\" is unknown: allowed are \"role\""},
 		{"<<", "{port: 1}", "\"<<\" is unknown"},
 		{"? [a]", "1", "is unknown"},

@@ -22,30 +22,31 @@ import (
 // a cable whose gateway's end is called tun0.
 type network struct {
 	t     *testing.T
-	names [3]string
+	names [4]string
 }
 
 const (
 	client = iota
 	gate
 	vpc
+	behind // a machine of the VPC whose way out is the gateway
 )
 
 func newNetwork(t *testing.T) network {
 	t.Helper()
 	need(t, "ip", "iptables-restore")
 	n := network{t: t}
-	for i, role := range []string{"client", "gate", "vpc"} {
+	for i, role := range []string{"client", "gate", "vpc", "behind"} {
 		n.names[i] = fmt.Sprintf("vpnami-fb-%d-%s", os.Getpid(), role)
 	}
-	script := strings.NewReplacer("CLIENT", n.names[client], "GATE", n.names[gate], "VPC", n.names[vpc])
+	script := strings.NewReplacer("CLIENT", n.names[client], "GATE", n.names[gate], "VPC", n.names[vpc], "BEHIND", n.names[behind])
 	t.Cleanup(func() {
 		for _, name := range n.names {
 			sh(t, "ip netns del "+name+" || true")
 		}
 	})
 	sh(t, script.Replace(`
-		for ns in CLIENT GATE VPC; do ip netns add $ns; ip -n $ns link set lo up; done
+		for ns in CLIENT GATE VPC BEHIND; do ip netns add $ns; ip -n $ns link set lo up; done
 		ip link add tun0 netns GATE type veth peer name tun0 netns CLIENT
 		ip link add ens5 netns GATE type veth peer name ens5 netns VPC
 		ip -n CLIENT address add 10.0.255.9/24 dev tun0
@@ -55,8 +56,14 @@ func newNetwork(t *testing.T) network {
 		ip -n VPC address add 10.0.2.2/16 dev ens5
 		ip -n VPC address add 169.254.169.254/32 dev lo
 		ip -n VPC address add 172.16.5.5/32 dev lo
+		ip -n VPC address add 203.0.113.80/32 dev lo
+		ip link add ens6 netns GATE type veth peer name ens5 netns BEHIND
+		ip -n BEHIND address add 10.0.3.3/24 dev ens5
+		ip -n GATE address add 10.0.3.1/24 dev ens6
 		for ns in CLIENT GATE; do ip -n $ns link set tun0 up; done
-		for ns in GATE VPC; do ip -n $ns link set ens5 up; done
+		for ns in GATE VPC BEHIND; do ip -n $ns link set ens5 up; done
+		ip -n GATE link set ens6 up
+		ip -n BEHIND route add default via 10.0.3.1
 		ip -n CLIENT route add default via 10.0.255.1
 		ip -n GATE route add default via 10.0.2.2
 		ip -n VPC route add 10.0.255.0/24 via 10.0.1.2
@@ -151,10 +158,11 @@ func (n network) iptables(arguments string) {
 // shown to be stopped by the rule in question: without it, it comes through.
 func TestPackets(t *testing.T) {
 	n := newNetwork(t)
-	for _, address := range []string{"10.0.2.2:7777", "169.254.169.254:80", "172.16.5.5:7777"} {
+	for _, address := range []string{"10.0.2.2:7777", "169.254.169.254:80", "172.16.5.5:7777", "172.16.5.5:443", "203.0.113.80:443", "203.0.113.80:7777"} {
 		n.listen(vpc, address)
 	}
 	n.listen(gate, "0.0.0.0:22")
+	n.listen(gate, "0.0.0.0:1195")
 	n.listen(client, "10.0.255.9:7777")
 	p := bundle.PlanAddresses(prefix(bundle.DefaultNetwork))
 	masquerade, tunnel, routed := articleConfig(t), articleConfig(t, "ssh: tunnel"), articleConfig(t)
@@ -166,7 +174,7 @@ func TestPackets(t *testing.T) {
 			t.Errorf("%s: %s to %s: the other side saw %q, want %q", what, from, to, got, want)
 		}
 	}
-	n.gateRules(vpnRules(masquerade, p))
+	n.gateRules(vpnRules(masquerade, p, articleInstance().VPC))
 	check("a client reaches the VPC", client, "10.0.255.9", "10.0.2.2:7777", "10.0.1.2")
 	check("the VPC reaches the gateway's sshd", vpc, "10.0.2.2", "10.0.1.2:22", "10.0.2.2")
 
@@ -184,17 +192,30 @@ func TestPackets(t *testing.T) {
 		{"the gateway's sshd from the tunnel", client, "10.0.255.9", "10.0.1.2:22", "-I INPUT -p tcp --dport 22 -j ACCEPT", "10.0.255.9"},
 		{"a client from the VPC", vpc, "10.0.2.2", "10.0.255.9:7777", "-I FORWARD -o tun0 -j ACCEPT; iptables -I FORWARD -i tun0 -j ACCEPT", "10.0.2.2"},
 	} {
-		n.gateRules(vpnRules(masquerade, p))
+		n.gateRules(vpnRules(masquerade, p, articleInstance().VPC))
 		check(c.what, c.where, c.from, c.to, "")
 		n.iptables(strings.ReplaceAll(c.without, "; iptables", "; ip netns exec "+n.names[gate]+" iptables"))
 		check(c.what+", its rule taken away", c.where, c.from, c.to, c.seen)
 	}
 
-	n.gateRules(vpnRules(tunnel, p))
+	n.gateRules(vpnRules(tunnel, p, articleInstance().VPC))
 	check("ssh: tunnel", client, "10.0.255.9", "10.0.1.2:22", "10.0.255.9")
 	check("ssh: tunnel is not for the probe", client, "10.0.255.254", "10.0.1.2:22", "")
-	n.gateRules(vpnRules(routed, p))
+	n.gateRules(vpnRules(routed, p, articleInstance().VPC))
 	check("nat: routed shows the client's address", client, "10.0.255.9", "10.0.2.2:7777", "10.0.255.9")
+
+	egress := articleConfig(t, "egress: [10.0.3.0/24]", "health: tcp")
+	n.gateRules(vpnRules(egress, p, articleInstance().VPC))
+	check("updates through the gateway", behind, "10.0.3.3", "203.0.113.80:443", "10.0.1.2")
+	check("updates, and nothing else", behind, "10.0.3.3", "203.0.113.80:7777", "")
+	check("nothing of the company's by the gateway's name", behind, "10.0.3.3", "172.16.5.5:443", "")
+	check("nor its role", behind, "10.0.3.3", "169.254.169.254:80", "")
+	check("the health port, from the VPC", vpc, "10.0.2.2", "10.0.1.2:1195", "10.0.2.2")
+	check("the health port, from elsewhere", vpc, "172.16.5.5", "10.0.1.2:1195", "")
+	check("the health port, from the tunnel", client, "10.0.255.9", "10.0.1.2:1195", "")
+	n.gateRules(vpnRules(masquerade, p, articleInstance().VPC))
+	check("updates, unless the launch says so", behind, "10.0.3.3", "203.0.113.80:443", "")
+	check("the health port, unless the launch says so", vpc, "10.0.2.2", "10.0.1.2:1195", "")
 
 	n.gateRules(stepRules(articleInstance().VPC, prefix("0.0.0.0/32")))
 	check("a step's sshd from the VPC", vpc, "10.0.2.2", "10.0.1.2:22", "10.0.2.2")

@@ -84,8 +84,12 @@ func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]Fi
 		{"probe/client.crt", fileMode, bundle.CertificatesPEM(b.Server.Probe.Certificate)},
 		{"probe/client.key", fileMode, b.Server.Probe.Key.Reveal()},
 		{"probe/tls-crypt-v2.key", fileMode, b.Server.Probe.TLSCryptV2.Reveal()},
-		{rules4, fileMode, vpnRules(c, p)},
+		{rules4, fileMode, vpnRules(c, p, instance.VPC)},
 		{rules6, fileMode, closedRules6()},
+	}
+	if c.Health == healthTCP {
+		// For vpnami-health.socket: without it, the port stays closed.
+		files = append(files, File{"health", fileMode, nil})
 	}
 	files = append(files, people(b, p)...)
 	for _, serial := range b.Revoked() {

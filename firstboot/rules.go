@@ -48,7 +48,7 @@ func (f *ruleFile) common() {
 }
 
 // vpnRules are those of a gateway.
-func vpnRules(c Config, p bundle.AddressPlan) []byte {
+func vpnRules(c Config, p bundle.AddressPlan, vpc []netip.Prefix) []byte {
 	f := &ruleFile{}
 	f.line("# Written by vpnami-firstboot: the packet filter of a gateway.")
 	f.line("*raw")
@@ -74,6 +74,11 @@ func vpnRules(c Config, p bundle.AddressPlan) []byte {
 	} else {
 		f.line("-A INPUT ! -i tun0 -p tcp -m tcp --dport 22 -j ACCEPT")
 	}
+	if c.Health == healthTCP {
+		for _, block := range vpc {
+			f.line("-A INPUT ! -i tun0 -s %s -p tcp -m tcp --dport %d -j ACCEPT", block, healthPort)
+		}
+	}
 	f.logDrops("INPUT")
 	f.line("-A FORWARD -m conntrack --ctstate INVALID -j DROP")
 	f.line("-A FORWARD -s %s -j DROP", p.Probe)
@@ -84,6 +89,7 @@ func vpnRules(c Config, p bundle.AddressPlan) []byte {
 		f.line("-A FORWARD -i tun0 -s %s -d %s -j ACCEPT", p.Network, route)
 	}
 	f.line("-A FORWARD -o tun0 -d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", p.Network)
+	f.egress(c.Egress)
 	f.logDrops("FORWARD")
 	f.line("COMMIT")
 
@@ -94,8 +100,30 @@ func vpnRules(c Config, p bundle.AddressPlan) []byte {
 	if c.NAT == natMasquerade {
 		f.line("-A POSTROUTING -s %s ! -o tun0 -j MASQUERADE", p.Network)
 	}
+	for _, network := range c.Egress {
+		f.line("-A POSTROUTING -s %s ! -o tun0 -j MASQUERADE", network)
+	}
 	f.line("COMMIT")
 	return []byte(f.String())
+}
+
+// egress lets machines of the VPC fetch their updates through the gateway, and
+// lends them its address for nothing else: not for what is private, where the
+// gateway may be let in and they are not.
+func (f *ruleFile) egress(networks []netip.Prefix) {
+	if len(networks) == 0 {
+		return
+	}
+	f.line("# Updates, from the internet alone.")
+	for _, network := range networks {
+		for _, inside := range append(privateNetworks(), "169.254.0.0/16") {
+			f.line("-A FORWARD ! -i tun0 ! -o tun0 -s %s -d %s -j DROP", network, inside)
+		}
+		for _, port := range []int{80, 443} {
+			f.line("-A FORWARD ! -i tun0 ! -o tun0 -s %s -p tcp -m tcp --dport %d -j ACCEPT", network, port)
+		}
+		f.line("-A FORWARD ! -i tun0 ! -o tun0 -d %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", network)
+	}
 }
 
 // stepRules are those of the bastion: SSH from the VPC, and from the tunnel

@@ -16,8 +16,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
 // Agent is the process behind a running lab: the API's front, the fabric's
@@ -31,6 +29,7 @@ type Agent struct {
 	log      *slog.Logger
 
 	publicKey string
+	operator  Keys
 	vpc       VPC
 
 	// One look at EC2 brings everything up to then into force.
@@ -60,6 +59,7 @@ func RunAgent(ctx context.Context, options Options) error {
 		{"image", a.openImage},
 		{"key", a.makeKey},
 		{"moto", a.startMoto},
+		{"operator", a.makeOperator},
 		{"fabric", func(ctx context.Context) error { return a.topology.enforce(ctx, network{}) }},
 		{"dhcp", a.startDHCP},
 		{"metadata", a.startMetadata},
@@ -72,7 +72,7 @@ func RunAgent(ctx context.Context, options Options) error {
 		}
 		a.log.Info("made", "what", step.name, "took", time.Since(start).Round(time.Millisecond))
 	}
-	state := State{Schema: stateSchema, Options: options, VPC: a.vpc}
+	state := State{Schema: stateSchema, Options: options, VPC: a.vpc, Operator: a.operator}
 	if err := state.write(); err != nil {
 		return err
 	}
@@ -123,10 +123,14 @@ func (a *Agent) startProcess(ns namespace, logName, program string, args ...stri
 const motoURL = "http://127.0.0.1:5000"
 
 func (a *Agent) startMoto(ctx context.Context) error {
-	if _, err := a.startProcess(a.topology.aws, "moto.log", a.options.Moto, "-H", "127.0.0.1", "-p", "5000"); err != nil {
+	supplement, err := supplementMoto(a.options.Name)
+	if err != nil {
+		return fmt.Errorf("laying down moto's supplement: %w", err)
+	}
+	if _, err := a.startProcess(a.topology.aws, "moto.log", "env", "PYTHONPATH="+supplement, a.options.Moto, "-H", "127.0.0.1", "-p", "5000"); err != nil {
 		return err
 	}
-	a.cloud = cloud{ec2: ec2.NewFromConfig(awsConfigAt(a.topology.aws, motoURL))}
+	a.cloud = newCloud(awsConfigAt(a.topology.aws, motoURL, anybody()))
 	// Python's start takes a second, two on a busy machine.
 	return a.waitListening(ctx, "127.0.0.1:5000", 30*time.Second)
 }

@@ -15,17 +15,19 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 // awsConfig makes SDK clients that reach the API from that namespace.
-func awsConfig(ns namespace) aws.Config { return awsConfigAt(ns, endpointURL) }
+func awsConfig(ns namespace, keys Keys) aws.Config { return awsConfigAt(ns, endpointURL, keys) }
 
-func awsConfigAt(ns namespace, url string) aws.Config {
+func awsConfigAt(ns namespace, url string, keys Keys) aws.Config {
 	return aws.Config{
 		Region:       Region,
 		BaseEndpoint: aws.String(url),
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: labAccessKey, SecretAccessKey: labSecretKey, Source: "lab"}, nil
+			return aws.Credentials{AccessKeyID: keys.ID, SecretAccessKey: keys.Secret, SessionToken: keys.Token, Source: "lab"}, nil
 		}),
 		HTTPClient: &http.Client{Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -40,6 +42,12 @@ func awsConfigAt(ns namespace, url string) aws.Config {
 // cloud reads from EC2 what the agent brings into force.
 type cloud struct {
 	ec2 *ec2.Client
+	iam *iam.Client
+	sts *sts.Client
+}
+
+func newCloud(config aws.Config) cloud {
+	return cloud{ec2: ec2.NewFromConfig(config), iam: iam.NewFromConfig(config), sts: sts.NewFromConfig(config)}
 }
 
 // snapshot is one look at EC2.

@@ -296,6 +296,26 @@ func ignoreDone(err error) error {
 	return err
 }
 
+// credentials are those of the role that the instance was launched with. One
+// without has those of nobody in particular, which do for as long as the lab's
+// AWS does not enforce its IAM: a role is nothing that a demo has to make.
+func (c cloud) credentials(ctx context.Context, m *metadata, i types.Instance, old *mock) error {
+	if i.IamInstanceProfile == nil {
+		m.Profile, m.Role, m.Keys = "lab", "lab", anybody()
+		m.Keys.Token = "lab"
+		return nil
+	}
+	arn := aws.ToString(i.IamInstanceProfile.Arn)
+	m.Profile = arn[strings.LastIndexByte(arn, '/')+1:]
+	if old != nil && old.metadata.Profile == m.Profile && old.metadata.Role != "" {
+		m.Role, m.Keys = old.metadata.Role, old.metadata.Keys
+		return nil
+	}
+	var err error
+	m.Role, m.Keys, err = c.assume(ctx, m.Profile, m.Instance)
+	return err
+}
+
 // metadata is what EC2 says of an instance. User-data and key are read once:
 // EC2 changes neither while an instance runs.
 func (c cloud) metadata(ctx context.Context, look snapshot, i types.Instance, old *mock) (metadata, error) {
@@ -305,12 +325,11 @@ func (c cloud) metadata(ctx context.Context, look snapshot, i types.Instance, ol
 		Reservation: "r-lab", Account: aws.ToString(nic.OwnerId), Zone: aws.ToString(i.Placement.AvailabilityZone),
 		Hostname: aws.ToString(i.PrivateDnsName), MAC: aws.ToString(nic.MacAddress), Interface: aws.ToString(nic.NetworkInterfaceId),
 		Subnet: aws.ToString(nic.SubnetId), VPC: aws.ToString(nic.VpcId), SubnetCIDR: look.subnets[aws.ToString(nic.SubnetId)],
-		VPCCIDRs: look.vpcs[aws.ToString(nic.VpcId)], KeyName: aws.ToString(i.KeyName), Role: "lab",
+		VPCCIDRs: look.vpcs[aws.ToString(nic.VpcId)], KeyName: aws.ToString(i.KeyName),
 		Launched: aws.ToTime(i.LaunchTime), HopLimit: 1,
 	}
-	if i.IamInstanceProfile != nil {
-		arn := aws.ToString(i.IamInstanceProfile.Arn)
-		m.Role = arn[strings.LastIndexByte(arn, '/')+1:]
+	if err := c.credentials(ctx, &m, i, old); err != nil {
+		return m, err
 	}
 	n := look.network(map[string]string{m.Instance: "x"})
 	if len(n.Ports) == 0 || len(n.Ports[0].Addresses) == 0 {

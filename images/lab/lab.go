@@ -125,7 +125,7 @@ func (l *Lab) LogDir() string { return logDir(l.options.Name) }
 // AWS is a configuration for SDK clients: they reach the lab's API from the
 // internet, as the operator's own machine does.
 func (l *Lab) AWS() aws.Config {
-	return awsConfig(openNamespace(namespaceName(l.options.Name, "inet")))
+	return awsConfig(openNamespace(namespaceName(l.options.Name, "inet")), l.state.Operator)
 }
 
 // AWSEnv is what a program on a host of the lab needs in its environment to
@@ -134,8 +134,8 @@ func (l *Lab) AWSEnv() []string {
 	return []string{
 		"AWS_ENDPOINT_URL=" + endpointURL,
 		"AWS_REGION=" + Region,
-		"AWS_ACCESS_KEY_ID=" + labAccessKey,
-		"AWS_SECRET_ACCESS_KEY=" + labSecretKey,
+		"AWS_ACCESS_KEY_ID=" + l.state.Operator.ID,
+		"AWS_SECRET_ACCESS_KEY=" + l.state.Operator.Secret,
 		"AWS_EC2_METADATA_DISABLED=true",
 	}
 }

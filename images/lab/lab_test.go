@@ -177,7 +177,7 @@ func articleMetadata() metadata {
 		Hostname: "ip-10-0-1-2.ap-northeast-1.compute.internal", MAC: "02:00:00:00:00:01", Interface: "eni-1", Subnet: "subnet-1", VPC: "vpc-1",
 		SubnetCIDR: prefix("10.0.0.0/16"), VPCCIDRs: []netip.Prefix{prefix("10.0.0.0/16")}, Addresses: []netip.Addr{addr("10.0.1.2")},
 		Public: addr("203.0.113.10"), GroupIDs: []string{"sg-1"}, GroupNames: []string{"vpn"}, KeyName: "lab", PublicKey: "ssh-ed25519 AAAA lab",
-		Role: "gateway", UserData: []byte("#vpnami\nrole: vpn\n"), Launched: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), HopLimit: 1,
+		Profile: "gateway", Role: "gateway", Keys: Keys{ID: "AKIALABLABLABLABLAB0", Secret: "lab", Token: "lab"}, UserData: []byte("#vpnami\nrole: vpn\n"), Launched: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), HopLimit: 1,
 	}
 }
 
@@ -244,10 +244,10 @@ func FuzzMetadataLookup(f *testing.F) {
 
 func TestState(t *testing.T) {
 	for _, c := range []struct{ name, text, wantErr string }{
-		{"good", `{"schema":1,"options":{"name":"demo"}}`, ""},
-		{"another version", `{"schema":2,"options":{"name":"demo"}}`, "schema 2, want 1"},
-		{"torn", `{"schema":1,"opt`, "parsing state"},
-		{"a name that reaches elsewhere", `{"schema":1,"options":{"name":"../x"}}`, `lab name "../x"`},
+		{"good", `{"schema":2,"options":{"name":"demo"}}`, ""},
+		{"another version", `{"schema":3,"options":{"name":"demo"}}`, "schema 3, want 2"},
+		{"torn", `{"schema":2,"opt`, "parsing state"},
+		{"a name that reaches elsewhere", `{"schema":2,"options":{"name":"../x"}}`, `lab name "../x"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := parseState([]byte(c.text))

@@ -26,7 +26,8 @@ type metadata struct {
 	Public                netip.Addr   // of the primary one; zero: none
 	GroupIDs, GroupNames  []string
 	KeyName, PublicKey    string
-	Role                  string
+	Profile, Role         string
+	Keys                  Keys // of the role
 	UserData              []byte
 	Launched              time.Time
 
@@ -73,10 +74,10 @@ func (m metadata) values() map[string]any {
 	if m.Role != "" {
 		updated := m.Launched.UTC().Format(time.RFC3339)
 		v["iam/info"] = map[string]string{"Code": "Success", "LastUpdated": updated,
-			"InstanceProfileArn": "arn:aws:iam::" + m.Account + ":instance-profile/" + m.Role, "InstanceProfileId": "AIPALABLABLABLABLAB0"}
+			"InstanceProfileArn": "arn:aws:iam::" + m.Account + ":instance-profile/" + m.Profile, "InstanceProfileId": "AIPALABLABLABLABLAB0"}
 		v["iam/security-credentials"] = m.Role
 		v["iam/security-credentials/"+m.Role] = map[string]string{"Code": "Success", "LastUpdated": updated, "Type": "AWS-HMAC",
-			"AccessKeyId": labAccessKey, "SecretAccessKey": labSecretKey, "Token": "lab",
+			"AccessKeyId": m.Keys.ID, "SecretAccessKey": m.Keys.Secret, "Token": m.Keys.Token,
 			// A lab lives for hours; the mock does not renew them.
 			"Expiration": m.Launched.UTC().Add(30 * 24 * time.Hour).Format(time.RFC3339)}
 	}

@@ -58,12 +58,6 @@ const (
 // loginUser is cloud-init's default user of a Debian image.
 const loginUser = "debian"
 
-// moto accepts any key while its IAM enforcement is off.
-const (
-	labAccessKey = "AKIALABLABLABLABLAB0"
-	labSecretKey = "lab"
-)
-
 var (
 	// No dash, so that "vpnami-NAME-" is the beginning of no other lab's names.
 	labName = regexp.MustCompile(`^[a-z][a-z0-9]{0,11}$`)

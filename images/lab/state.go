@@ -14,13 +14,15 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-const stateSchema = 1
+const stateSchema = 2
 
 // State is what a lab writes down about itself: <run folder>/state.json.
 type State struct {
 	Schema  int     `json:"schema"`
 	Options Options `json:"options"`
 	VPC     VPC     `json:"vpc"`
+	// Operator is the IAM user that the hosts work as.
+	Operator Keys `json:"operator"`
 }
 
 // MachineState is what the agent knows of one instance's machine.

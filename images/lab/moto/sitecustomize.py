@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: The vpnami authors
+# SPDX-License-Identifier: MPL-2.0
+#
+# What moto 5.2.1 lacks for a rehearsal with its IAM enforcement on. Python loads
+# this module by its name at its start, wherever moto_server comes from: the lab
+# puts the folder on PYTHONPATH. Each part stands in for something that AWS does
+# and moto leaves out; nothing here decides what a policy allows.
+
+import json
+
+import moto.ec2.models.instances as instances
+import moto.iam.access_control as access_control
+from moto.core.exceptions import JsonRESTError
+from moto.ec2.responses import EC2Response
+from moto.secretsmanager.responses import SecretsManagerResponse
+
+
+# moto judges a call by the resource that a service names with _determine_resource,
+# and asks for "*" where a service names none, which no policy with a resource of
+# its own allows.
+
+
+def secret(self):
+    name = self._get_param("SecretId") or self._get_param("Name")
+    if not name:
+        return "*"
+    if name.startswith("arn:"):
+        return name
+    found = self.backend.secrets.get(name)
+    if found:
+        return found.arn
+    return f"arn:{self.partition}:secretsmanager:{self.region}:{self.current_account}:secret:{name}"
+
+
+def compute(self):
+    kinds = {"i": "instance", "sg": "security-group"}
+    action = self._get_action()
+    if action in ("AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"):
+        ids = [self._get_param("GroupId")]
+    elif action in ("CreateTags", "DeleteTags"):
+        ids = self._get_param("Resources", [])
+    else:
+        return "*"
+    if not ids or not ids[0]:
+        return "*"
+    kind = kinds.get(ids[0].split("-")[0])
+    if not kind:
+        return "*"
+    return f"arn:{self.partition}:ec2:{self.region}:{self.current_account}:{kind}/{ids[0]}"
+
+
+SecretsManagerResponse._determine_resource = secret
+EC2Response._determine_resource = compute
+
+
+# A service that speaks JSON refuses in JSON; moto answers in XML, which no client
+# of that service can read.
+
+raise_access_denied = access_control.IAMRequest._raise_access_denied
+
+
+def refuse(self):
+    if self._service == "secretsmanager":
+        raise JsonRESTError(
+            "AccessDeniedException",
+            f"User: {self._access_key.arn} is not authorized to perform: {self._action}",
+        )
+    raise_access_denied(self)
+
+
+access_control.IAMRequest._raise_access_denied = refuse
+
+
+# A role trusts EC2, which assumes it for an instance; moto knows no services that
+# do, so that whoever asks on the lab's behalf is taken for EC2.
+
+
+def trusts_ec2(self, role_arn):
+    document = json.loads(self.backend.get_role_by_arn(role_arn).assume_role_policy_document)
+    statements = document["Statement"]
+    for statement in statements if isinstance(statements, list) else [statements]:
+        services = statement.get("Principal", {}).get("Service", [])
+        if "ec2.amazonaws.com" in ([services] if isinstance(services, str) else services):
+            return statement["Effect"] == "Allow"
+    return False
+
+
+access_control.IAMRequestBase._check_role_trust_relationship = trusts_ec2
+
+
+# An instance that was launched with the groups in its interface has them; moto's
+# has them on the interface alone.
+
+prep_nics = instances.Instance.prep_nics
+
+
+def with_groups(self, *args, **kwargs):
+    prep_nics(self, *args, **kwargs)
+    if not self.security_groups and 0 in self.nics:
+        self.security_groups = self.nics[0].group_set
+
+
+instances.Instance.prep_nics = with_groups
+
+
+# An interface that was there before its instance is free when that has ended.
+
+terminate = instances.Instance.terminate
+
+
+def set_free(self):
+    previous = terminate(self)
+    for nic in self.nics.values():
+        if not nic.delete_on_termination:
+            nic.instance = None
+            nic.attachment_id = None
+            nic.attach_time = None
+            nic.device_index = None
+            nic.status = "available"
+    return previous
+
+
+instances.Instance.terminate = set_free
