@@ -33,9 +33,12 @@ kept := PATH CHECKPOINT_DISABLE PACKER_PLUGIN_PATH LAB_VM CI http_proxy https_pr
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env $(foreach v,$(kept),$(if $($v),$v='$($v)')) \
 	GOPROXY=$(shell go env GOPROXY) GOMODCACHE=$(shell go env GOMODCACHE) GOCACHE=$(CURDIR)/build/go-cache-of-root)
 , := ,
+# Terraform is no package of Debian's. Without it images/launch is not tested,
+# which is said below, but for CI, where it is required.
+terraform := VPNAMI_TERRAFORM=$(VPNAMI_TERRAFORM) VPNAMI_TERRAFORM_PLUGINS=$(shell scripts/terraform-plugins)
 # Tests that need root or real programs fail without them; they are never skipped.
 root_tests := go test -tags lab -count=1 -timeout 25m \
-	-exec "$(AS_ROOT) env VPNAMI_REQUIRE=1 VPNAMI_IMAGE=$(CURDIR)/$(IMAGE) VPNAMI_LOGS=$(CURDIR)/$(LOGS)"
+	-exec "$(AS_ROOT) env VPNAMI_REQUIRE=1 VPNAMI_IMAGE=$(CURDIR)/$(IMAGE) VPNAMI_LOGS=$(CURDIR)/$(LOGS) $(terraform)"
 
 go_files   := $(shell find plugin firstboot images pki -name '*.go' -not -name '*_test.go') go.mod go.sum
 embedded   := $(shell find images/rootfs plugin/bootstrap/base plugin/*/scripts -type f -not -name '*.go')
@@ -51,6 +54,7 @@ demo: packages build build/plugins/.installed moto ## Bake, launch, first boot, 
 	@$(AS_ROOT) scripts/demo $(IMAGE) --moto "$$(scripts/moto)" $(if $(KEEP),--keep) $(if $(LAB_VM),--engine $(LAB_VM))
 
 test: packages lint test-unit test-root verify ## All tests: sources, units, transcripts, the bake, and the lab with the baked image
+	@command -v terraform >/dev/null || echo "NOT TESTED: images/launch, because terraform is not on this machine."
 	@echo "All tests passed."
 
 ##@ Build
@@ -129,6 +133,10 @@ bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; 
 .PHONY: verify-aws
 verify-aws: ## Boot an AMI in your AWS account as a bastion and hear how it went (AMI=ami-... or ARTIFACTS=FILE; minutes, a few cents; images/iam/verify.json)
 	@scripts/verify-aws "$(or $(AMI),$(ARTIFACTS))"
+rehearse-aws: VPNAMI_TERRAFORM := required
+rehearse-aws: image build moto ## Launch by Terraform against a stand-in for AWS that enforces its policies, boot in the lab, replace, destroy
+	@mkdir -p $(LOGS)
+	$(subst -tags lab,-tags lab$(,)rehearse,$(root_tests)) -run '^TestRehearsal$$' -v ./images/launch
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
 	@scripts/packages lab
 	@$(root_tests) -run '^TestFaults$$|^TestKilled' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'

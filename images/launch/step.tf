@@ -3,6 +3,14 @@
 
 # The bastion: no public address, no role. It needs nothing of AWS.
 
+locals {
+  step_user_data = "#vpnami\n${yamlencode(merge(
+    { role = "step" },
+    # It sees the clients' own addresses then, and admits them.
+    var.nat == "routed" ? { network = var.tunnel_network } : {},
+  ))}"
+}
+
 # An interface of its own is never given a public address, whatever the subnet does
 # for others, and a new bastion has the old one's private address.
 resource "aws_network_interface" "step" {
@@ -25,11 +33,7 @@ resource "aws_instance" "step" {
     device_index         = 0
     network_interface_id = aws_network_interface.step[0].id
   }
-  user_data = "#vpnami\n${yamlencode(merge(
-    { role = "step" },
-    # It sees the clients' own addresses then, and admits them.
-    var.nat == "routed" ? { network = var.tunnel_network } : {},
-  ))}"
+  user_data                   = local.step_user_data
   user_data_replace_on_change = true
 
   metadata_options {

@@ -8,8 +8,7 @@
 # it is dead or never came up, EC2's own checks and the load balancer's tell.
 
 resource "aws_cloudwatch_log_group" "status" {
-  # EventBridge may write to groups under /aws/events/.
-  name              = "/aws/events/vpnami/${var.name}"
+  name              = local.log_group
   retention_in_days = var.log_retention_days
   tags              = local.tags
 }
@@ -18,7 +17,7 @@ data "aws_iam_policy_document" "status_log" {
   statement {
     sid       = "EventsToLog"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${aws_cloudwatch_log_group.status.name}:*"]
+    resources = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.log_group}:*"]
     principals {
       type        = "Service"
       identifiers = ["events.amazonaws.com", "delivery.logs.amazonaws.com"]
@@ -37,22 +36,15 @@ resource "aws_cloudwatch_log_resource_policy" "status" {
 }
 
 locals {
+  # EventBridge may write to groups under /aws/events/.
+  log_group = "/aws/events/vpnami/${var.name}"
+
   # The tag, what it says when all is well, and what an alarm is about.
   watched = {
     status = {
       tag  = "vpnami:status"
       good = "ready"
       what = "a gateway is not ready: its tag vpnami:status-detail tells why"
-    }
-    certificate = {
-      tag  = "vpnami:status-certificate"
-      good = "good"
-      what = "a certificate of the gateway is near its end: vpnami-pki check, renew-server, publish"
-    }
-    sync = {
-      tag  = "vpnami:status-sync"
-      good = "good"
-      what = "what is published does not come in, revocations among it: vpnami-firstboot status on the gateway, or its console, tells why"
     }
   }
 

@@ -6,8 +6,10 @@
 # puts the folder on PYTHONPATH. Each part stands in for something that AWS does
 # and moto leaves out; nothing here decides what a policy allows.
 
+import itertools
 import json
 
+import moto.ec2.models.elastic_ip_addresses as addresses
 import moto.ec2.models.instances as instances
 import moto.iam.access_control as access_control
 from moto.core.exceptions import JsonRESTError
@@ -121,3 +123,10 @@ def set_free(self):
 
 
 instances.Instance.terminate = set_free
+
+
+# An Elastic IP is of the lab's internet; moto's are of 127.0.0.0/8, which leads
+# nowhere.
+
+numbers = itertools.count(101)
+addresses.random_ip = lambda: f"203.0.113.{next(numbers)}"

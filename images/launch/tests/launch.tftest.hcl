@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: The vpnami authors
+# SPDX-License-Identifier: MPL-2.0
+
+# What the module makes of its variables, without an account: terraform test.
+
+mock_provider "aws" {
+  mock_data "aws_region" {
+    defaults = { name = "ap-northeast-1" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_availability_zones" {
+    defaults = { names = ["ap-northeast-1a", "ap-northeast-1c", "ap-northeast-1d"] }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+  mock_data "aws_ami" {
+    defaults = { root_device_name = "/dev/sda1" }
+  }
+}
+
+variables {
+  ami = "ami-0123456789abcdef0"
+}
+
+run "one_gateway_in_a_new_vpc" {
+  command = plan
+  assert {
+    condition     = length(aws_instance.gateway) == 1 && length(aws_eip.gateway) == 1 && length(aws_lb.gateways) == 0
+    error_message = "want one gateway with an Elastic IP"
+  }
+  assert {
+    condition     = aws_subnet.gateway[0].cidr_block == "10.0.1.0/24" && aws_subnet.step[0].cidr_block == "10.0.2.0/24"
+    error_message = "want the article's networks"
+  }
+  assert {
+    condition     = aws_instance.gateway["a"].source_dest_check == false && length(aws_route.step_gateway) == 1
+    error_message = "want the bastion's way out through the gateway"
+  }
+  assert {
+    condition     = local.user_data["one"] == "#vpnami\n${yamlencode({ role = "vpn", secret = "vpn/office", network = "10.0.255.0/24", port = 1194, proto = "udp", nat = "masquerade", egress = ["10.0.2.0/24"] })}"
+    error_message = "want the gateway to be told of the bastion's network, and of nothing more"
+  }
+  assert {
+    condition     = aws_security_group.bootstrap.tags["vpnami:consent"] == "seal-ssh" && !contains(keys(aws_security_group.gateway.tags), "vpnami:consent")
+    error_message = "want the consent on the bootstrap group alone"
+  }
+}
+
+run "no_bastion" {
+  command = plan
+  variables {
+    step = null
+  }
+  assert {
+    condition     = length(aws_instance.step) == 0 && length(aws_security_group.step) == 0 && aws_instance.gateway["a"].source_dest_check
+    error_message = "want nothing of a bastion, and the source check on"
+  }
+}
+
+run "routed" {
+  command = plan
+  variables {
+    nat            = "routed"
+    egress         = "none"
+    tunnel_network = "10.8.0.0/24"
+  }
+  assert {
+    condition     = length(aws_route.tunnel) == 2 && aws_route.tunnel["step"].destination_cidr_block == "10.8.0.0/24"
+    error_message = "want the route in both tables"
+  }
+  assert {
+    condition     = aws_instance.gateway["a"].source_dest_check == false
+    error_message = "want the source check off"
+  }
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.step_tunnel[0].cidr_ipv4 == "10.8.0.0/24" && local.step_user_data == "#vpnami\n${yamlencode({ role = "step", network = "10.8.0.0/24" })}"
+    error_message = "want step, its group and its packet filter, to admit the tunnel network"
+  }
+}
+
+run "routed_inside_the_vpc" {
+  command = plan
+  variables {
+    nat = "routed"
+  }
+  expect_failures = [aws_route.tunnel]
+}
+
+run "slots" {
+  command = plan
+  variables {
+    slots = { a = "10.0.254.0/24", b = "10.0.255.0/24" }
+  }
+  assert {
+    condition     = length(aws_autoscaling_group.slot) == 2 && alltrue([for g in aws_autoscaling_group.slot : g.max_size == 1]) && length(aws_eip.gateway) == 0
+    error_message = "want a group of one machine for each slot"
+  }
+  assert {
+    condition     = yamldecode(trimprefix(local.user_data["b"], "#vpnami\n")).network == "10.0.255.0/24" && yamldecode(trimprefix(local.user_data["b"], "#vpnami\n")).health == "tcp"
+    error_message = "want each slot's own tunnel network, and the health port"
+  }
+  assert {
+    condition     = aws_lb_target_group.gateways[0].health_check[0].protocol == "TCP" && aws_lb_target_group.gateways[0].health_check[0].port == "1195" && length(aws_subnet.gateway) == 2
+    error_message = "want a TCP health check, in two zones"
+  }
+}
+
+run "an_existing_network" {
+  command = plan
+  variables {
+    network = {
+      vpc_id           = "vpc-1"
+      vpc_blocks       = ["10.0.0.0/16"]
+      gateway_subnets  = [{ id = "subnet-1", block = "10.0.0.0/16" }]
+      step_subnet      = { id = "subnet-1", block = "10.0.0.0/16" }
+      step_route_table = "rtb-1"
+    }
+  }
+  assert {
+    condition     = length(aws_vpc.new) == 0 && length(aws_subnet.gateway) == 0
+    error_message = "want no network of its own"
+  }
+  assert {
+    condition     = aws_ec2_subnet_cidr_reservation.tunnel["one"].cidr_block == "10.0.255.0/24"
+    error_message = "want the tunnel network reserved in the subnet that it lies in"
+  }
+}
+
+run "per_client" {
+  command = plan
+  variables {
+    nat = "per-client"
+  }
+  expect_failures = [var.nat]
+}
+
+run "egress_through_one_of_many" {
+  command = plan
+  variables {
+    slots  = { a = "10.0.254.0/24", b = "10.0.255.0/24" }
+    egress = "gateway"
+  }
+  expect_failures = [var.egress]
+}
+
+run "no_route_table_for_the_way_out" {
+  command = plan
+  variables {
+    network = {
+      vpc_id          = "vpc-1"
+      vpc_blocks      = ["10.0.0.0/16"]
+      gateway_subnets = [{ id = "subnet-1", block = "10.0.1.0/24" }]
+      step_subnet     = { id = "subnet-2", block = "10.0.2.0/24" }
+    }
+  }
+  expect_failures = [var.network]
+}
+
+run "active_is_no_gateway" {
+  command = plan
+  variables {
+    active = "b"
+  }
+  expect_failures = [var.active]
+}
+
+run "the_tunnel_is_not_for_the_internet" {
+  command = plan
+  variables {
+    routes = ["0.0.0.0/0"]
+  }
+  expect_failures = [var.routes]
+}
+
+run "a_bastion_for_the_internet" {
+  command = plan
+  variables {
+    step = { ssh_from = ["0.0.0.0/0"] }
+  }
+  expect_failures = [var.step]
+}
