@@ -271,6 +271,9 @@ func (b boot) operate(ctx context.Context, r *Result, up *starter, g generation)
 		if err := b.step(ctx, r, "prove", proveWithin, up.prove); err != nil {
 			return err
 		}
+		if err := b.step(ctx, r, "forward", askWithin, func(context.Context) error { return forwards(b.layout) }); err != nil {
+			return err
+		}
 	}
 	return up.store.keep(g)
 }
@@ -280,11 +283,11 @@ func (b boot) operate(ctx context.Context, r *Result, up *starter, g generation)
 func (b boot) close(ctx context.Context, r *Result, instance Instance, g generation) error {
 	return b.step(ctx, r, "seal", ec2Within, func(ctx context.Context) error {
 		service := b.services(instance.Region).ingress
-		gate, err := readGate(ctx, service, instance.Groups)
+		gate, err := readGate(ctx, service, instance.everyGroup())
 		if err != nil {
 			return err
 		}
-		doubt, err := gate.admits(g.Proto, g.Port, instance.VPC)
+		doubt, err := gate.of(instance.Groups).admits(g.Proto, g.Port, instance.VPC)
 		if err != nil {
 			return err
 		}

@@ -220,7 +220,7 @@ func TestBootVPN(t *testing.T) {
 	for _, s := range r.Steps {
 		steps = append(steps, s.Name)
 	}
-	if diff := cmp.Diff([]string{"identify", "configure", "unseal", "render", "place", "start", "prove", "seal"}, steps); diff != "" {
+	if diff := cmp.Diff([]string{"identify", "configure", "unseal", "render", "place", "start", "prove", "forward", "seal"}, steps); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"sgr-0ssh"}, r.SSH.Revoked); diff != "" {

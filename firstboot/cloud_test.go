@@ -50,6 +50,7 @@ func newCloud(tb testing.TB) *cloud {
 	c := &cloud{
 		metadata: map[string]string{
 			"meta-data/mac":                                "02:00:00:00:01:02",
+			"meta-data/network/interfaces/macs/":           "02:00:00:00:01:02/",
 			"meta-data/public-ipv4":                        "203.0.113.10",
 			"meta-data/" + card + "vpc-ipv4-cidr-blocks":   "10.0.0.0/16",
 			"meta-data/" + card + "subnet-ipv4-cidr-block": "10.0.0.0/16",
@@ -264,6 +265,8 @@ func (c *cloud) answer(w http.ResponseWriter, r *http.Request) {
 	c.mu.Unlock()
 	time.Sleep(pause)
 	if fault != nil {
+		// The body has been read.
+		r.Header.Set("X-Test-Body", string(body))
 		fault(w, r)
 		return
 	}

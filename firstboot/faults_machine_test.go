@@ -85,12 +85,17 @@ func ofMachine() []fault {
 	proof("lets nobody in", errors.New("AUTH: Received control message: AUTH_FAILED"))
 	proof("refuses the probe's certificate", errors.New("TLS Error: TLS key negotiation failed to occur within 8 seconds"))
 
+	forwarding := func(g *gateway, says string) { put(g.t, g.machine.layout.forwarding("all"), "", says) }
+	faults = append(faults, fault{part: "kernel", name: "forwards nothing", cannot: true,
+		spoil: func(g *gateway) { forwarding(g, "0\n") }, mend: func(g *gateway) { forwarding(g, "1\n") }})
+
 	day := 24 * time.Hour
 	clock := func(name string, by, jump time.Duration) {
 		faults = append(faults, fault{part: "clock", name: name,
 			spoil: func(g *gateway) { g.clock, g.jump = by, jump }, mend: func(g *gateway) { g.clock, g.jump = 0, 0 }})
 	}
 	clock("a day slow", -day, 0)
+	clock("a week slow", -7*day, 0)
 	clock("a day fast", day, 0)
 	clock("in 1970", -30*365*day, 0)
 	clock("twenty years fast", 20*365*day, 0)

@@ -132,6 +132,7 @@ func newMachine(tb testing.TB) machine {
 	write("etc/passwd", fmt.Sprintf("root:x:0:0:root:/root:/bin/sh\n%s:x:%d:%d::/:/usr/sbin/nologin\n", daemonAccount, m.daemon.uid, m.daemon.gid), 0o644)
 	write("etc/iptables/rules.v4", "# the image's\n", 0o640)
 	write("etc/iptables/rules.v6", "# the image's\n", 0o640)
+	write("proc/sys/net/ipv4/conf/all/forwarding", "1\n", 0o644)
 	write("proc/sys/kernel/random/boot_id", "boot-one\n", 0o644)
 	if err := os.MkdirAll(filepath.Join(root, stateFolder), 0o755); err != nil {
 		tb.Fatal(err)

@@ -28,6 +28,7 @@ type Instance struct {
 	VPC6     []netip.Prefix // its IPv6 blocks, mostly none
 	Subnet   netip.Prefix
 	Groups   []string // security groups of the primary interface
+	Beside   []string // security groups of its other interfaces alone, mostly none
 	UserData []byte   // nil: launched without
 	Tags     LaunchTags
 }
@@ -51,6 +52,7 @@ type metadata interface {
 // answers are the raw texts of the metadata service.
 type answers struct {
 	id, region, address, public, mac, vpc, vpc6, subnet, groups string
+	beside                                                      string
 	userData                                                    []byte
 	tags                                                        LaunchTags
 }
@@ -108,8 +110,9 @@ func ask(ctx context.Context, service metadata) (answers, error) {
 	if err != nil {
 		return answers{}, err
 	}
-	card := "network/interfaces/macs/" + strings.TrimSpace(a.mac) + "/"
+	card := cards + strings.TrimSpace(a.mac) + "/"
 	err = together(atOnce,
+		func() (err error) { a.beside, err = askBeside(ctx, service, strings.TrimSpace(a.mac)); return err },
 		must(card+"vpc-ipv4-cidr-blocks", &a.vpc),
 		must(card+"subnet-ipv4-cidr-block", &a.subnet),
 		must(card+"security-group-ids", &a.groups),
@@ -131,6 +134,35 @@ func askUserData(ctx context.Context, service metadata) ([]byte, error) {
 		return nil, fmt.Errorf("reading the user-data: %w", err)
 	}
 	return data, nil
+}
+
+const cards = "network/interfaces/macs/"
+
+// askBeside reads the security groups of the other interfaces: SSH is reached by
+// them as well.
+func askBeside(ctx context.Context, service metadata, primary string) (string, error) {
+	macs, err := get(ctx, service, cards)
+	if errors.Is(err, errAbsent) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var all []string
+	for _, mac := range strings.Fields(macs) {
+		if mac = strings.TrimSuffix(mac, "/"); mac == primary {
+			continue
+		}
+		if !macAddress.fits(mac) {
+			return "", fmt.Errorf("reading %q: one of them is %q, which is not of the form %s", cards, mac, macAddress)
+		}
+		groups, err := get(ctx, service, cards+mac+"/security-group-ids")
+		if err != nil {
+			return "", err
+		}
+		all = append(all, groups)
+	}
+	return strings.Join(all, "\n"), nil
 }
 
 // askTags reads the tags. Mostly there is no such path, since a launch has to
@@ -237,17 +269,34 @@ func parseInstance(a answers) (Instance, error) {
 		return Instance{}, fmt.Errorf("it names %d subnet blocks (%q) and %d VPC blocks (%q): one and at least one are needed", len(subnet), a.subnet, len(i.VPC), a.vpc)
 	}
 	i.Subnet = subnet[0]
-	for _, group := range strings.Fields(a.groups) {
-		if !groupID.fits(group) {
-			return Instance{}, fmt.Errorf("a security group id is %q, which is not of the form %s", group, groupID)
-		}
-		i.Groups = append(i.Groups, group)
+	if i.Groups, err = parseGroups(a.groups); err != nil {
+		return Instance{}, err
 	}
+	if i.Beside, err = parseGroups(a.beside); err != nil {
+		return Instance{}, err
+	}
+	i.Beside = slices.DeleteFunc(i.Beside, func(group string) bool { return slices.Contains(i.Groups, group) })
 	if len(i.Groups) == 0 {
 		// EC2, asked about no group, tells about all of the account's.
 		return Instance{}, errors.New("it names no security group: every interface has at least one")
 	}
 	return i, nil
+}
+
+// everyGroup are the groups of all interfaces.
+func (i Instance) everyGroup() []string { return slices.Concat(i.Groups, i.Beside) }
+
+func parseGroups(text string) ([]string, error) {
+	var groups []string
+	for _, group := range strings.Fields(text) {
+		if !groupID.fits(group) {
+			return nil, fmt.Errorf("a security group id is %q, which is not of the form %s", group, groupID)
+		}
+		if !slices.Contains(groups, group) {
+			groups = append(groups, group)
+		}
+	}
+	return groups, nil
 }
 
 func parseIPv4(name, text string) (netip.Addr, error) {

@@ -147,7 +147,7 @@ func FuzzParseInstance(f *testing.F) {
 	a := goodAnswers()
 	f.Add(a.id, a.region, a.address, a.public, a.mac, a.vpc, a.vpc6, a.subnet, a.groups)
 	f.Fuzz(func(t *testing.T, id, region, address, public, mac, vpc, vpc6, subnet, groups string) {
-		i, err := parseInstance(answers{id, region, address, public, mac, vpc, vpc6, subnet, groups, nil, LaunchTags{}})
+		i, err := parseInstance(answers{id, region, address, public, mac, vpc, vpc6, subnet, groups, groups, nil, LaunchTags{}})
 		if err == nil && (strings.ContainsAny(i.ID+i.Region+i.MAC+strings.Join(i.Groups, ""), "/\n\"* ") || !i.Address.Is4()) {
 			t.Errorf("accepts %+v", i)
 		}

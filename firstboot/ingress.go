@@ -83,6 +83,11 @@ type Gate struct {
 	Rules   []Rule
 }
 
+// of is the gate of some of the groups.
+func (g Gate) of(groups []string) Gate {
+	return Gate{g.Consent, slices.DeleteFunc(slices.Clone(g.Rules), func(r Rule) bool { return !slices.Contains(groups, r.Group) })}
+}
+
 const (
 	groupsAdvice = "allow the instance's role ec2:DescribeSecurityGroups, and give the instance a way to EC2; it is tried again by itself"
 	rulesAdvice  = "allow the instance's role ec2:DescribeSecurityGroupRules, and give the instance a way to EC2; it is tried again by itself"

@@ -64,6 +64,12 @@ func (l layout) offload() string { return l.at(offloadFile) }
 // and not if it is the kernel's ovpn.
 func (l layout) tunFlags() string { return l.at("/sys/class/net/tun0/tun_flags") }
 
+// forwarding is whether what comes in by an interface is forwarded; of "all", it
+// is net.ipv4.ip_forward.
+func (l layout) forwarding(device string) string {
+	return l.at("/proc/sys/net/ipv4/conf/" + device + "/forwarding")
+}
+
 func (l layout) passwd() string      { return l.at("/etc/passwd") }
 func (l layout) console() string     { return l.at("/dev/console") }
 func (l layout) bootID() string      { return l.at("/proc/sys/kernel/random/boot_id") }

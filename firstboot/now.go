@@ -38,7 +38,7 @@ func sshNow(ctx context.Context, service metadata, regional func(string) service
 	instance, err := identify(ctx, service)
 	if err == nil {
 		var gate Gate
-		if gate, err = readGate(ctx, regional(instance.Region).ingress, instance.Groups); err == nil {
+		if gate, err = readGate(ctx, regional(instance.Region).ingress, instance.everyGroup()); err == nil {
 			plan := planSeal(gate, slices.Concat(instance.VPC, instance.VPC6))
 			for _, rule := range plan.Revoke {
 				now.Open = append(now.Open, rule.String())

@@ -89,6 +89,10 @@ func (r Result) Line() string {
 	if r.Port != "" {
 		words = append(words, "network="+r.Network, "port="+r.Port)
 	}
+	if r.Server != nil && r.CRL != nil {
+		words = append(words, fmt.Sprintf("generation=%d", r.Server.Generation),
+			"certificate-ends="+r.Server.NotAfter.Format(time.DateOnly), "crl-due="+r.CRL.NextUpdate.Format(time.DateOnly))
+	}
 	if r.SSH != nil {
 		ssh := "closed"
 		if len(r.SSH.Left) > 0 {
@@ -96,7 +100,7 @@ func (r Result) Line() string {
 		}
 		words = append(words, "ssh="+ssh)
 	}
-	return fmt.Sprintf("%s: %s took=%s", r.State, strings.Join(words, " "), r.took())
+	return fmt.Sprintf("%s: %s version=%s took=%s", r.State, strings.Join(words, " "), r.Version, r.took())
 }
 
 // writeResult is the last act of a run.

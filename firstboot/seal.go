@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -70,11 +71,14 @@ func insideVPC(network netip.Prefix, vpc []netip.Prefix) bool {
 }
 
 // revoke waits for an answer as long as every question does.
-func revoke(ctx context.Context, service ingress, in *ec2.RevokeSecurityGroupIngressInput) (*ec2.RevokeSecurityGroupIngressOutput, error) {
+func revoke(ctx context.Context, service ingress, group string, ids ...string) (*ec2.RevokeSecurityGroupIngressOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	return service.RevokeSecurityGroupIngress(ctx, in)
+	return service.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: aws.String(group), SecurityGroupRuleIds: ids})
 }
+
+// gone tells whether EC2 does not know a rule any more.
+func gone(err error) bool { return err != nil && strings.Contains(explain(err).Error(), ".NotFound") }
 
 // seal revokes what the plan says and reads back that it is gone. Each rule is
 // told at once when EC2 has said that it is revoked: nobody finds it out later.
@@ -93,23 +97,38 @@ func seal(ctx context.Context, service ingress, instance Instance, gate Gate, te
 		for _, rule := range byGroup[group] {
 			ids = append(ids, rule.ID)
 		}
-		output, err := revoke(ctx, service, &ec2.RevokeSecurityGroupIngressInput{
-			GroupId:              aws.String(group),
-			SecurityGroupRuleIds: ids,
-		})
-		// Somebody else may have closed it in between; the reading back tells.
-		if err != nil && !strings.Contains(fmt.Sprint(explain(err)), ".NotFound") {
+		output, err := revoke(ctx, service, group, ids...)
+		// Somebody else may have closed one in between, and EC2 revokes none of
+		// several then: each by itself. The reading back tells.
+		if gone(err) && len(ids) > 1 {
+			err = nil
+			for _, rule := range byGroup[group] {
+				_, alone := revoke(ctx, service, group, rule.ID)
+				if alone == nil {
+					tell(rule)
+				} else if !gone(alone) {
+					err = errors.Join(err, alone)
+				}
+			}
+			if err == nil {
+				continue
+			}
+		}
+		if gone(err) {
+			continue
+		}
+		if err != nil {
 			return plan, waitingFor(fmt.Errorf("revoking the SSH ingress %s of security group %q: %w", quoted(ids), group, explain(err)),
 				"allow the instance's role ec2:RevokeSecurityGroupIngress on groups with the tag %s=%s; it is tried again by itself", consentKey, consentValue)
 		}
-		if err == nil && len(output.UnknownIpPermissions) > 0 {
+		if len(output.UnknownIpPermissions) > 0 {
 			return plan, waitingFor(fmt.Errorf("revoking the SSH ingress %s of security group %q: EC2 does not know %d of them", quoted(ids), group, len(output.UnknownIpPermissions)), "it is tried again by itself")
 		}
 		for _, rule := range byGroup[group] {
 			tell(rule)
 		}
 	}
-	after, err := readRules(ctx, service, instance.Groups)
+	after, err := readRules(ctx, service, instance.everyGroup())
 	if err != nil {
 		return plan, err
 	}

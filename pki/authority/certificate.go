@@ -36,8 +36,9 @@ const (
 	// that of OpenVPN among them, which lets nobody in with a CRL that is past
 	// its date.
 	CRLLife = 365 * 24 * time.Hour
-	// backdate lets a machine with a slow clock connect with a fresh profile.
-	backdate = time.Hour
+	// backdate lets a fresh profile connect to, and from, a machine whose clock is
+	// a day slow.
+	backdate = 25 * time.Hour
 )
 
 // Issuer signs for an authority: its key, unlocked.

@@ -22,7 +22,7 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
 )
 
-// Authority is a CA with its key, good from an hour before Now for ten years.
+// Authority is a CA with its key, good from a day and an hour before Now for ten years.
 type Authority struct {
 	tb        testing.TB
 	Now       time.Time
@@ -55,7 +55,7 @@ func NewWithKey(tb testing.TB, now time.Time, key crypto.Signer, edits ...func(*
 	template := &x509.Certificate{
 		SerialNumber:          a.nextSerial(),
 		Subject:               pkix.Name{CommonName: "office"},
-		NotBefore:             now.Add(-time.Hour),
+		NotBefore:             now.Add(-25 * time.Hour),
 		NotAfter:              now.AddDate(10, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
@@ -96,7 +96,7 @@ func (a *Authority) IssueWithKey(key crypto.Signer, name string, usage x509.ExtK
 	template := &x509.Certificate{
 		SerialNumber:          a.nextSerial(),
 		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             a.Now.Add(-time.Hour),
+		NotBefore:             a.Now.Add(-25 * time.Hour),
 		NotAfter:              a.Now.AddDate(1, 0, 0),
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
@@ -155,7 +155,7 @@ func (a *Authority) CRL(number int64, revoked ...*big.Int) *x509.RevocationList 
 	a.tb.Helper()
 	template := &x509.RevocationList{
 		Number:     big.NewInt(number),
-		ThisUpdate: a.Now.Add(-time.Hour),
+		ThisUpdate: a.Now.Add(-25 * time.Hour),
 		NextUpdate: a.Now.AddDate(0, 0, 30),
 	}
 	for _, serial := range revoked {
