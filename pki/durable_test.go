@@ -20,17 +20,7 @@ import (
 func TestDurableBeforeItIsSaid(t *testing.T) {
 	need(t, "strace")
 	t.Parallel()
-	start := filepath.Join(t.TempDir(), "start")
-	if err := os.Mkdir(start, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	command(t, start, "init", "office", "--server-name", "vpn.example.com")
-	openQuickly(t, filepath.Join(start, "office", "ca", "1", "ca.key"))
-	command(t, start, "issue", "client1", "client2", "--folder", "office")
-	rolling := copyFolder(t, start)
-	command(t, rolling, "rollover", "start", "--folder", "office")
-	command(t, rolling, "renew", "client1", "client2", "--folder", "office", "--out", "renewed")
-
+	start, rolling := twoOffices(t)
 	for name, c := range map[string]struct {
 		from, args string
 	}{

@@ -33,17 +33,7 @@ import (
 func TestKilledAtEveryWrite(t *testing.T) {
 	need(t, "strace")
 	t.Parallel()
-	start := filepath.Join(t.TempDir(), "start")
-	if err := os.Mkdir(start, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	command(t, start, "init", "office", "--server-name", "vpn.example.com")
-	openQuickly(t, filepath.Join(start, "office", "ca", "1", "ca.key"))
-	command(t, start, "issue", "client1", "client2", "--folder", "office")
-	rolling := copyFolder(t, start)
-	command(t, rolling, "rollover", "start", "--folder", "office")
-	openQuickly(t, filepath.Join(rolling, "office", "ca", "2", "ca.key"))
-	command(t, rolling, "renew", "client1", "client2", "--folder", "office", "--out", "renewed")
+	start, rolling := twoOffices(t)
 	empty := t.TempDir()
 
 	for _, c := range []struct {
@@ -119,6 +109,24 @@ func command(t *testing.T, folder string, args ...string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("vpnami-pki %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
+}
+
+// twoOffices makes a folder with an authority of two people, and one in which a
+// roll-over of it is ready to end.
+func twoOffices(t *testing.T) (start, rolling string) {
+	t.Helper()
+	start = filepath.Join(t.TempDir(), "start")
+	if err := os.Mkdir(start, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	command(t, start, "init", "office", "--server-name", "vpn.example.com")
+	openQuickly(t, filepath.Join(start, "office", "ca", "1", "ca.key"))
+	command(t, start, "issue", "client1", "client2", "--folder", "office")
+	rolling = copyFolder(t, start)
+	command(t, rolling, "rollover", "start", "--folder", "office")
+	openQuickly(t, filepath.Join(rolling, "office", "ca", "2", "ca.key"))
+	command(t, rolling, "renew", "client1", "client2", "--folder", "office", "--out", "renewed")
+	return start, rolling
 }
 
 // openQuickly encrypts the key of a CA anew, under the same passphrase and with
