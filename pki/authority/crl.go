@@ -95,16 +95,16 @@ func encodeEntries(revoked []Revocation) ([]byte, error) {
 
 func appendEntry(out []byte, r Revocation) []byte {
 	start := len(out)
-	serial := r.Serial.BitLen()/8 + 1 // a leading bit of 1 would be a minus
-	out = append(out, byte(tags.SEQUENCE), 0, byte(tags.INTEGER), byte(serial))
+	serial := r.Serial.BitLen()/8 + 1                                           // a leading bit of 1 would be a minus
+	out = append(out, byte(tags.SEQUENCE), 0, byte(tags.INTEGER), byte(serial)) //nolint:gosec // at most longestSerial
 	out = append(out, make([]byte, serial)...)
 	r.Serial.FillBytes(out[len(out)-serial:])
 	out = appendTime(out, r.At)
 	if r.Reason != Unspecified { // RFC 5280 section 5.3.1: leave that out
 		out = append(out, reasonHead...)
-		out = append(out, byte(r.Reason))
+		out = append(out, byte(r.Reason)) //nolint:gosec // one of reasons()
 	}
-	out[start+1] = byte(len(out) - start - 2)
+	out[start+1] = byte(len(out) - start - 2) //nolint:gosec // below 128, see encodeEntries
 	return out
 }
 

@@ -178,12 +178,11 @@ func parseSerial(s string) (*big.Int, bool) {
 		if c < '0' || c > '9' {
 			return nil, false
 		}
-		over, carried := uint64(0), uint64(0)
-		over, low = bits.Mul64(low, 10)
-		low, carried = bits.Add64(low, uint64(c-'0'), 0)
-		tens, product := bits.Mul64(high, 10)
-		high, carried = bits.Add64(product, over, carried)
-		if tens|carried != 0 {
+		over, tens := bits.Mul64(low, 10)
+		sum, carried := bits.Add64(tens, uint64(c-'0'), 0)
+		beyond, product := bits.Mul64(high, 10)
+		low = sum
+		if high, carried = bits.Add64(product, over, carried); beyond|carried != 0 {
 			return new(big.Int).SetString(s, 10) // longer
 		}
 	}
