@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // Violation is something in an image that must not be in any image.
@@ -19,25 +20,49 @@ type Violation struct {
 	Remedy string `json:"remedy"`
 }
 
-// imageRule is one thing to look for; find returns the paths where it is.
+// imageRule is one thing to look for: whatever has one of the names, or what find
+// returns the paths of. It holds no more than constants, so that the table is data
+// and no code.
 type imageRule struct {
 	id, reason, remedy string
+	names              string // patterns, with spaces between
 	find               func(image) ([]string, error)
 }
 
-// imageRules are all that is checked, as the last act of a bake.
+func (r imageRule) paths(i image) ([]string, error) {
+	if r.find == nil {
+		return i.matches(strings.Fields(r.names)...)
+	}
+	return r.find(i)
+}
+
+// imageRules are all that is checked, as the last act of a bake: first what must
+// not be in an image, then what every image promises.
 func imageRules() []imageRule {
 	return []imageRule{
-		{"private-key", "a private key in an image is everybody's who can launch it", "remove the file; keys come from Secrets Manager at the first boot", image.privateKeys},
-		{"ssh-host-key", "instances with the same host key can pass for each other", "remove it; the first boot makes new ones", named("etc/ssh/ssh_host_*")},
-		{"machine-id", "instances with the same machine-id share DHCP identities, journals and derived secrets", "truncate it: systemd fills an empty file at the first boot", image.machineID},
-		{"password", "an image is for logins with keys only", "lock the password: usermod --lock", image.passwords},
-		{"authorized-key", "the owner of that key can log in to every instance", "remove it; cloud-init takes the launch's key", image.authorizedKeys},
-		{"cloud-init-state", "it is of the machine that baked; cloud-init would take it for its own", "run: cloud-init clean --logs --seed", image.cloudInit},
-		{"vpnami-state", "an image is nobody yet", "empty /var/lib/vpnami", image.state},
-		{"shell-history", "it tells what was typed on the machine that baked, passwords too", "remove it", named("root/.*_history", "home/*/.*_history")},
-		{"aws-credentials", "credentials in an image are everybody's who can launch it", "remove the folder; instances have roles", named("root/.aws/*", "home/*/.aws/*")},
-		{"systemd-secret", "instances with the same seed or credential key are predictable to each other", "remove it; systemd makes it anew", named("var/lib/systemd/random-seed", "var/lib/systemd/credential.secret", "boot/loader/random-seed", "boot/efi/loader/random-seed")},
+		{"private-key", "a private key in an image is everybody's who can launch it", "remove the file; keys come from Secrets Manager at the first boot", "", image.privateKeys},
+		{"ssh-host-key", "instances with the same host key can pass for each other", "remove it; the first boot makes new ones", "etc/ssh/ssh_host_*", nil},
+		{"machine-id", "instances with the same machine-id share DHCP identities, journals and derived secrets", "truncate it: systemd fills an empty file at the first boot", "", image.machineID},
+		{"password", "an image is for logins with keys only", "lock the password: usermod --lock", "", image.passwords},
+		{"second-root", "an account with user id 0 is root under a name that nobody looks for", "remove it: userdel --force", "", image.roots},
+		{"authorized-key", "the owner of that key can log in to every instance", "remove it; cloud-init takes the launch's key", "", image.authorizedKeys},
+		{"cloud-init-state", "it is of the machine that baked; cloud-init would take it for its own", "run: cloud-init clean --logs --seed", "var/lib/cloud/instance var/lib/cloud/instances/* var/lib/cloud/data/* var/lib/cloud/sem/* var/lib/cloud/seed/*", nil},
+		{"vpnami-state", "an image is nobody yet", "empty /var/lib/vpnami", "var/lib/vpnami/* var/lib/vpnami/.*", nil},
+		{"shell-history", "it tells what was typed on the machine that baked, passwords too", "remove it", "root/.*_history home/*/.*_history", nil},
+		{"aws-credentials", "credentials in an image are everybody's who can launch it", "remove the folder; instances have roles", "root/.aws/* home/*/.aws/*", nil},
+		{"systemd-secret", "instances with the same seed or credential key are predictable to each other", "remove it; systemd makes it anew", "var/lib/systemd/random-seed var/lib/systemd/credential.secret boot/loader/random-seed boot/efi/loader/random-seed", nil},
+		{"log", "it is of the machine that baked: addresses, names, what was installed when", "empty it, remove what was rotated away", "", image.logs},
+		{"package-lists", "they are stale on the day of the launch, and make the image larger", "run: apt-get clean; rm -rf /var/lib/apt/lists/*", "var/lib/apt/lists/*_* var/cache/apt/*.bin var/cache/apt/archives/*.deb", nil},
+		{"bake-leftover", "it was for the bake: daemons do not start after upgrades, old account files keep old passwords", "remove it", "usr/sbin/policy-rc.d etc/passwd- etc/shadow- etc/group- etc/gshadow- root/.ssh/known_hosts* home/*/.ssh/known_hosts*", nil},
+		{"compiler", "it makes an intruder's next step easier", "remove the package that has it", "usr/bin/cc usr/bin/gcc usr/bin/gcc-* usr/bin/*-gcc* usr/bin/g++ usr/bin/g++-* usr/bin/clang* usr/bin/tcc usr/bin/as usr/bin/go usr/local/bin/*cc", nil},
+		{"world-writable", "whoever has any account can change it", "run: chmod o-w; a folder for all needs the sticky bit", "", image.worldWritable},
+		{"setuid", "every program that gives its caller more rights is a way to become root", "take the bit: dpkg-statoverride --update --add root root 0755", "", image.setuid},
+		{"openvpn-enabled", "only vpnami-firstboot starts a tunnel, when it knows what the instance is", "run: systemctl disable the unit", "etc/systemd/system/*.wants/openvpn* etc/openvpn/*.conf", nil},
+
+		{"packet-filter", "without rules that drop by default, everything is open until the first boot is over", "lay down vpnami's rules files, and enable netfilter-persistent.service", "", image.packetFilter},
+		{"forwarding", "a gateway whose kernel forgets to forward carries nothing after a reboot", "set net.ipv4.ip_forward = 1 in /etc/sysctl.d/90-vpnami.conf, and nothing else in a later file", "", image.forwarding},
+		{"sshd", "keys are the only way in, and root has none", "lay down /etc/ssh/sshd_config.d/10-vpnami.conf, and keep the Include at the head of sshd_config", "", image.sshd},
+		{"units", "an instance must become what it was launched as, and its owner must be able to log in", "run: systemctl enable the unit", "", image.units},
 	}
 }
 
@@ -45,7 +70,7 @@ func imageRules() []imageRule {
 func checkImage(root string) ([]Violation, error) {
 	violations := []Violation{}
 	for _, rule := range imageRules() {
-		paths, err := rule.find(image(root))
+		paths, err := rule.paths(image(root))
 		if err != nil {
 			return nil, fmt.Errorf("checking %q for rule %q: %w", root, rule.id, err)
 		}

@@ -5,7 +5,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,8 +33,37 @@ func cleanImage(tb testing.TB) string {
 		"run/key":                          someKey,
 		"var/lib/cloud/handlers/ours.py":   "",
 		"var/lib/systemd/other":            "",
+		"var/lib/apt/lists/lock":           "",
+		"var/log/dpkg.log":                 "",
+		"var/log/auth.log":                 "sudo: vpnami-firstboot check-image\n",
+		"usr/bin/gccept":                   "",
+		"usr/bin/sudo":                     "",
+		"etc/sysctl.d/90-vpnami.conf":      "net.ipv4.ip_forward = 1\n",
+		"usr/lib/sysctl.d/50-default.conf": "net.ipv4.ip_forward = 0\n# net/ipv4/ip_forward = 0\n",
+		"etc/ssh/sshd_config":              "Include /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication yes\n",
+		"etc/systemd/system/multi-user.target.wants/ssh.service":                  "",
+		"etc/systemd/system/multi-user.target.wants/netfilter-persistent.service": "",
+		"etc/systemd/system/multi-user.target.wants/vpnami-firstboot.service":     "",
+		"etc/systemd/system/timers.target.wants/vpnami-sync.timer":                "",
 	} {
 		put(tb, root, path, text)
+	}
+	// What is promised is what is laid down.
+	for _, path := range []string{"etc/iptables/rules.v4", "etc/iptables/rules.v6", "etc/ssh/sshd_config.d/10-vpnami.conf"} {
+		data, err := os.ReadFile(filepath.Join("../images/rootfs", path))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		put(tb, root, path, string(data))
+	}
+	if err := os.Chmod(filepath.Join(root, "usr/bin/sudo"), 0o755|os.ModeSetuid); err != nil {
+		tb.Fatal(err)
+	}
+	for _, folder := range []string{"tmp", "var/tmp"} {
+		path := filepath.Join(root, folder)
+		if err := errors.Join(os.MkdirAll(path, 0o755), os.Chmod(path, 0o777|os.ModeSticky)); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	if err := os.MkdirAll(filepath.Join(root, "var/lib/vpnami"), 0o755); err != nil {
 		tb.Fatal(err)
@@ -70,7 +101,7 @@ func TestCheckImageFinds(t *testing.T) {
 		{"machine-id", "var/lib/dbus/machine-id", "0123456789abcdef0123456789abcdef\n", ""},
 		{"password", "etc/shadow", "root:*:1:::::\nadmin:$y$j9T$abc:1:::::\n", "/etc/shadow (account \"admin\")"},
 		{"password", "etc/shadow", "nobodyelse::1:::::\n", "/etc/shadow (account \"nobodyelse\")"},
-		{"password", "etc/passwd", "toor::0:0::/root:/bin/sh\n", "/etc/passwd (account \"toor\")"},
+		{"password", "etc/passwd", "toor::1001:0::/root:/bin/sh\n", "/etc/passwd (account \"toor\")"},
 		{"authorized-key", "root/.ssh/authorized_keys", "ssh-ed25519 AAAA packer\n", ""},
 		{"authorized-key", "home/debian/.ssh/authorized_keys2", "ssh-ed25519 AAAA packer\n", ""},
 		{"cloud-init-state", "var/lib/cloud/instances/i-1/user-data.txt", "#cloud-config\n", "/var/lib/cloud/instances/i-1"},
@@ -80,25 +111,72 @@ func TestCheckImageFinds(t *testing.T) {
 		{"shell-history", "home/debian/.python_history", "1\n", ""},
 		{"aws-credentials", "root/.aws/credentials", "[default]\n", ""},
 		{"systemd-secret", "var/lib/systemd/random-seed", "abc", ""},
+		{"second-root", "etc/passwd", "root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/root:/bin/sh\n", "/etc/passwd (account \"toor\")"},
+		{"log", "var/log/dpkg.log", "2026-01-01 status installed\n", ""},
+		{"log", "var/log/apt/history.log", "Commandline: apt-get install\n", ""},
+		{"log", "var/log/auth.log.1", "", ""},
+		{"log", "var/log/old/auth.log.2.gz", "", ""},
+		{"package-lists", "var/lib/apt/lists/mirror.example_debian_dists_trixie_InRelease", "", ""},
+		{"package-lists", "var/cache/apt/archives/gcc_14.deb", "", ""},
+		{"bake-leftover", "usr/sbin/policy-rc.d", "", ""},
+		{"bake-leftover", "home/debian/.ssh/known_hosts", "", ""},
+		{"compiler", "usr/bin/gcc", "", ""},
+		{"compiler", "usr/bin/x86_64-linux-gnu-gcc-14", "", ""},
+		{"openvpn-enabled", "etc/systemd/system/multi-user.target.wants/openvpn-server@vpn.service", "", ""},
+		{"openvpn-enabled", "etc/openvpn/old.conf", "", ""},
+		{"packet-filter", "etc/iptables/rules.v6", ":INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n-A PREROUTING -i tun0 -d fd00:ec2::/32 -j DROP\n", `/etc/iptables/rules.v6 (no line ":FORWARD DROP [0:0]")`},
+		{"packet-filter", "etc/iptables/rules.v4", ":INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n", `/etc/iptables/rules.v4 (no line "-A PREROUTING -i tun0 -d 169.254.0.0/16 -j DROP")`},
+		{"forwarding", "etc/sysctl.d/99-later.conf", "-net/ipv4/ip_forward=0\n", `/etc/sysctl.d/99-later.conf (net.ipv4.ip_forward is "0")`},
+		{"sshd", "etc/ssh/sshd_config.d/05-first.conf", "PermitRootLogin=prohibit-password\n", `/etc/ssh/sshd_config (permitrootlogin is "prohibit-password")`},
+		{"sshd", "etc/ssh/sshd_config.d/05-first.conf", "authenticationmethods any\nMatch User x\nX11Forwarding yes\n", `/etc/ssh/sshd_config (authenticationmethods is "any")`},
 	} {
 		t.Run(c.rule+" "+c.path, func(t *testing.T) {
 			root := cleanImage(t)
 			put(t, root, c.path, c.text)
-			found, err := checkImage(root)
-			if err != nil {
+			finds(t, root, c.rule, cmp.Or(c.at, "/"+c.path))
+		})
+		shown[c.rule] = true
+	}
+	for _, c := range []struct {
+		rule, path string
+		mode       os.FileMode
+	}{
+		{"world-writable", "etc/motd", 0o666},
+		{"world-writable", "srv/drop", 0o777 | os.ModeDir},
+		{"setuid", "usr/bin/mount", 0o755 | os.ModeSetuid},
+		{"setuid", "usr/bin/write", 0o755 | os.ModeSetgid},
+		{"setuid", "srv/sudo", 0o755 | os.ModeSetuid},
+	} {
+		t.Run(c.rule+" "+c.path, func(t *testing.T) {
+			root := cleanImage(t)
+			path := filepath.Join(root, c.path)
+			if c.mode.IsDir() {
+				if err := os.MkdirAll(path, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				put(t, root, c.path, "")
+			}
+			if err := os.Chmod(path, c.mode); err != nil {
 				t.Fatal(err)
 			}
-			at := c.at
-			if at == "" {
-				at = "/" + c.path
+			finds(t, root, c.rule, "/"+c.path)
+		})
+		shown[c.rule] = true
+	}
+	for _, c := range []struct{ rule, path, at string }{
+		{"packet-filter", "etc/systemd/system/multi-user.target.wants/netfilter-persistent.service", ""},
+		{"units", "etc/systemd/system/multi-user.target.wants/vpnami-firstboot.service", ""},
+		{"units", "etc/systemd/system/timers.target.wants/vpnami-sync.timer", ""},
+		{"units", "etc/systemd/system/multi-user.target.wants/ssh.service", "/etc/systemd/system (neither ssh.service nor ssh.socket is enabled)"},
+		{"forwarding", "etc/sysctl.d/90-vpnami.conf", `/usr/lib/sysctl.d/50-default.conf (net.ipv4.ip_forward is "0")`},
+	} {
+		t.Run(c.rule+" without "+c.path, func(t *testing.T) {
+			root := cleanImage(t)
+			if err := os.Remove(filepath.Join(root, c.path)); err != nil {
+				t.Fatal(err)
 			}
-			if len(found) != 1 || found[0].Rule != c.rule || found[0].Path != at || found[0].Remedy == "" || found[0].Reason == "" {
-				t.Errorf("got %+v", found)
-			}
-			var out, errs bytes.Buffer
-			if code := command(t.Context(), []string{"check-image", "--root", root}, &out, &errs); code != exitFound {
-				t.Errorf("exit code %d", code)
-			}
+			finds(t, root, c.rule, cmp.Or(c.at, "/"+c.path+" (is not there)"))
 		})
 		shown[c.rule] = true
 	}
@@ -106,6 +184,33 @@ func TestCheckImageFinds(t *testing.T) {
 		if !shown[rule.id] {
 			t.Errorf("rule %q is not shown to find anything", rule.id)
 		}
+	}
+}
+
+// A configuration that includes nothing keeps to nothing: sshd's own defaults
+// let passwords in.
+func TestCheckImageSSHDNotIncluded(t *testing.T) {
+	root := cleanImage(t)
+	put(t, root, "etc/ssh/sshd_config", "PasswordAuthentication no\n")
+	found, err := checkImage(root)
+	if err != nil || len(found) != 6 {
+		t.Errorf("got %+v, %v; want all keywords but one", found, err)
+	}
+}
+
+// finds asserts that one thing is found, and nothing else.
+func finds(t *testing.T, root, rule, at string) {
+	t.Helper()
+	found, err := checkImage(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 1 || found[0].Rule != rule || found[0].Path != at || found[0].Remedy == "" || found[0].Reason == "" {
+		t.Errorf("got %+v, want %s at %s", found, rule, at)
+	}
+	var out, errs bytes.Buffer
+	if code := command(t.Context(), []string{"check-image", "--root", root}, &out, &errs); code != exitFound {
+		t.Errorf("exit code %d", code)
 	}
 }
 

@@ -19,11 +19,6 @@ import (
 // on the machine that boots from it.
 type image string
 
-// named returns a rule that finds whatever has one of the names.
-func named(patterns ...string) func(image) ([]string, error) {
-	return func(i image) ([]string, error) { return i.matches(patterns...) }
-}
-
 func (i image) matches(patterns ...string) ([]string, error) {
 	var found []string
 	for _, pattern := range patterns {
@@ -74,23 +69,11 @@ func (i image) privateKeys() ([]string, error) {
 	// have the mark alone.
 	keyText := regexp.MustCompile(`(?m)^-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`)
 	var found []string
-	root := filepath.Clean(string(i))
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		inside := strings.TrimPrefix(i.inside(path), "/")
-		if entry.IsDir() && skipped(inside) {
-			return fs.SkipDir
-		}
-		if !entry.Type().IsRegular() {
+	err := i.walk(func(inside string, info fs.FileInfo) error {
+		if !info.Mode().IsRegular() || info.Size() > maxKeyFile || info.Size() < int64(len(keyMark)) {
 			return nil
 		}
-		info, err := entry.Info()
-		if err != nil || info.Size() > maxKeyFile || info.Size() < int64(len(keyMark)) {
-			return err
-		}
-		data, err := os.ReadFile(path) //nolint:gosec // under the root that is checked
+		data, err := os.ReadFile(filepath.Join(string(i), inside))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // gone in between, on a running machine
 		}
@@ -144,6 +127,18 @@ func (i image) passwords() ([]string, error) {
 	return found, nil
 }
 
+// roots finds accounts beside root that are root.
+func (i image) roots() ([]string, error) {
+	data, err := i.read("etc/passwd")
+	var found []string
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Split(line, ":"); len(fields) > 2 && fields[2] == "0" && fields[0] != "root" {
+			found = append(found, fmt.Sprintf("/etc/passwd (account %q)", fields[0]))
+		}
+	}
+	return found, err
+}
+
 func (i image) authorizedKeys() ([]string, error) {
 	paths, err := i.matches("root/.ssh/authorized_keys*", "home/*/.ssh/authorized_keys*", "etc/ssh/authorized_keys*")
 	if err != nil {
@@ -160,12 +155,4 @@ func (i image) authorizedKeys() ([]string, error) {
 		}
 	}
 	return found, nil
-}
-
-func (i image) cloudInit() ([]string, error) {
-	return i.matches("var/lib/cloud/instance", "var/lib/cloud/instances/*", "var/lib/cloud/data/*", "var/lib/cloud/sem/*", "var/lib/cloud/seed/*")
-}
-
-func (i image) state() ([]string, error) {
-	return i.matches("var/lib/vpnami/*", "var/lib/vpnami/.*")
 }

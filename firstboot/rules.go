@@ -157,6 +157,8 @@ func baseRules() []byte {
 	f.filterTable()
 	f.common()
 	f.line("-A INPUT ! -i tun0 -p tcp -m tcp --dport 22 -j ACCEPT")
+	f.logDrops("INPUT")
+	f.logDrops("FORWARD")
 	f.line("COMMIT")
 	f.emptyNAT()
 	return []byte(f.String())
@@ -203,6 +205,7 @@ func closedRules6() []byte {
 	}
 	f.line("-A INPUT ! -i tun0 -s fe80::/10 -p udp -m udp --sport 547 --dport 546 -j ACCEPT")
 	f.logDrops("INPUT")
+	f.logDrops("FORWARD")
 	f.line("COMMIT")
 	return []byte(f.String())
 }
