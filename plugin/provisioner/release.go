@@ -29,8 +29,9 @@ func commonPackages() []string {
 		"chrony",              // certificates and logs need the right time
 		"iptables",            // the packet filter, nft-backed
 		"iptables-persistent", // loads it before the network is up
+		"libpam-pwquality",    // a password, where an owner gives one, is a good one
 		"openssh-server",      // the bastion
-		"openvpn",
+		"openvpn",             // the gateway
 		"unattended-upgrades", // security updates
 	}
 }

@@ -2,10 +2,12 @@
 # SPDX-FileCopyrightText: The vpnami authors
 # SPDX-License-Identifier: MPL-2.0
 #
-# Leaves no account that a password opens. Keys are the only way in; sudo of the
-# cloud's default user asks for none.
+# Hardens what the distribution's packages laid down and what cannot be had by a
+# file of our own beside it. It may run again on its own result.
 set -eu
 
+# No account that a password opens. Keys are the only way in; sudo of the cloud's
+# default user asks for none.
 while IFS=: read -r user hash _; do
 	case $hash in
 	'' | [!*!]*)
@@ -14,3 +16,51 @@ while IFS=: read -r user hash _; do
 		;;
 	esac
 done </etc/shadow
+
+# No program gives its caller more rights but those that vpnami-firstboot
+# check-image names (mayRaise). dpkg keeps to it when packages are updated.
+find /usr /opt /srv -xdev -type f -perm /6000 | while read -r path; do
+	case ${path##*/} in
+	sudo | passwd | unix_chkpwd | pam_extrausers_chkpwd | chage | expiry | ssh-agent | dbus-daemon-launch-helper) continue ;;
+	polkit-agent-helper-1 | pkexec | snap-confine | fusermount3 | utempter | crontab) continue ;;
+	esac
+	echo "gives nobody more rights any more: $path"
+	dpkg-statoverride --quiet --remove "$path" 2>/dev/null || true
+	dpkg-statoverride --update --add root root 0755 "$path"
+done
+
+# vpnami-firstboot starts the tunnel, and nothing of the distribution's does.
+# EC2 has a serial console, but no keyboard and no screen; and no LVM to scrub.
+for unit in openvpn.service getty@tty1.service e2scrub_reap.service e2scrub_all.timer; do
+	systemctl --quiet disable "$unit" || echo "there is no $unit"
+done
+
+# What people make is theirs and their group's. Nothing is said here of how long a
+# password lives: sshd asks for a new one where it has ended, also of those who
+# have none and come with a key, and so locks them out.
+set_login() {
+	sed -i -E "/^#?[[:space:]]*$1[[:space:]]/d" /etc/login.defs
+	printf '%s\t%s\n' "$1" "$2" >>/etc/login.defs
+}
+set_login UMASK 027
+set_login ENCRYPT_METHOD YESCRYPT
+set_login HOME_MODE 0700
+set_login YESCRYPT_COST_FACTOR 11
+set_login SHA_CRYPT_MIN_ROUNDS 65536
+set_login SHA_CRYPT_MAX_ROUNDS 65536
+
+# Passwords that an owner may give are counted, remembered and hashed slowly; none
+# is not one. pam-auth-update keeps options that were added to a module.
+pam-auth-update --package --enable vpnami-faillock-before vpnami-faillock-after vpnami-faillock-success vpnami-pwhistory pwquality
+sed -i -E '/^auth.*pam_unix\.so/s/ nullok\>//' /etc/pam.d/common-auth
+sed -i -E '/^password.*pam_unix\.so/{/rounds=/!s/ yescrypt\>/ yescrypt rounds=11/}' /etc/pam.d/common-password
+
+# sshd_config.d/10-vpnami.conf goes before this line; those who only read the main
+# file are to see the same.
+sed -i -E 's/^#?PermitRootLogin .*/PermitRootLogin no/' /etc/ssh/sshd_config
+
+# What tells an intruder about the machine is for root.
+chmod 0600 /etc/ssh/sshd_config
+for path in /etc/crontab /etc/cron.d /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly; do
+	[ ! -e "$path" ] || chmod go-rwx "$path"
+done
