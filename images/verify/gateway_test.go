@@ -87,6 +87,7 @@ func TestArticle(t *testing.T) {
 	})
 	t.Run("its services are confined", func(t *testing.T) { confined(t, vpn) })
 	t.Run("it routes and filters", func(t *testing.T) { routesAndFilters(t, vpn) })
+	t.Run("its kernel is set as laid down", func(t *testing.T) { kernelSettings(t, vpn) })
 	t.Run("the bastion runs no OpenVPN and forwards nothing", func(t *testing.T) {
 		if got := state(t, step, "openvpn-server@vpn.service"); got == "active" {
 			t.Error("openvpn is active on step")
@@ -221,6 +222,7 @@ func TestArticle(t *testing.T) {
 		connect(t, client1, theOffice.profile("client1"))
 		logsInToStep(t, client1)
 	})
+	t.Run("it starts anew with libraries that have been replaced", func(t *testing.T) { refreshes(t, vpn, client1) })
 	t.Run("it survives losing its power", func(t *testing.T) {
 		if err := vpn.Kill(within(t, bootTime())); err != nil {
 			t.Fatal(err)

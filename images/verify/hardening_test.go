@@ -1,0 +1,115 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+//go:build lab
+
+package verify
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+)
+
+// kernelSettings compares what the kernel has with what is laid down. A container
+// has its host's kernel, and of its own the network alone.
+func kernelSettings(t *testing.T, i *lab.Instance) {
+	t.Helper()
+	text, err := os.ReadFile("../rootfs/etc/sysctl.d/90-vpnami.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(text)) {
+		key, want, is := strings.Cut(strings.TrimSpace(line), " = ")
+		if !is || strings.HasPrefix(key, "#") {
+			continue
+		}
+		key, optional := strings.CutPrefix(key, "-")
+		// These belong to a network namespace; bpf_jit_harden does not.
+		own := strings.HasPrefix(key, "net.ipv4.") || strings.HasPrefix(key, "net.ipv6.")
+		if theOffice.Engine() == lab.Nspawn && (!own || strings.HasPrefix(key, "net.ipv4.icmp_ratemask")) {
+			continue
+		}
+		got, err := i.Exec(within(t, 30*time.Second), "sysctl", "--values", key)
+		if err != nil && optional {
+			continue
+		}
+		if got := strings.Join(strings.Fields(got), " "); err != nil || got != want {
+			t.Errorf("%s is %q, want %q (%v)", key, got, want, err)
+		}
+		seen++
+	}
+	t.Logf("%d settings", seen)
+	if seen < 30 {
+		t.Errorf("only %d settings were compared", seen)
+	}
+}
+
+// confinedByAppArmor: a kernel that has AppArmor holds the daemon to its profile.
+func confinedByAppArmor(t *testing.T, i *lab.Instance) {
+	t.Helper()
+	label := inside(t, i, "sh", "-c", "cat /proc/$(systemctl show --property=MainPID --value openvpn-server@vpn.service)/attr/apparmor/current")
+	if label != "vpnami-openvpn (enforce)" {
+		t.Errorf("the daemon's label is %q", label)
+	}
+	if denied := inside(t, i, "sh", "-c", `journalctl --no-pager --dmesg --grep 'apparmor="DENIED".*vpnami-openvpn' || true`); !strings.Contains(denied, "No entries") && denied != "" {
+		t.Errorf("the profile forbids what the daemon does:\n%s", denied)
+	}
+}
+
+// replaceTLS puts a copy in the place of the library, as an update does.
+const replaceTLS = `library=$(ldconfig -p | awk '/libssl\.so\.3/ { print $NF; exit }') && cp -p "$library" "$library.new" && mv "$library.new" "$library"`
+
+// refreshes brings the gateway another library: it goes on until it is told, by
+// the timer of the night, to start anew, and its clients come back by themselves.
+func refreshes(t *testing.T, vpn *lab.Instance, client *lab.Host) {
+	t.Helper()
+	const note = "/run/vpnami/stale"
+	daemon := func() string {
+		return inside(t, vpn, "systemctl", "show", "--property=MainPID", "--value", "openvpn-server@vpn.service")
+	}
+	noted := func() bool {
+		_, err := vpn.Exec(within(t, 30*time.Second), "test", "-e", note)
+		return err == nil
+	}
+	session, before := connect(t, client, theOffice.profile("client1")), daemon()
+
+	inside(t, vpn, "dpkg", "--configure", "--pending")
+	if noted() {
+		t.Error("nothing was replaced, and it is noted as stale")
+	}
+	inside(t, vpn, "systemctl", "start", "vpnami-refresh.service")
+	if after := daemon(); after != before {
+		t.Errorf("nothing was replaced, and the daemon was started again: %s, %s", before, after)
+	}
+
+	inside(t, vpn, "sh", "-c", replaceTLS)
+	inside(t, vpn, "dpkg", "--configure", "--pending")
+	if !noted() {
+		t.Fatalf("a library that the daemon runs was replaced, and it is not noted:\n%s", inside(t, vpn, "sh", "-c", "grep deleted /proc/"+before+"/maps || true"))
+	}
+	if after := daemon(); after != before {
+		t.Errorf("an update by itself started the daemon again: %s, %s", before, after)
+	}
+	inside(t, vpn, "systemctl", "start", "vpnami-refresh.service")
+	if after := daemon(); after == before || noted() {
+		t.Errorf("the daemon was not started again: %s, %s, noted: %v", before, after, noted())
+	}
+	// The client was told, and starts over after the pause of its own.
+	const completed = "Initialization Sequence Completed"
+	for range 150 {
+		if strings.Count(session.Log(), completed) > 1 {
+			logsInToStep(t, client)
+			if next := inside(t, vpn, "systemctl", "show", "--property=NextElapseUSecRealtime", "vpnami-refresh.timer"); !strings.Contains(next, " 03:") {
+				t.Errorf("the timer is not for 3 o'clock: %s", next)
+			}
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("the client has not come back within 15 s:\n%s", session.Log())
+}
