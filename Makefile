@@ -127,6 +127,10 @@ verify-offload: export LAB_VM := qemu
 verify-offload: $(BACKPORTS)/manifest.json build moto ## Boot an image of Debian 13 with backports: the kernel carries the data (10 minutes, and a bake)
 	@mkdir -p $(LOGS)
 	$(subst $(IMAGE),$(BACKPORTS),$(subst -tags lab,-tags lab$(,)offload,$(root_tests))) -v -run '^TestOffload$$' ./images/verify
+check-image: packages build build/plugins/.installed moto ## Measure the image beside the stock one: Lynis, systemd's exposure, OpenSCAP (10 minutes; LAB_VM=qemu boots whole machines, half an hour)
+	@$(AS_ROOT) rm -rf build/measure/ours-trixie build/measure/ours-bookworm
+	$(AS_ROOT) scripts/measure build/measure
+	$(subst -tags lab,-tags lab$(,)measure,$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_MEASURE=$(CURDIR)/build/measure,$(root_tests))) -timeout 80m -v -run '^TestMeasure$$' ./images/hardening
 bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; where they differ, name the first path that does (2 to 3 minutes)
 	@scripts/packages bake
 	@$(subst -tags lab,-tags lab$(,)twice,$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_TWICE=$(CURDIR)/build/twice,$(root_tests))) -v -run '^TestDifferenceOfRoots$$|^TestBakeTwice$$' ./plugin
@@ -152,7 +156,7 @@ bench-script: ## Measure whole machines from power-on to ready: by firstboot, an
 bench-script-of-image: image build moto
 	@$(root_tests) -tags lab,bench -run '^TestBenchScript$$' -v ./images/verify | grep --line-buffered -v '^=== \|^ok'
 
-generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications, the plugin's documentation in .web-docs)
+generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications, images/README.md, the plugin's documentation in .web-docs)
 	go generate ./...
 	@scripts/webdocs .web-docs
 
@@ -166,4 +170,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload bake-twice faults verify lint bench bench-script bench-script-of-image generate down clean
+.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload check-image bake-twice faults verify lint bench bench-script bench-script-of-image generate down clean
