@@ -61,8 +61,11 @@ func mayRaise() []string {
 
 func (i image) setuid() ([]string, error) {
 	return i.those(func(inside string, info fs.FileInfo) bool {
-		return info.Mode().IsRegular() && info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 &&
-			!(strings.HasPrefix(inside, "usr/") && slices.Contains(mayRaise(), filepath.Base(inside)))
+		if !info.Mode().IsRegular() || info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) == 0 {
+			return false
+		}
+		known := strings.HasPrefix(inside, "usr/") && slices.Contains(mayRaise(), filepath.Base(inside))
+		return !known
 	})
 }
 
