@@ -82,7 +82,6 @@ func TestBoot(t *testing.T) {
 		}
 	})
 	t.Run("its kernel is set as laid down", func(t *testing.T) { kernelSettings(t, vpn) })
-	t.Run("its daemon is held to its AppArmor profile", func(t *testing.T) { confinedByAppArmor(t, vpn) })
 	t.Run("it boots a kernel that came by an update", func(t *testing.T) { kernelUpdate(t, vpn) })
 	t.Run("and is the gateway it was", func(t *testing.T) {
 		servicesRun(t, vpn)

@@ -54,18 +54,6 @@ func kernelSettings(t *testing.T, i *lab.Instance) {
 	}
 }
 
-// confinedByAppArmor: a kernel that has AppArmor holds the daemon to its profile.
-func confinedByAppArmor(t *testing.T, i *lab.Instance) {
-	t.Helper()
-	label := inside(t, i, "sh", "-c", "cat /proc/$(systemctl show --property=MainPID --value openvpn-server@vpn.service)/attr/apparmor/current")
-	if label != "vpnami-openvpn (enforce)" {
-		t.Errorf("the daemon's label is %q", label)
-	}
-	if denied := inside(t, i, "sh", "-c", `journalctl --no-pager --dmesg --grep 'apparmor="DENIED".*vpnami-openvpn' || true`); !strings.Contains(denied, "No entries") && denied != "" {
-		t.Errorf("the profile forbids what the daemon does:\n%s", denied)
-	}
-}
-
 // replaceTLS puts a copy in the place of the library, as an update does.
 const replaceTLS = `library=$(ldconfig -p | awk '/libssl\.so\.3/ { print $NF; exit }') && cp -p "$library" "$library.new" && mv "$library.new" "$library"`
 
