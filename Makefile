@@ -137,7 +137,6 @@ bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; 
 .PHONY: verify-aws
 verify-aws: ## Boot an AMI in your AWS account as a bastion and hear how it went (AMI=ami-... or ARTIFACTS=FILE; minutes, a few cents; images/iam/verify.json)
 	@scripts/verify-aws "$(or $(AMI),$(ARTIFACTS))"
-rehearse-aws: VPNAMI_TERRAFORM := required
 rehearse-aws: image build moto ## Launch by Terraform against a stand-in for AWS that enforces its policies, boot in the lab, replace, destroy
 	@mkdir -p $(LOGS)
 	$(subst -tags lab,-tags lab$(,)rehearse,$(root_tests)) -run '^TestRehearsal$$' -v ./images/launch

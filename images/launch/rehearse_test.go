@@ -100,7 +100,9 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func open(t *testing.T) *rehearsal {
 	t.Helper()
-	needTerraform(t)
+	if _, err := exec.LookPath("terraform"); err != nil {
+		t.Fatalf("a rehearsal needs terraform: %v", err)
+	}
 	programs := map[string]string{"vpnami-lab": "", "vpnami-pki": ""}
 	for name := range programs {
 		path, err := exec.LookPath(name)
