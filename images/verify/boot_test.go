@@ -98,7 +98,7 @@ func kernelUpdate(t *testing.T, i *lab.Instance) {
 		t.Fatal(err)
 	}
 	// Nothing but the packages and their hooks touches the boot partition.
-	out, err := i.Exec(within(t, 2*bootTime()), "sh", "-c", "DEBIAN_FRONTEND=noninteractive dpkg --install /var/tmp/*.deb 2>&1 && rm /var/tmp/*.deb")
+	out, err := i.Exec(within(t, 2*bootTime()), "sh", "-c", "DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes install /var/tmp/*.deb 2>&1 && rm /var/tmp/*.deb")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

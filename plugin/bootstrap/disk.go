@@ -217,8 +217,10 @@ func (d disk) write(ctx context.Context, path, root, scratch string, epoch time.
 // loaderEntry is the Boot Loader Specification's type 1.
 func (d disk) loaderEntry(kernel string) string {
 	folder := "/" + d.entry + "/" + kernel
-	return fmt.Sprintf("title %s\nversion %s\nlinux %s/linux\ninitrd %s/initrd.img-%s\noptions %s\n",
-		d.entry, kernel, folder, folder, kernel, d.cmdline())
+	// The sort key is what kernel-install writes (ID of os-release): among entries
+	// of one key the newest version is booted.
+	return fmt.Sprintf("title %s\nversion %s\nsort-key %s\nlinux %s/linux\ninitrd %s/initrd.img-%s\noptions %s\n",
+		d.entry, kernel, d.entry, folder, folder, kernel, d.cmdline())
 }
 
 func sectors(bytes int64) string { return fmt.Sprint(bytes / sector) }
