@@ -256,13 +256,13 @@ func (b boot) published(ctx context.Context, r *Result, in intent) (_ intent, er
 func (b boot) operate(ctx context.Context, r *Result, up *starter, g generation) error {
 	r.describe(g.record)
 	err := b.step(ctx, r, "start", startWithin, func(ctx context.Context) error {
+		if g.Role == RoleVPN {
+			return up.serve(ctx)
+		}
 		if err := up.filter(ctx); err != nil {
 			return err
 		}
-		if g.Role == RoleStep {
-			return up.stop(ctx)
-		}
-		return up.openvpn(ctx)
+		return up.stop(ctx)
 	})
 	if err != nil {
 		return err

@@ -40,13 +40,13 @@
 //
 // # Time
 //
-// A first boot takes some twenty times a bare start of OpenVPN (make bench). Of
-// its 170 to 210 ms on an idle core, 45 each are what systemd takes to make the
-// sandbox of the daemon's and of the probe's unit, mostly the mounts, whichever
-// options are left out; OpenVPN itself takes 10 to start and the handshake 10.
-// The questions take 30 with stand-ins on the machine. Where the packet filter is
-// loaded anew, as on a true first boot, that adds 80 to 100: the kernel waits for
-// its readers at each table.
+// A first boot takes some fifteen times a bare start of OpenVPN (make bench). Of
+// its 130 to 180 ms on an idle core, 45 are what systemd takes to make the
+// daemon's sandbox, mostly the mounts, whichever options are left out; as many,
+// beside these, are the probe's. OpenVPN itself takes 10 to start and the
+// handshake 10. The questions take 30 with stand-ins on the machine. Where the
+// packet filter is loaded anew, as on a true first boot, that adds 80 to 100: the
+// kernel waits for its readers at each table.
 //
 // # What it takes from the image
 //
@@ -60,7 +60,8 @@
 //   - user and group vpnami-openvpn.
 //   - vpnami-probe.service, the proving client, which runs as vpnami-openvpn;
 //     it and openvpn-server@vpn.service start "vpnami-firstboot check-readable",
-//     as that user, which then becomes OpenVPN.
+//     as that user, which then becomes OpenVPN. The probe's waits before that
+//     until the daemon listens, and may be started first.
 //   - for its own units: root without a capability, in the group
 //     vpnami-openvpn; write access to /var/lib/vpnami and /etc/iptables, and
 //     /dev/console. It loads no rules itself (netfilter-persistent does),

@@ -31,9 +31,10 @@ Usage:
     vpnami-firstboot status [--json]                  how the last run and sync ended, who may reach SSH now, sessions
     vpnami-firstboot check-image [--root DIR] [--json]
                                                       is there anything in an image that must not be
-    vpnami-firstboot check-readable [--root DIR] [PROGRAM ARGUMENT...]
-                                                      may the caller read who is revoked: if so, become PROGRAM; the
-                                                      daemon's unit starts it so, as its user
+    vpnami-firstboot check-readable [--root DIR] [--client FILE] [PROGRAM ARGUMENT...]
+                                                      may the caller read who is revoked: if so, become PROGRAM, as the
+                                                      units of the daemon and of the probe do; with a client's
+                                                      configuration, once its server listens
     vpnami-firstboot version
 
 Exit codes of run and sync: 0 ready, 75 waiting, 78 refused, 69 degraded.

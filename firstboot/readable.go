@@ -17,11 +17,14 @@ import (
 // start, as the daemon's user and as confined as the daemon: where the caller
 // can read who is revoked, it becomes the program that it is given, in the same
 // process. A process of its own, as ExecStartPre=, would get the unit's whole
-// sandbox made a second time, which takes longer than a start of OpenVPN.
+// sandbox made a second time, which takes longer than a start of OpenVPN. With
+// the configuration of a client, it first waits until the client's server
+// listens.
 func runCheckReadable(args []string, failed io.Writer, become func(program string, args, environment []string) error) int {
 	flags := flag.NewFlagSet("check-readable", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	root := flags.String("root", "/", "")
+	client := flags.String("client", "", "")
 	if err := flags.Parse(args); err != nil {
 		return misused(failed, err)
 	}
@@ -31,6 +34,12 @@ func runCheckReadable(args []string, failed io.Writer, become func(program strin
 	}
 	if os.Geteuid() == 0 {
 		return misused(failed, fmt.Errorf("check-readable tells nothing to root, who may read everything: say \"runuser -u %s -- vpnami-firstboot check-readable\"", daemonAccount))
+	}
+	if *client != "" {
+		if err := awaitListening(*client, listenWithin); err != nil {
+			_, _ = fmt.Fprintf(failed, "vpnami-firstboot: %v\n", err)
+			return exitFound
+		}
 	}
 	if err := checkReadable(layout{root: *root}.current()); err != nil {
 		_, _ = fmt.Fprintf(failed, "vpnami-firstboot: %v -- the daemon would admit whom it cannot read to be revoked: look at the modes under %s\n", err, currentFolder)

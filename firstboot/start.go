@@ -37,6 +37,11 @@ func (s *starter) job(ctx context.Context, verb string, queue job, unit string) 
 	if _, err := queue(ctx, unit, "replace", result); err != nil {
 		return fmt.Errorf("%s %q: %w", verb, unit, err)
 	}
+	return jobEnded(ctx, verb, unit, result)
+}
+
+// jobEnded waits for systemd's word on how a job ended.
+func jobEnded(ctx context.Context, verb, unit string, result <-chan string) error {
 	select {
 	case how := <-result:
 		if how != "done" {
@@ -64,20 +69,30 @@ type starter struct {
 	// lastWords returns what a unit has logged last, for the cause.
 	lastWords func(ctx context.Context, unit string) string
 	doing     *doing
+	// summoned is where systemd tells how the start of the proof's client ended,
+	// where it was begun before the daemon's.
+	summoned <-chan string
 	// asked is when the client of the last proof was asked to leave.
 	asked time.Time
 }
 
 // filter loads the rules where they are not loaded.
 func (s *starter) filter(ctx context.Context) error {
-	s.doing.note("asking for the state of %q: systemd has not answered", filterUnit)
-	active, _, err := s.isActive(ctx, filterUnit)
-	if err != nil {
+	if loaded, err := s.filtering(ctx); err != nil || loaded {
 		return err
 	}
-	if active && !slices.Contains(s.store.waiting(), filterUnit) {
-		return nil
-	}
+	return s.load(ctx)
+}
+
+// filtering tells whether the rules that lie on the disk are loaded.
+func (s *starter) filtering(ctx context.Context) (bool, error) {
+	s.doing.note("asking for the state of %q: systemd has not answered", filterUnit)
+	active, _, err := s.isActive(ctx, filterUnit)
+	return active && !slices.Contains(s.store.waiting(), filterUnit), err
+}
+
+// load loads the rules.
+func (s *starter) load(ctx context.Context) error {
 	// A reload swaps the rules in one step. A restart would do so as well, and
 	// restart openvpn, which requires the unit.
 	if err := s.job(ctx, "reloading", s.units.ReloadOrRestartUnitContext, filterUnit); err != nil {
@@ -87,6 +102,22 @@ func (s *starter) filter(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("loading the packet filter: %q is %s", filterUnit, state), err)
 	}
 	return s.store.taken(filterUnit)
+}
+
+// serve loads the rules and starts the daemon, where they are not; and the
+// proof's client beside them, which waits for both.
+func (s *starter) serve(ctx context.Context) error {
+	loaded, err := s.filtering(ctx)
+	if err != nil {
+		return err
+	}
+	s.summon(ctx)
+	if !loaded {
+		if err := s.load(ctx); err != nil {
+			return err
+		}
+	}
+	return s.openvpn(ctx)
 }
 
 // openvpn starts the daemon, or starts it again when it runs on other files.

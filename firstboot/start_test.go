@@ -32,6 +32,8 @@ type fakeUnits struct {
 	words  error             // of the last proof
 	proven bool              // since the daemon was last started or stopped
 	alive  context.Context   // what it was dialled with; it hangs up when that ends
+	// waits is the start of the probe's client, which waits for the daemon.
+	waits chan<- string
 }
 
 // dial is what boot calls. godbus closes a connection whose context ends.
@@ -125,24 +127,47 @@ func (f *fakeUnits) RestartUnitContext(ctx context.Context, name, _ string, resu
 		return 0, err
 	}
 	if how, fails := f.fails[name]; name == probeUnit && !fails {
-		// OpenVPN says that it is ready before it has connected.
-		f.words = nil
-		if f.probe != nil {
-			f.words = f.probe()
-		}
 		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.states[name] = "active"
-		if f.words != nil {
-			f.states[name] = "inactive"
+		if f.states[openvpnUnit] != "active" {
+			f.states[name], f.waits = "activating", result
+			defer f.mu.Unlock()
+			return 1, f.hungUp()
 		}
-		f.proven = f.words == nil && !f.mute[name]
-		result <- "done"
-		return 1, f.hungUp()
+		f.mu.Unlock()
+		return 1, f.connect(result)
 	} else if fails && how == "" && name == probeUnit {
 		return 1, nil
 	}
-	return f.job("restart", name, "active", result)
+	n, err := f.job("restart", name, "active", result)
+	f.mu.Lock()
+	waits := f.waits
+	if name != openvpnUnit || f.states[name] != "active" {
+		waits = nil
+	}
+	f.mu.Unlock()
+	if err == nil && waits != nil {
+		err = f.connect(waits)
+	}
+	return n, err
+}
+
+// connect is the probe's client: OpenVPN says that it is ready before it has
+// connected.
+func (f *fakeUnits) connect(result chan<- string) error {
+	var words error
+	if f.probe != nil {
+		words = f.probe()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.words, f.waits = words, nil
+	f.states[probeUnit] = "active"
+	if words != nil {
+		f.states[probeUnit] = "inactive"
+	}
+	f.proven = words == nil && !f.mute[probeUnit]
+	result <- "done"
+	return f.hungUp()
 }
 
 func (f *fakeUnits) ReloadOrRestartUnitContext(ctx context.Context, name, _ string, result chan<- string) (int, error) {
@@ -155,6 +180,11 @@ func (f *fakeUnits) ReloadOrRestartUnitContext(ctx context.Context, name, _ stri
 func (f *fakeUnits) StopUnitContext(ctx context.Context, name, _ string, result chan<- string) (int, error) {
 	if err := f.hears(ctx); err != nil {
 		return 0, err
+	}
+	if name == probeUnit {
+		f.mu.Lock()
+		f.waits = nil
+		f.mu.Unlock()
 	}
 	return f.job("stop", name, "inactive", result)
 }
