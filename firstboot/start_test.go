@@ -32,8 +32,10 @@ type fakeUnits struct {
 	words  error             // of the last proof
 	proven bool              // since the daemon was last started or stopped
 	alive  context.Context   // what it was dialled with; it hangs up when that ends
-	// waits is the start of the probe's client, which waits for the daemon.
+	// waits is the start of the probe's client, which waits for the daemon; due
+	// is its connecting, where the daemon has come.
 	waits chan<- string
+	due   bool
 }
 
 // dial is what boot calls. godbus closes a connection whose context ends.
@@ -140,13 +142,11 @@ func (f *fakeUnits) RestartUnitContext(ctx context.Context, name, _ string, resu
 	}
 	n, err := f.job("restart", name, "active", result)
 	f.mu.Lock()
-	waits := f.waits
-	if name != openvpnUnit || f.states[name] != "active" {
-		waits = nil
-	}
-	f.mu.Unlock()
-	if err == nil && waits != nil {
-		err = f.connect(waits)
+	defer f.mu.Unlock()
+	if f.waits != nil && name == openvpnUnit && f.states[name] == "active" {
+		f.waits <- "done"
+		f.waits, f.due = nil, true
+		f.states[probeUnit] = "active"
 	}
 	return n, err
 }
@@ -160,7 +160,7 @@ func (f *fakeUnits) connect(result chan<- string) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.words, f.waits = words, nil
+	f.words, f.waits, f.due = words, nil, false
 	f.states[probeUnit] = "active"
 	if words != nil {
 		f.states[probeUnit] = "inactive"
@@ -183,7 +183,7 @@ func (f *fakeUnits) StopUnitContext(ctx context.Context, name, _ string, result 
 	}
 	if name == probeUnit {
 		f.mu.Lock()
-		f.waits = nil
+		f.waits, f.due = nil, false
 		f.mu.Unlock()
 	}
 	return f.job("stop", name, "inactive", result)
@@ -214,6 +214,14 @@ func (f *fakeUnits) GetUnitPropertyContext(ctx context.Context, unit, property s
 func (f *fakeUnits) GetUnitTypePropertyContext(ctx context.Context, unit, unitType, property string) (*dbus.Property, error) {
 	if err := f.hears(ctx); err != nil {
 		return nil, err
+	}
+	f.mu.Lock()
+	due := unit == probeUnit && f.due
+	f.mu.Unlock()
+	if due {
+		if err := f.connect(make(chan string, 1)); err != nil {
+			return nil, err
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
