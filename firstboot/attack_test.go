@@ -76,8 +76,7 @@ func TestSealWhatIsGone(t *testing.T) {
 func TestManyPages(t *testing.T) {
 	g := newGateway(t, vpnDocument)
 	rules := g.cloud.rules
-	var page func(w http.ResponseWriter, r *http.Request)
-	page = func(w http.ResponseWriter, r *http.Request) {
+	page := func(w http.ResponseWriter, r *http.Request) {
 		form, _ := url.ParseQuery(r.Header.Get("X-Test-Body"))
 		n := 0
 		_, _ = fmt.Sscanf(form.Get("NextToken"), "page-%d", &n)

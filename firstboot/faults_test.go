@@ -283,9 +283,9 @@ func (g *gateway) passes(m moment) string {
 // bounds are the times within which a cell is documented to end.
 func boundOf(took time.Duration) time.Duration {
 	took += took / 5 // what is random of the pauses
-	for _, seconds := range []time.Duration{1, 5, 10, 15, 20, 30, 45, 60, 90, 120, 150} {
-		if took <= seconds*time.Second {
-			return seconds * time.Second
+	for _, seconds := range []int{1, 5, 10, 15, 20, 30, 45, 60, 90, 120, 150} {
+		if bound := time.Duration(seconds) * time.Second; took <= bound {
+			return bound
 		}
 	}
 	return 3 * time.Minute // TimeoutStartSec of the units

@@ -34,7 +34,7 @@ const (
 
 // The main goroutine stays on the process's first thread, which is the one that
 // strace looks at: it makes every write, and its calls are the same each time.
-func init() { runtime.LockOSThread() }
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // later than an init, it may be on another thread
 
 // mainToKill is the program on a machine of a test, in a process of its own.
 func mainToKill() {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -22,7 +23,9 @@ const (
 
 // awaitListening returns when somebody listens where a client's configuration
 // says that its server is.
-func awaitListening(config string, within time.Duration) error {
+func awaitListening(ctx context.Context, config string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	text, err := os.ReadFile(config)
 	if err != nil {
 		return fmt.Errorf("looking for the server of the client: %w", err)
@@ -31,9 +34,13 @@ func awaitListening(config string, within time.Duration) error {
 	if address == "" {
 		return fmt.Errorf("looking for the server of the client: %q names none", config)
 	}
-	for deadline := time.Now().Add(within); !listens(network, address); time.Sleep(listenPoll) {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("waiting for the server of the client: nobody listens at %s %s after %s", network, address, within)
+	look := time.NewTicker(listenPoll)
+	defer look.Stop()
+	for !listens(ctx, network, address) {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the server of the client: nobody listens at %s %s within %s: %w", network, address, within, ctx.Err())
 		}
 	}
 	return nil
@@ -56,8 +63,8 @@ func serverOf(config string) (network, address string) {
 // listens tells whether somebody listens at a port of this machine. OpenVPN
 // takes no notice of a datagram without a byte in it; where nobody is, the
 // kernel refuses it, which the next call is told.
-func listens(network, address string) bool {
-	connection, err := net.DialTimeout(network, address, listenPoll)
+func listens(ctx context.Context, network, address string) bool {
+	connection, err := (&net.Dialer{Timeout: listenPoll}).DialContext(ctx, network, address)
 	if err != nil {
 		return false
 	}

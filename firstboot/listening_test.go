@@ -44,18 +44,18 @@ func TestAwaitListening(t *testing.T) {
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if err := awaitListening(path, time.Second); err != nil {
+			if err := awaitListening(t.Context(), path, time.Second); err != nil {
 				t.Error(err)
 			}
 			if err := leave(); err != nil {
 				t.Fatal(err)
 			}
-			err = awaitListening(path, 50*time.Millisecond)
+			err = awaitListening(t.Context(), path, 50*time.Millisecond)
 			if err == nil || !strings.Contains(err.Error(), "nobody listens at") {
 				t.Errorf("got %v", err)
 			}
 			came := make(chan error, 1)
-			go func() { came <- awaitListening(path, 5*time.Second) }()
+			go func() { came <- awaitListening(t.Context(), path, 5*time.Second) }()
 			select {
 			case err := <-came:
 				t.Fatalf("before anybody listens: %v", err)
@@ -75,7 +75,7 @@ func TestAwaitListening(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := awaitListening(path, time.Second); err == nil || !strings.Contains(err.Error(), name) {
+		if err := awaitListening(t.Context(), path, time.Second); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want %q", err, name)
 		}
 	}

@@ -71,7 +71,7 @@ func command(ctx context.Context, args []string, out, errors io.Writer) int {
 	case "check-image":
 		return runCheckImage(rest, out, errors)
 	case "check-readable":
-		return runCheckReadable(rest, errors, unix.Exec)
+		return runCheckReadable(ctx, rest, errors, unix.Exec)
 	case "version":
 		_, _ = fmt.Fprintln(out, version)
 		return exitReady

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 // sandbox made a second time, which takes longer than a start of OpenVPN. With
 // the configuration of a client, it first waits until the client's server
 // listens.
-func runCheckReadable(args []string, failed io.Writer, become func(program string, args, environment []string) error) int {
+func runCheckReadable(ctx context.Context, args []string, failed io.Writer, become func(program string, args, environment []string) error) int {
 	flags := flag.NewFlagSet("check-readable", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	root := flags.String("root", "/", "")
@@ -36,7 +37,7 @@ func runCheckReadable(args []string, failed io.Writer, become func(program strin
 		return misused(failed, fmt.Errorf("check-readable tells nothing to root, who may read everything: say \"runuser -u %s -- vpnami-firstboot check-readable\"", daemonAccount))
 	}
 	if *client != "" {
-		if err := awaitListening(*client, listenWithin); err != nil {
+		if err := awaitListening(ctx, *client, listenWithin); err != nil {
 			_, _ = fmt.Fprintf(failed, "vpnami-firstboot: %v\n", err)
 			return exitFound
 		}

@@ -211,7 +211,7 @@ func (l *linter) inlineIngress(r Resource) {
 }
 
 func (l *linter) metadata(r Resource) {
-	options, _ := first(r.Values["metadata_options"])
+	options := first(r.Values["metadata_options"])
 	if options["http_tokens"] != "required" {
 		l.find(r, "the metadata service answers without a token")
 	}
@@ -239,7 +239,7 @@ func (l *linter) templateVolumes(r Resource) {
 	}
 	for _, each := range mappings {
 		mapping, _ := each.(map[string]any)
-		ebs, _ := first(mapping["ebs"])
+		ebs := first(mapping["ebs"])
 		if fmt.Sprint(ebs["encrypted"]) != "true" {
 			l.find(r, "a volume is not encrypted")
 		}
@@ -247,11 +247,11 @@ func (l *linter) templateVolumes(r Resource) {
 }
 
 // first is a block that there is one of.
-func first(value any) (map[string]any, bool) {
+func first(value any) map[string]any {
 	list, _ := value.([]any)
 	if len(list) != 1 {
-		return nil, false
+		return nil
 	}
-	block, ok := list[0].(map[string]any)
-	return block, ok
+	block, _ := list[0].(map[string]any)
+	return block
 }

@@ -551,3 +551,20 @@ func (r *rehearsal) destroy(t *testing.T) {
 		t.Errorf("secret %s is left", aws.ToString(s.Name))
 	}
 }
+
+// empty asserts that a plan has nothing to change.
+func (m module) empty(t *testing.T, folder string, vars ...string) {
+	t.Helper()
+	out, code := m.run(t, folder, append([]string{"plan", "-no-color", "-input=false", "-detailed-exitcode"}, vars...)...)
+	if code != 0 {
+		t.Fatalf("the plan is not empty (exit code %d):\n%s", code, out)
+	}
+}
+
+func variables(values map[string]string) []string {
+	var args []string
+	for name, value := range values {
+		args = append(args, fmt.Sprintf("-var=%s=%s", name, value))
+	}
+	return args
+}

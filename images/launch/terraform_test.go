@@ -8,7 +8,6 @@ package launch
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -102,21 +101,4 @@ func (m module) init(t *testing.T, folder string) {
 		args = append(args, "-plugin-dir="+m.plugins)
 	}
 	m.must(t, folder, args...)
-}
-
-// empty asserts that a plan has nothing to change.
-func (m module) empty(t *testing.T, folder string, vars ...string) {
-	t.Helper()
-	out, code := m.run(t, folder, append([]string{"plan", "-no-color", "-input=false", "-detailed-exitcode"}, vars...)...)
-	if code != 0 {
-		t.Fatalf("the plan is not empty (exit code %d):\n%s", code, out)
-	}
-}
-
-func variables(values map[string]string) []string {
-	var args []string
-	for name, value := range values {
-		args = append(args, fmt.Sprintf("-var=%s=%s", name, value))
-	}
-	return args
 }
