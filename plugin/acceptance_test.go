@@ -71,7 +71,11 @@ build {
 
 // The image of each Debian release, baked for real and looked at.
 func TestAccBake(t *testing.T) {
-	acceptance(t)
+	env := acceptance(t)
+	images, err := filepath.Abs("../images")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, release := range []string{"bookworm", "trixie"} {
 		t.Run(release, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -90,7 +94,7 @@ func TestAccBake(t *testing.T) {
 			})
 			checkImage(t, out, release)
 			if release == "trixie" {
-				overSSH(t, out)
+				bakeAMI(t, env, images, startGuest(t, filepath.Join(out, "root.tar")))
 			}
 			if after := mounts(t); !slices.Equal(before, after) {
 				t.Errorf("mounts before: %v\nafter: %v", before, after)
