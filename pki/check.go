@@ -34,7 +34,8 @@ func (d *desk) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Tell what ends soon, for monitoring",
 		Long: `Tells what has ended or ends within --days: CAs, the gateway's certificates, the
-CRLs, and those people's certificates that are in force, each with what to do.
+CRLs, and those people's certificates that are in force or ended within a week,
+each with what to do.
 
 Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 2 the command line is wrong.`,
@@ -113,7 +114,10 @@ func endings(folder authority.Folder, within time.Duration, now time.Time) ([]en
 	for _, p := range people {
 		// Somebody with two certificates is out when the later ends; somebody
 		// whose last one was revoked is out already, and meant to be.
-		if c, ok := foremost(standing, p); ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign {
+		// A week after their end they have noticed, or have left: a monitor that
+		// is red for ever is looked at by nobody. From then on nothing is known
+		// of a revocation either.
+		if c, ok := foremost(standing, p); ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign && !now.After(c.NotAfter.Add(authority.EndedFor)) {
 			look("client", p.Name, c.NotAfter, "vpnami-pki renew "+p.Name)
 		}
 	}

@@ -167,10 +167,10 @@ func TestRevokedIsReadBack(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 })); diff != "" {
 		t.Error(diff)
 	}
-	if left := unexpired(want, now.Add(ClientLife+endedFor-time.Hour)); len(left) != len(want) {
+	if left := unexpired(want, now.Add(ClientLife+EndedFor-time.Hour)); len(left) != len(want) {
 		t.Errorf("%d of %d left within a week of their end", len(left), len(want))
 	}
-	if left := unexpired(want, now.Add(ClientLife+endedFor+time.Hour)); len(left) != 0 {
+	if left := unexpired(want, now.Add(ClientLife+EndedFor+time.Hour)); len(left) != 0 {
 		t.Errorf("%d left long after their end", len(left))
 	}
 }
@@ -183,16 +183,20 @@ func TestDamagedRevokedIsRefused(t *testing.T) {
 		"":                             "first line",
 		whole[1:]:                      "first line",
 		strings.TrimRight(whole, "\n"): "cut off",
-		lines[0] + lines[1] + lines[1]: "not above",
-		lines[0] + lines[2] + lines[1]: "not above",
-		lines[0] + "\n" + lines[1]:     "line 2",
-		lines[0] + "-1" + lines[1]:     "line 2",
-		lines[0] + "0" + lines[1]:      "line 2",
-		strings.ReplaceAll(whole, "Z\t", "+01:00\t"):        "no time in UTC",
-		strings.ReplaceAll(whole, "keyCompromise", "tired"): "the reason",
-		strings.ReplaceAll(whole, "\tkeyCompromise", ""):    "four fields",
-		strings.ReplaceAll(whole, "keyCompromise", "x\tx"):  "the reason",
-		lines[0] + strings.Repeat("9", 50) + lines[1]:       "no positive number",
+		lines[0]:                       "how many",
+		lines[0] + lines[1]:            "how many",
+		lines[0] + lines[1] + lines[2]: "how many",
+		lines[0] + lines[1] + lines[3]: "how many",
+		lines[0] + lines[1] + lines[1] + revokedFoot(2):                "not above",
+		lines[0] + lines[2] + lines[1] + revokedFoot(2):                "not above",
+		lines[0] + "\n" + lines[1] + revokedFoot(2):                    "line 2",
+		lines[0] + "-1" + lines[1] + revokedFoot(1):                    "line 2",
+		lines[0] + "0" + lines[1] + revokedFoot(1):                     "line 2",
+		strings.ReplaceAll(whole, "Z\t", "+01:00\t"):                   "no time in UTC",
+		strings.ReplaceAll(whole, "keyCompromise", "tired"):            "the reason",
+		strings.ReplaceAll(whole, "\tkeyCompromise", ""):               "four fields",
+		strings.ReplaceAll(whole, "keyCompromise", "x\tx"):             "the reason",
+		lines[0] + strings.Repeat("9", 50) + lines[1] + revokedFoot(1): "no positive number",
 	} {
 		if _, err := parseRevoked([]byte(damaged)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q in it", damaged, err, want)

@@ -84,16 +84,19 @@ func ParseReason(s string) (Reason, error) {
 	return 0, fmt.Errorf("the reason %q is none of %s", s, strings.Join(ReasonNames(), ", "))
 }
 
-// revokedHead is the first line of revoked.tsv.
+// revokedHead is the first line of revoked.tsv, and revokedFoot the last: a file
+// that was cut off between two lines lacks it.
 const revokedHead = "# vpnami revoked 1: serial, end of the certificate, revoked, reason\n"
 
-// endedFor is how long after its end a revoked certificate is listed: a gateway
+func revokedFoot(n int) string { return fmt.Sprintf("# %d in all\n", n) }
+
+// EndedFor is how long after its end a revoked certificate is listed: a gateway
 // whose clock is days slow would take it for good.
-const endedFor = 7 * 24 * time.Hour
+const EndedFor = 7 * 24 * time.Hour
 
 // unexpired drops what has ended so long ago that nobody lets it in.
 func unexpired(revoked []Revocation, now time.Time) []Revocation {
-	return slices.DeleteFunc(slices.Clone(revoked), func(r Revocation) bool { return now.After(r.NotAfter.Add(endedFor)) })
+	return slices.DeleteFunc(slices.Clone(revoked), func(r Revocation) bool { return now.After(r.NotAfter.Add(EndedFor)) })
 }
 
 // encodeRevoked writes revoked.tsv, in the order of the serials.
@@ -112,7 +115,7 @@ func encodeRevoked(revoked []Revocation) []byte {
 		out = append(out, r.Reason.String()...)
 		out = append(out, '\n')
 	}
-	return out
+	return append(out, revokedFoot(len(revoked))...)
 }
 
 // parseRevoked reads revoked.tsv. It is strict: what is lost of it lets
@@ -125,7 +128,12 @@ func parseRevoked(raw []byte) ([]Revocation, error) {
 	if len(body) > 0 && body[len(body)-1] != '\n' {
 		return nil, errors.New("its last line is cut off (is the file damaged?)")
 	}
-	revoked := make([]Revocation, 0, bytes.Count(body, []byte{'\n'}))
+	lines := max(bytes.Count(body, []byte{'\n'})-1, 0)
+	body, whole := bytes.CutSuffix(body, []byte(revokedFoot(lines)))
+	if !whole {
+		return nil, errors.New("its last line does not say how many there are (was it cut off?)")
+	}
+	revoked := make([]Revocation, 0, lines)
 	for number := 2; len(body) > 0; number++ {
 		line, rest, _ := bytes.Cut(body, []byte{'\n'})
 		body = rest
