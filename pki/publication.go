@@ -7,7 +7,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
@@ -236,8 +239,12 @@ func checkReplace(server bundle.Server, access bundle.Access, prefix string, the
 
 // checkCopy refuses a publish over that of a newer copy of the folder. The
 // number of the CRL does not tell those who were added since.
-func (p publication) checkCopy(there remote, last uint64) error {
-	if len(p.changes) == 0 || there.generation() <= last {
+//
+// Nor does the generation alone, where this folder's last publish broke off and
+// the other then used the same.
+func (p publication) checkCopy(there remote, last authority.Publish) error {
+	others := there.headedErr == nil && there.headed.Generation == last.Generation && last.Content != "" && contentOf(there.headed) != last.Content
+	if len(p.changes) == 0 || there.generation() <= last.Generation && !others {
 		return nil
 	}
 	loses := "would undo what it changed"
@@ -248,7 +255,17 @@ func (p publication) checkCopy(there remote, last uint64) error {
 		loses = "might remove people (what is there cannot be read)"
 	}
 	return fmt.Errorf("publishing under %q: generation %d is there, and this folder last published %d: another copy of it has published since, and this one %s: publish from that copy; if this one is meant, say --replace",
-		p.prefix, there.generation(), last, loses)
+		p.prefix, there.generation(), last.Generation, loses)
+}
+
+// contentOf is the hash of what a head names, however its secrets are called.
+func contentOf(head bundle.Head) string {
+	sum := sha256.New()
+	fmt.Fprintln(sum, head.ServerSHA256)
+	for _, shard := range head.Shards {
+		fmt.Fprintln(sum, shard.SHA256)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // describe says in words what the publish changes, and whom it removes.

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
 )
@@ -108,6 +109,10 @@ func (s *shelf) store(verb, id string, text *string, binary []byte) error {
 
 // publishTo is a whole publish without a folder.
 func publishTo(s *shelf, server bundle.Server, access bundle.Access, last uint64) (publication, error) {
+	return publishAfter(s, server, access, authority.Publish{Generation: last})
+}
+
+func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last authority.Publish) (publication, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	v := vault{api: s}
@@ -118,7 +123,7 @@ func publishTo(s *shelf, server bundle.Server, access bundle.Access, last uint64
 	if err := checkReplace(server, access, "vpn", there); err != nil {
 		return publication{}, err
 	}
-	p, err := plan(server, access, "vpn", there, last, testNow)
+	p, err := plan(server, access, "vpn", there, last.Generation, testNow)
 	if err != nil {
 		return publication{}, err
 	}
@@ -277,6 +282,42 @@ func TestPublishFromAnOldCopy(t *testing.T) {
 }
 
 // TestHeadNamesShardsByARN, with which a gateway of another account finds them.
+// TestPublishAfterOneThatBrokeOff has two copies of a folder use one generation:
+// what the first of them revoked stays revoked.
+func TestPublishAfterOneThatBrokeOff(t *testing.T) {
+	a := bundletest.New(t, testNow)
+	server := a.Server()
+	s := &shelf{values: map[string][]byte{}}
+	if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(1), Roster: people(3)}, 0); err != nil {
+		t.Fatal(err)
+	}
+	ours := bundle.Access{CRL: a.CRL(2, big.NewInt(11)), Roster: people(3)[1:]}
+	s.fail, s.err = "put vpn/access/000", errors.New("denied")
+	broken, err := publishTo(s, server, ours, 1)
+	if err == nil {
+		t.Fatal("nothing was denied")
+	}
+	s.fail = ""
+	head, err := bundle.OpenHead(broken.sealed.Head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := authority.Publish{Generation: broken.generation, Content: contentOf(head)}
+	if _, err := publishAfter(s, server, ours, last); err != nil { // nobody else has published
+		t.Errorf("publishing again: %v", err)
+	}
+
+	s = &shelf{values: map[string][]byte{}}
+	for i, theirs := range []bundle.Access{{CRL: a.CRL(1), Roster: people(3)}, {CRL: a.CRL(2, big.NewInt(12)), Roster: people(2)}} {
+		if _, err := publishTo(s, server, theirs, uint64(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := publishAfter(s, server, ours, last); err == nil || !strings.Contains(err.Error(), "another copy of it has published since") {
+		t.Errorf("over another copy's publish of the same generation: %v", err)
+	}
+}
+
 func TestHeadNamesShardsByARN(t *testing.T) {
 	a := bundletest.New(t, testNow)
 	server := a.Server()

@@ -89,7 +89,13 @@ func (d *desk) publish(ctx context.Context, folder authority.Folder, order publi
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.publishLocked(ctx, folder, order), release())
+	return errors.Join(func() error {
+		current, err := folder.Reopen() // another may have written while this one waited
+		if err != nil {
+			return err
+		}
+		return d.publishLocked(ctx, current, order)
+	}(), release())
 }
 
 func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order publishOrder) error {
@@ -123,7 +129,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 		return err
 	}
 	if !order.replace {
-		if err := p.checkCopy(there, published[order.prefix].Generation); err != nil {
+		if err := p.checkCopy(there, published[order.prefix]); err != nil {
 			return err
 		}
 	}
@@ -154,7 +160,11 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 		}
 		return nil
 	}
-	if err := folder.RecordPublish(now, order.prefix, p.generation); err != nil {
+	head, err := bundle.OpenHead(p.sealed.Head)
+	if err != nil {
+		return err
+	}
+	if err := folder.RecordPublish(now, order.prefix, p.generation, contentOf(head)); err != nil {
 		return err
 	}
 	if err := p.write(ctx, v, func(c change) { d.say("wrote %s (%d bytes)", c.id, c.size) }); err != nil {

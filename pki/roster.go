@@ -105,6 +105,10 @@ func (d *desk) setPerson(ctx context.Context, folder authority.Folder, name stri
 		return err
 	}
 	return errors.Join(func() error {
+		folder, err := folder.Reopen()
+		if err != nil {
+			return err
+		}
 		person, known, err := folder.Person(name)
 		if err != nil {
 			return err

@@ -278,7 +278,7 @@ func TestGenerationsAreKept(t *testing.T) {
 		prefix     string
 		generation uint64
 	}{{"vpn/a", 1}, {"vpn/b", 5}, {"vpn/a", 2}} {
-		if err := folder.RecordPublish(now, c.prefix, c.generation); err != nil {
+		if err := folder.RecordPublish(now, c.prefix, c.generation, "content"); err != nil {
 			t.Fatal(err)
 		}
 	}

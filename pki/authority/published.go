@@ -14,6 +14,7 @@ import (
 // Publish is what was last published under a prefix.
 type Publish struct {
 	Generation uint64    `json:"generation"`
+	Content    string    `json:"content,omitempty"` // hash of what was put, to tell it from what another copy of the folder put
 	Time       time.Time `json:"time"`
 }
 
@@ -35,12 +36,12 @@ func (f Folder) Published() (map[string]Publish, error) {
 
 // RecordPublish keeps a generation, before it is put: a generation is never
 // used twice, also when the publish breaks off.
-func (f Folder) RecordPublish(now time.Time, prefix string, generation uint64) error {
+func (f Folder) RecordPublish(now time.Time, prefix string, generation uint64, content string) error {
 	published, err := f.Published()
 	if err != nil {
 		return err
 	}
-	published[prefix] = Publish{Generation: generation, Time: now.UTC().Truncate(time.Second)}
+	published[prefix] = Publish{Generation: generation, Content: content, Time: now.UTC().Truncate(time.Second)}
 	raw, err := encode(published)
 	if err != nil {
 		return fmt.Errorf("writing what is published: %w", err)
