@@ -11,9 +11,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
 
 // becomeBeside runs this command line in the program beside this one. It
@@ -28,13 +31,29 @@ func becomeBeside() error {
 		return fmt.Errorf("finding %s, which speaks with AWS: %w", besideName, err)
 	}
 	path := filepath.Join(filepath.Dir(here), besideName)
-	if err := syscall.Exec(path, append([]string{path}, os.Args[1:]...), os.Environ()); err != nil {
+	if _, again := os.LookupEnv(fromRelease); again {
+		return fmt.Errorf("running %q, which speaks with AWS: it is a copy of, or a link to, the program that does not: put the %s of the release there", here, besideName)
+	}
+	if err := syscall.Exec(path, append([]string{path}, os.Args[1:]...), append(os.Environ(), fromRelease+"="+release())); err != nil {
 		return fmt.Errorf("running %q, which speaks with AWS: %w: it belongs beside %q, of the same release; it takes the same command line", path, err, here)
 	}
 	return nil
 }
 
+// checkBeside has nothing to look at: nobody runs this program in their place.
+func checkBeside() error { return nil }
+
 func openKMS(context.Context, string) (crypto.Signer, error) { return nil, becomeBeside() }
+
+// becomeKeeper is called before anything is read or asked for: the other program
+// begins anew, and what came through a pipe would not come again.
+func becomeKeeper(folder authority.Folder) error {
+	held, err := folder.HeldKeys()
+	if err == nil && slices.ContainsFunc(held, func(arn string) bool { return arn != "" }) {
+		err = becomeBeside()
+	}
+	return err
+}
 
 func (d *desk) publishCommand() *cobra.Command {
 	cmd := &cobra.Command{

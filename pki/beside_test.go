@@ -35,12 +35,12 @@ func TestTwoPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
+	environment := append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse", "AWS_ENDPOINT_URL="+endpoint, "AWS_REGION=ap-northeast-1",
+		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=none", "AWS_SHARED_CREDENTIALS_FILE=none")
 	run := func(fails bool, says string, args ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "vpnami-pki"), args...)
-		cmd.Dir = folder
-		cmd.Env = append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse", "AWS_ENDPOINT_URL="+endpoint, "AWS_REGION=ap-northeast-1",
-			"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=none", "AWS_SHARED_CREDENTIALS_FILE=none")
+		cmd.Dir, cmd.Env = folder, environment
 		out, err := cmd.CombinedOutput()
 		if (err != nil) != fails || !strings.Contains(string(out), says) {
 			t.Fatalf("vpnami-pki %s: %v, and does not say %q:\n%s", strings.Join(args, " "), err, says, out)
@@ -55,6 +55,12 @@ func TestTwoPrograms(t *testing.T) {
 	arn := aws.ToString(made.KeyMetadata.Arn)
 	run(false, "protect the KMS key", "init", "held", "--kms", arn, "--server-name", "vpn.example.com")
 	run(false, "added to the roster", "issue", "client2", "--folder", "held")
+	// What comes through a pipe comes once.
+	piped := exec.CommandContext(t.Context(), filepath.Join(bin, "vpnami-pki"), "issue", "--from", "/dev/stdin", "--folder", "held")
+	piped.Dir, piped.Env, piped.Stdin = folder, environment, strings.NewReader("name\nclient4\n")
+	if out, err := piped.CombinedOutput(); err != nil {
+		t.Fatalf("issuing to a list from a pipe: %v\n%s", err, out)
+	}
 	run(false, "it signs from now on", "rollover", "start", "--folder", "office", "--kms", arn)
 	run(false, "revoked client1", "revoke", "client1", "--folder", "office")
 
@@ -71,6 +77,17 @@ func TestTwoPrograms(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(folder, "third")); !os.IsNotExist(err) {
 		t.Errorf("there is a third authority: %v", err)
 	}
+
+	// The wrong program beside it: of another release, or itself once more.
+	build(t, "-ldflags", "-X main.version=0.0.1", "-o", filepath.Join(bin, besideName), ".")
+	run(true, "they are not of the same release", "publish", "--folder", "office", "--secret", "vpn/two")
+	if err := os.Remove(filepath.Join(bin, besideName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("vpnami-pki", filepath.Join(bin, besideName)); err != nil {
+		t.Fatal(err)
+	}
+	run(true, "put the "+besideName+" of the release there", "publish", "--folder", "office", "--secret", "vpn/two")
 }
 
 // TestDeskLinksNoNetwork keeps out of the program that opens the CA's key what

@@ -73,6 +73,9 @@ certificates and key under a password, files for those who keep them apart.`,
 			if err != nil {
 				return err
 			}
+			if err := becomeKeeper(folder); err != nil {
+				return err
+			}
 			order, err := flags.order(cmd, folder, d)
 			if err != nil {
 				return err

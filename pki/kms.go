@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,6 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
 
 // kmsAPI is what is used of AWS KMS.
@@ -41,6 +44,18 @@ type kmsKey struct {
 const kmsWait = 30 * time.Second
 
 const kmsKinds = "make one of ECC_NIST_P256, ECC_NIST_P384, RSA_3072 or RSA_4096"
+
+// checkBeside refuses to stand in for a vpnami-pki of another release: the two
+// would write the same folder by different rules.
+func checkBeside() error {
+	if theirs, told := os.LookupEnv(fromRelease); told && theirs != release() {
+		return fmt.Errorf("running %s %s for vpnami-pki %s: they are not of the same release: install both of one", besideName, release(), theirs)
+	}
+	return nil
+}
+
+// becomeKeeper has nothing to become: this program speaks with KMS itself.
+func becomeKeeper(authority.Folder) error { return nil }
 
 // openKMS asks KMS for a key, in the region that its ARN names.
 func openKMS(ctx context.Context, id string) (crypto.Signer, error) {

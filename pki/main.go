@@ -43,6 +43,12 @@ var (
 // besideName is the program that has all verbs.
 const besideName = "vpnami-pki-aws"
 
+// fromRelease is the environment variable by which vpnami-pki tells the program
+// beside it of which release it is.
+const fromRelease = "VPNAMI_PKI_RELEASE"
+
+func release() string { return version + " (" + commit + ")" }
+
 // The exit codes, documented in --help.
 const (
 	exitDone   = 0
@@ -53,7 +59,10 @@ const (
 
 func run(kms keyOpener) int {
 	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: kms}
-	err := d.command().ExecuteContext(context.Background())
+	err := checkBeside()
+	if err == nil {
+		err = d.command().ExecuteContext(context.Background())
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -121,7 +130,7 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
   vpnami-pki issue client1 --folder office
   vpnami-pki publish --folder office --secret vpn/office
   vpnami-pki reach client1.ovpn`,
-		Version:       version + " (" + commit + ")",
+		Version:       release(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {

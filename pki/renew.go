@@ -24,7 +24,8 @@ func (d *desk) renewCommand() *cobra.Command {
 		Short: "Give people of the roster another certificate and profile",
 		Long: `Makes for each NAME of the roster a new key, certificate and profile. The old
 certificate stays good until its end, so that the person can change when it
-suits; with --revoke-old it is revoked at once (superseded).
+suits; with --revoke-old it is revoked at once (superseded). Somebody who was
+revoked is not renewed: "issue" lets them in again.
 
 After "rollover start" the new certificate is of the new CA.`,
 		Example: `  vpnami-pki renew client1 --out renewed
@@ -44,6 +45,9 @@ After "rollover start" the new certificate is of the new CA.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {
+				return err
+			}
+			if err := becomeKeeper(folder); err != nil {
 				return err
 			}
 			order, err := flags.order(cmd, folder, d)
@@ -119,6 +123,9 @@ func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.
 		}
 		if person.Name != wanted.Name {
 			return nil, fmt.Errorf("renewing %q: the name is %q in the roster: write it so", wanted.Name, person.Name)
+		}
+		if err := folder.CheckRenewable(person, order.now); err != nil {
+			return nil, fmt.Errorf("renewing %q: %w", wanted.Name, err)
 		}
 		people = append(people, person)
 	}

@@ -57,6 +57,20 @@ func (f Folder) CheckNew(name string, now time.Time) error {
 	return nil
 }
 
+// CheckRenewable refuses somebody who was revoked: who renews everybody must not
+// let them in again.
+func (f Folder) CheckRenewable(p Person, now time.Time) error {
+	standing, err := f.Standing(now)
+	if err != nil {
+		return err
+	}
+	last, _ := p.Last()
+	if r, revoked := standing.Revocation(last); revoked && len(standing.Live(p)) == 0 {
+		return fmt.Errorf("they were revoked on %s (%s); \"issue\" lets them in again", r.At.UTC().Format(time.DateOnly), r.Reason)
+	}
+	return nil
+}
+
 // Client is what a person needs to connect.
 type Client struct {
 	Person     // without certificates, when the person is new
