@@ -4,6 +4,7 @@
 package easyrsa
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -231,6 +232,9 @@ func (p PKI) CheckCA() error {
 	}
 	if !p.CA.IsCA {
 		return failed("its certificate is not that of a CA")
+	}
+	if !bytes.Equal(p.CA.RawIssuer, p.CA.RawSubject) {
+		return failed("it is signed by another, %+q, and OpenVPN wants the root", p.CA.Issuer.CommonName)
 	}
 	if err := bundle.CheckKey(p.CA.PublicKey); err != nil {
 		return failed("it has %w", err)
