@@ -34,7 +34,7 @@ func becomeBeside() error {
 	if _, again := os.LookupEnv(fromRelease); again {
 		return fmt.Errorf("running %q, which speaks with AWS: it is a copy of, or a link to, the program that does not: put the %s of the release there", here, besideName)
 	}
-	if err := syscall.Exec(path, append([]string{path}, os.Args[1:]...), append(os.Environ(), fromRelease+"="+release())); err != nil {
+	if err := syscall.Exec(path, append([]string{path}, os.Args[1:]...), append(os.Environ(), fromRelease+"="+version)); err != nil {
 		return fmt.Errorf("running %q, which speaks with AWS: %w: it belongs beside %q, of the same release; it takes the same command line", path, err, here)
 	}
 	return nil

@@ -48,8 +48,8 @@ const kmsKinds = "make one of ECC_NIST_P256, ECC_NIST_P384, RSA_3072 or RSA_4096
 // checkBeside refuses to stand in for a vpnami-pki of another release: the two
 // would write the same folder by different rules.
 func checkBeside() error {
-	if theirs, told := os.LookupEnv(fromRelease); told && theirs != release() {
-		return fmt.Errorf("running %s %s for vpnami-pki %s: they are not of the same release: install both of one", besideName, release(), theirs)
+	if theirs, told := os.LookupEnv(fromRelease); told && theirs != version {
+		return fmt.Errorf("running %s %s for vpnami-pki %s: they are not of the same release: install both of one", besideName, version, theirs)
 	}
 	return nil
 }

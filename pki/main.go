@@ -47,8 +47,6 @@ const besideName = "vpnami-pki-aws"
 // beside it of which release it is.
 const fromRelease = "VPNAMI_PKI_RELEASE"
 
-func release() string { return version + " (" + commit + ")" }
-
 // The exit codes, documented in --help.
 const (
 	exitDone   = 0
@@ -130,7 +128,7 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
   vpnami-pki issue client1 --folder office
   vpnami-pki publish --folder office --secret vpn/office
   vpnami-pki reach client1.ovpn`,
-		Version:       release(),
+		Version:       version + " (" + commit + ")",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {
