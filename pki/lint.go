@@ -81,7 +81,7 @@ func (d *desk) tellFindings(findings []directives.Finding) error {
 // verdict is the exit code of it all.
 func verdict(findings []directives.Finding) error {
 	for _, f := range findings {
-		if f.Instead != "" || f.On26 == directives.Fatal || f.On27 == directives.Fatal {
+		if f.Instead != "" || f.On26 == directives.Fatal || f.On26 == directives.Unknown || f.On27 == directives.Fatal {
 			return errToDo
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -220,6 +221,9 @@ func newSerial(random io.Reader) (*big.Int, error) {
 // isHostName tells whether a safe name is a DNS name too; verifiers reject
 // certificates with DNS names that are none.
 func isHostName(name string) bool {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return false // the CA excludes addresses, and a DNS name of digits is none
+	}
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") || strings.Contains(label, "_") {
 			return false

@@ -76,8 +76,12 @@ func judge(l Line, role Role) Finding {
 			return found
 		}
 	}
-	if !slices.Contains(strings.Fields(unchanged), l.Name) {
-		found.On26, found.On27, found.Why = Unknown, Unknown, "see openvpn(8)"
+	switch {
+	case slices.Contains(strings.Fields(unchanged), l.Name):
+	case slices.Contains(strings.Fields(of26), l.Name):
+		found.On27, found.Why = Unknown, "see openvpn(8) of 2.7"
+	default:
+		found.On26, found.On27, found.Why = Unknown, Unknown, "OpenVPN does not start with what it does not know: see openvpn(8)"
 	}
 	return found
 }
@@ -86,6 +90,17 @@ func judge(l Line, role Role) Finding {
 func has(lines []Line, name string) bool {
 	return slices.ContainsFunc(lines, func(l Line) bool { return l.Name == name })
 }
+
+// of26 are those that 2.6.14 takes, and that were not tried with 2.7.
+const of26 = `
+allow-compression allow-pull-fqdn auth-token-user auth-user-pass-optional bcast-buffers bind-dev block-ipv6 capath
+client-crresponse comp-noadapt compat-mode disable-occ errors-to-stderr http-proxy-user-pass ifconfig-nowarn
+ignore-unknown-option keying-material-exporter lladdr management-client management-external-cert
+management-external-key management-log-cache management-query-proxy management-query-remote management-signal
+management-up-down mark max-packet-size mlock mtu-disc pkcs11-cert-private pkcs11-id-management pkcs11-pin-cache
+pkcs11-private-mode pkcs11-protected-authentication port-share proto-force providers route-ipv6-gateway
+route-method session-timeout tls-export-cert
+`
 
 // unchanged are the directives that 2.6 and 2.7 take as they always did.
 const unchanged = `
