@@ -119,7 +119,7 @@ func everyAddress() []*net.IPNet {
 // before more of these.
 func (i Issuer) server(name string, more []string) (Pair, error) {
 	var names []string
-	if isHostName(name) {
+	if isHostName(name) && !isAddress(name) {
 		names = []string{name}
 	}
 	for _, other := range more {
@@ -218,12 +218,16 @@ func newSerial(random io.Reader) (*big.Int, error) {
 	return new(big.Int).SetBytes(b), nil
 }
 
+// isAddress tells whether a name is an address: nothing looks for one among DNS
+// names, and the CA excludes them where they belong.
+func isAddress(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
+}
+
 // isHostName tells whether a safe name is a DNS name too; verifiers reject
 // certificates with DNS names that are none.
 func isHostName(name string) bool {
-	if _, err := netip.ParseAddr(name); err == nil {
-		return false // the CA excludes addresses, and a DNS name of digits is none
-	}
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") || strings.Contains(label, "_") {
 			return false

@@ -38,7 +38,7 @@ func (p Plan) Check() (Plan, error) {
 	if err := bundle.CheckName(p.ServerName); err != nil {
 		return Plan{}, fmt.Errorf("naming the server: %w", err)
 	}
-	if err := checkSANs(p.ServerSANs); err != nil {
+	if err := checkNewSANs(p.ServerSANs); err != nil {
 		return Plan{}, err
 	}
 	if p.ServerName == bundle.ProbeName {
@@ -67,6 +67,17 @@ func (p Plan) Check() (Plan, error) {
 		return Plan{}, fmt.Errorf("making the folder %q: it is there and not empty: an authority is never overwritten, choose another with --folder", p.Path)
 	}
 	return p, nil
+}
+
+// checkNewSANs is [checkSANs], and refuses addresses. A folder that has one opens
+// all the same: somebody may have to be revoked.
+func checkNewSANs(names []string) error {
+	for _, name := range names {
+		if isAddress(name) {
+			return fmt.Errorf("naming the server: %q is an address, not a DNS name; give one such as \"vpn2.example.com\"", name)
+		}
+	}
+	return checkSANs(names)
 }
 
 // checkSANs refuses names that cannot stand as DNS names in a certificate.

@@ -76,7 +76,7 @@ func (f Folder) EndRollover(issuer Issuer) (Folder, error) {
 func (f Folder) RenewServer(issuers []Issuer, sans ...string) (Folder, error) {
 	changed := f.mark
 	if len(sans) > 0 {
-		if err := checkSANs(sans); err != nil {
+		if err := checkNewSANs(sans); err != nil {
 			return Folder{}, err
 		}
 		changed.ServerSANs = sans
