@@ -7,11 +7,11 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strings"
 	"text/template"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/directives"
 )
 
 // Template is an operator's own form of the text of profiles: a text/template
@@ -40,27 +40,36 @@ func ParseTemplate(text string) (*Template, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
 	}
 	t := &Template{parsed}
-	const kept = "remote-cert-tls server\nverify-x509-name server name\n"
+	const kept, key = "remote-cert-tls server\nverify-x509-name server name\n", "key name.key\n"
 	_, err = t.render(Fields{
-		Profile: kept, Directives: kept, Name: "name", Authority: "authority", ServerName: "server", Protocol: "udp",
+		Profile: kept + key, Directives: kept, Credentials: key, Name: "name", Authority: "authority", ServerName: "server", Protocol: "udp",
 		Remotes: []Remote{{"vpn.example.com", DefaultPort}}, Serial: "1", NotAfter: "2027-11-24",
 	})
 	return t, err
 }
 
 // render refuses a result without the directives for want of which a client
-// takes any holder of a certificate for the gateway.
+// takes any holder of a certificate for the gateway, and one without the key,
+// of which there is no other copy.
 func (t *Template) render(fields Fields) ([]byte, error) {
 	var out bytes.Buffer
 	if err := t.parsed.Execute(&out, fields); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
 	}
-	for _, directive := range []string{"remote-cert-tls server", "verify-x509-name "} {
-		if !slices.ContainsFunc(strings.Split(out.String(), "\n"), func(line string) bool {
-			return strings.HasPrefix(strings.Join(strings.Fields(line), " ")+" ", strings.TrimSpace(directive)+" ")
-		}) {
-			return nil, fmt.Errorf("%w: it has no line %q, without which another person's certificate could pose as the gateway: keep {{.Profile}} or {{.Directives}} in it", ErrNoTemplate, directive)
+	lines, err := directives.Parse(out.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
+	}
+	// The last of several counts for OpenVPN, so all must be right.
+	for _, needed := range []directives.Line{{Name: "remote-cert-tls", Args: []string{"server"}}, {Name: "verify-x509-name", Args: []string{fields.ServerName, "name"}}} {
+		same := func(l directives.Line) bool { return l.Name == needed.Name }
+		other := func(l directives.Line) bool { return same(l) && !slices.Equal(l.Args, needed.Args) }
+		if !slices.ContainsFunc(lines, same) || slices.ContainsFunc(lines, other) {
+			return nil, fmt.Errorf("%w: it has no line %q, without which another person's certificate could pose as the gateway, or another beside it: keep {{.Profile}} or {{.Directives}} in it", ErrNoTemplate, needed.String())
 		}
+	}
+	if !slices.ContainsFunc(lines, func(l directives.Line) bool { return l.Name == "key" || l.Name == "pkcs12" }) {
+		return nil, fmt.Errorf("%w: the person's key is not in it, nor the name of its file: keep {{.Profile}} or {{.Credentials}} in it", ErrNoTemplate)
 	}
 	return out.Bytes(), nil
 }
