@@ -71,7 +71,7 @@ func (o issuing) checkFiles(names []string) error {
 }
 
 // checkRequest refuses a certificate request that cannot be meant: of somebody
-// else, or with a key of theirs that was revoked as known to others.
+// else, or with a key that nobody may have.
 func (o issuing) checkRequest(folder authority.Folder, person authority.Person) error {
 	if o.request == nil {
 		return nil
@@ -80,12 +80,8 @@ func (o issuing) checkRequest(folder authority.Folder, person authority.Person) 
 	if err != nil {
 		return fmt.Errorf("reading the certificate request: %w", err)
 	}
-	serial, compromised, err := folder.Compromised(person, public, o.now)
-	if err != nil {
-		return err
-	}
-	if compromised {
-		return fmt.Errorf("reading the certificate request: its key is that of the certificate %s, which was revoked as compromised: make another key", serial)
+	if err := folder.CheckRequestKey(public); err != nil {
+		return fmt.Errorf("reading the certificate request: %w", err)
 	}
 	return nil
 }

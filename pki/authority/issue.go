@@ -13,7 +13,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,26 +148,39 @@ func ParseRequest(text []byte, name string) (crypto.PublicKey, error) {
 	return request.PublicKey, nil
 }
 
-// Compromised finds a certificate of a person with a key that was revoked
-// because others may have it.
-func (f Folder) Compromised(person Person, public crypto.PublicKey, now time.Time) (serial string, found bool, err error) {
-	standing, err := f.Standing(now)
+// CheckRequestKey refuses a key that no person may have: that of a CA or of the
+// gateway, with which a thief of the gateway's could log in, and one that was
+// revoked because others may have it, whoever's it was.
+func (f Folder) CheckRequestKey(public crypto.PublicKey) error {
+	server, err := f.Server()
 	if err != nil {
-		return "", false, err
+		return err
 	}
-	for _, c := range person.Certificates {
-		if r, revoked := standing.Revocation(c); !revoked || r.Reason != KeyCompromise {
+	for _, c := range append([]*x509.Certificate{server.Certificate, server.Probe.Certificate}, f.cas...) {
+		if sameKey(public, c.PublicKey) {
+			return fmt.Errorf("its key is that of %q: make another key", c.Subject.CommonName)
+		}
+	}
+	all, err := f.Revocations()
+	if err != nil {
+		return err
+	}
+	for _, r := range slices.Concat(all...) {
+		if r.Reason != KeyCompromise {
 			continue
 		}
-		certificates, err := f.Certificates([]Issued{c})
-		if err != nil {
-			return "", false, err
+		certificate, err := f.certificate(certificateFileOf(r.Serial))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // revoked before it was taken over
 		}
-		if sameKey(public, certificates[0].PublicKey) {
-			return c.Serial, true, nil
+		if err != nil {
+			return err
+		}
+		if sameKey(public, certificate.PublicKey) {
+			return fmt.Errorf("its key is that of the certificate %s, which was revoked as compromised: make another key", r.Serial)
 		}
 	}
-	return "", false, nil
+	return nil
 }
 
 // CheckLife refuses a life that goes beyond the CA's.
