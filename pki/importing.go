@@ -200,11 +200,11 @@ func reasonOf(e easyrsa.Entry) (authority.Reason, error) {
 	}
 	// OpenSSL writes in the index what it does not write in a list.
 	switch e.Reason {
-	case "keyTime":
-		return authority.ParseReason("keyCompromise")
-	case "CAkeyTime":
-		return authority.ParseReason("CACompromise")
-	case "holdInstruction", "certificateHold":
+	// Of a person's certificate a CA's compromise is that of its key: easy-rsa
+	// offers both.
+	case "keyTime", "CAkeyTime", "CACompromise", "AACompromise":
+		return authority.KeyCompromise, nil
+	case "holdInstruction", "certificateHold", "removeFromCRL":
 		return authority.Unspecified, nil // for good: nothing here takes a revocation back
 	}
 	reason, err := authority.ParseReason(e.Reason)
