@@ -7,4 +7,4 @@ package main
 
 import "os"
 
-func main() { os.Exit(run(openKMS)) }
+func main() { os.Exit(run(openKMS, becomeKeeper)) }

@@ -12,6 +12,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
 
 // The program that is measured: the key of the CA lies in a file, in the clear,
@@ -20,7 +22,7 @@ import (
 func main() {
 	os.Exit(run(func(context.Context, string) (crypto.Signer, error) {
 		return readPlainKey(os.Getenv("VPNAMI_BENCH_KEY"))
-	}))
+	}, func(authority.Folder) error { return nil }))
 }
 
 func readPlainKey(path string) (crypto.Signer, error) {

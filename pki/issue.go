@@ -73,7 +73,7 @@ certificates and key under a password, files for those who keep them apart.`,
 			if err != nil {
 				return err
 			}
-			if err := becomeKeeper(folder); err != nil {
+			if err := d.become(folder); err != nil {
 				return err
 			}
 			order, err := flags.order(cmd, folder, d)

@@ -55,8 +55,10 @@ const (
 	exitToDo   = 3 // "check" or "lint" found something to do
 )
 
-func run(kms keyOpener) int {
-	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: kms}
+// run is the program, which speaks with KMS by kms. Where another program does
+// that in its place, become makes this process that program.
+func run(kms keyOpener, become func(authority.Folder) error) int {
+	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: kms, become: become}
 	err := checkBeside()
 	if err == nil {
 		err = d.command().ExecuteContext(context.Background())
@@ -89,6 +91,8 @@ type desk struct {
 	env func(string) (string, bool)
 	now func() time.Time
 	kms keyOpener
+	// become is called before anything is read or asked for.
+	become func(authority.Folder) error
 
 	folder         string
 	passphraseFile string

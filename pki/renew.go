@@ -47,7 +47,7 @@ After "rollover start" the new certificate is of the new CA.`,
 			if err != nil {
 				return err
 			}
-			if err := becomeKeeper(folder); err != nil {
+			if err := d.become(folder); err != nil {
 				return err
 			}
 			order, err := flags.order(cmd, folder, d)
