@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/youmark/pkcs8"
 
@@ -197,6 +198,9 @@ func (p PKI) unlock(passphrase func() ([]byte, error)) (crypto.Signer, error) {
 		}
 	case block.Type == "ENCRYPTED PRIVATE KEY":
 		key, err := pkcs8.ParsePKCS8PrivateKey(der, word)
+		if err != nil && isUnknown(err) {
+			return nil, fmt.Errorf("it is encrypted in a way that is not read here (%w): encrypt a copy of the PKI's key anew, with \"openssl pkcs8 -topk8 -v2 aes-256-cbc\"", err)
+		}
 		if err != nil {
 			return nil, ErrPassphrase
 		}
@@ -215,6 +219,14 @@ func (p PKI) unlock(passphrase func() ([]byte, error)) (crypto.Signer, error) {
 		return nil, ErrPassphrase // the padding fitted by chance
 	}
 	return nil, fmt.Errorf("it is a %q, not a private key that is known here", block.Type)
+}
+
+// isUnknown tells whether a key was not even tried to be decrypted. The library
+// has words for it only.
+func isUnknown(err error) bool {
+	return slices.ContainsFunc([]string{"unsupported", "only PKCS #5", "only PBES2", "invalid KDF", "invalid cipher", "invalid PBES2"}, func(words string) bool {
+		return strings.HasPrefix(err.Error(), "pkcs8: "+words)
+	})
 }
 
 func signerOf(key any) (crypto.Signer, error) {
