@@ -116,7 +116,7 @@ func TestCheckImageFinds(t *testing.T) {
 		{"log", "var/log/apt/history.log", "Commandline: apt-get install\n", ""},
 		{"log", "var/log/auth.log.1", "", ""},
 		{"log", "var/log/old/auth.log.2.gz", "", ""},
-		{"package-lists", "var/lib/apt/lists/mirror.example_debian_dists_trixie_InRelease", "", ""},
+		{"package-lists", "var/lib/apt/lists/archive_debian_dists_trixie_InRelease", "", ""},
 		{"package-lists", "var/cache/apt/archives/gcc_14.deb", "", ""},
 		{"bake-leftover", "usr/sbin/policy-rc.d", "", ""},
 		{"bake-leftover", "home/debian/.ssh/known_hosts", "", ""},
