@@ -80,8 +80,9 @@ func (f Folder) personFile(name string) string {
 // Person reads one person of the roster; false means that there is none of that
 // name.
 func (f Folder) Person(name string) (Person, bool, error) {
-	if bundle.CheckName(name) != nil {
-		return Person{}, false, nil // nor is it a path
+	// What can be nobody's name is no path either.
+	if named := bundle.CheckName(name) == nil; !named {
+		return Person{}, false, nil
 	}
 	p, err := f.person(strings.ToLower(name) + ".json")
 	if errors.Is(err, fs.ErrNotExist) {
