@@ -15,9 +15,12 @@ import (
 // is behind it would be out of reach, and SSH would be closed. The proving client
 // does not show it, since it is let in and no further.
 func forwards(where layout) error {
-	for path, must := range map[string]bool{where.forwarding("all"): true, where.forwarding("tun0"): false} {
+	// In this order, so that the same fault always has the same cause.
+	const machine, tunnel = "all", "tun0"
+	for _, device := range []string{machine, tunnel} {
+		path := where.forwarding(device)
 		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) && !must {
+		if errors.Is(err, fs.ErrNotExist) && device == tunnel {
 			continue
 		}
 		if err != nil {
