@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,20 +35,27 @@ const (
 	consoleWithin = time.Second
 )
 
+// tag is one of the instance's.
+type tag struct{ key, value string }
+
 // tagInstance puts the result where "aws ec2 describe-instances" shows it.
 func tagInstance(ctx context.Context, service tags, r Result) error {
+	detail := strings.TrimPrefix(r.Line(), string(r.State)+": ")
+	return setTags(ctx, service, r.Instance, tag{statusTag, string(r.State)}, tag{detailTag, detail})
+}
+
+func setTags(ctx context.Context, service tags, instance string, set ...tag) error {
 	ctx, cancel := context.WithTimeout(ctx, tagWithin)
 	defer cancel()
-	detail := strings.TrimPrefix(r.Line(), string(r.State)+": ")
-	_, err := service.CreateTags(ctx, &ec2.CreateTagsInput{
-		Resources: []string{r.Instance},
-		Tags: []types.Tag{
-			{Key: aws.String(statusTag), Value: aws.String(string(r.State))},
-			{Key: aws.String(detailTag), Value: aws.String(shorten(detail, maxTag))},
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("tagging instance %q with %s=%s: %w; allow the instance's role ec2:CreateTags on itself for the keys %q and %q", r.Instance, statusTag, r.State, explain(err), statusTag, detailTag)
+	in := &ec2.CreateTagsInput{Resources: []string{instance}}
+	keys := make([]string, 0, len(set))
+	for _, each := range set {
+		in.Tags = append(in.Tags, types.Tag{Key: aws.String(each.key), Value: aws.String(shorten(each.value, maxTag))})
+		keys = append(keys, strconv.Quote(each.key))
+	}
+	if _, err := service.CreateTags(ctx, in); err != nil {
+		return fmt.Errorf("tagging instance %q with %s=%s: %w; allow the instance's role ec2:CreateTags on itself for the keys %s",
+			instance, set[0].key, set[0].value, explain(err), strings.Join(keys, " and "))
 	}
 	return nil
 }

@@ -33,6 +33,10 @@ type SyncEnd struct {
 	// what tells at a glance that it still is ([boot.glance]).
 	Read   time.Time `json:"read,omitzero"`
 	Glance string    `json:"glance,omitempty"`
+	// Failing is since when each try has failed.
+	Failing time.Time `json:"failing,omitzero"`
+	// Told is what the tags say.
+	Told Signals `json:"told,omitzero"`
 }
 
 // glanceFor is how long a glance at the launch and at two secrets, every minute,
@@ -62,6 +66,7 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 		return b.unsynced(failed, SyncEnd{}, err)
 	}
 	defer release()
+	defer b.tell(ctx)
 	last, err := readSync(b.layout.sync())
 	if err != nil {
 		// What it said is lost, and nothing hangs on it.
@@ -226,6 +231,12 @@ func (b boot) unsynced(failed io.Writer, last SyncEnd, cause error) int {
 func (b boot) note(end SyncEnd) {
 	if end.Tried.IsZero() {
 		return // it did not come that far
+	}
+	switch {
+	case end.Cause == "":
+		end.Failing = time.Time{}
+	case end.Failing.IsZero():
+		end.Failing = end.Tried
 	}
 	data, err := json.MarshalIndent(end, "", "  ")
 	if err == nil {

@@ -64,8 +64,8 @@ resource "aws_instance" "gateway" {
       # Without the Elastic IP it may have another public address, or none.
       associate_public_ip_address,
       # What the instance says of itself.
-      tags["vpnami:status"], tags["vpnami:status-detail"],
-      tags_all["vpnami:status"], tags_all["vpnami:status-detail"],
+      tags["vpnami:status"], tags["vpnami:status-detail"], tags["vpnami:status-certificate"], tags["vpnami:status-sync"],
+      tags_all["vpnami:status"], tags_all["vpnami:status-detail"], tags_all["vpnami:status-certificate"], tags_all["vpnami:status-sync"],
     ]
   }
 

@@ -84,6 +84,9 @@ func TestModule(t *testing.T) {
 			if len(findings) > 0 {
 				t.Errorf("the launch has what it must not have:\n%s", strings.Join(findings, "\n"))
 			}
+			if findings, err = Unwatched([]byte(show), "vpn", signals(t)); err != nil || len(findings) > 0 {
+				t.Errorf("the launch calls nobody: %v\n%s", err, strings.Join(findings, "\n"))
+			}
 		})
 	}
 	t.Run("terraform test", func(t *testing.T) {

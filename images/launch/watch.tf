@@ -46,6 +46,16 @@ locals {
       good = "ready"
       what = "a gateway is not ready: its tag vpnami:status-detail tells why"
     }
+    certificate = {
+      tag  = "vpnami:status-certificate"
+      good = "good"
+      what = "a certificate is near its end, or a CRL overdue: the tag vpnami:status-certificate tells which, anew each day"
+    }
+    sync = {
+      tag  = "vpnami:status-sync"
+      good = "good"
+      what = "what is published does not reach a gateway, so that who is revoked gets in: \"vpnami-firstboot status\" there, or its journal, tells why"
+    }
   }
 
   status_event = {
