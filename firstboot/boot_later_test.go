@@ -165,7 +165,7 @@ func TestBootQueued(t *testing.T) {
 	defer cancel()
 	g.want(g.bootIn(ctx), Refused, "systemd has not finished")
 	// Nor is the proof's client, which waits for the daemon.
-	if diff := cmp.Diff([]string{"reload " + filterUnit, "restart " + openvpnUnit, "stop " + openvpnUnit, "stop " + probeUnit}, g.systemd.taken()); diff != "" {
+	if diff := cmp.Diff([]string{"begin " + openvpnUnit, "reload " + filterUnit, "restart " + openvpnUnit, "stop " + openvpnUnit, "stop " + probeUnit}, g.systemd.taken()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -59,7 +59,8 @@ const vpnDocument = "#vpnami\nrole: vpn\nsecret: vpn/office\n"
 
 func newGateway(t *testing.T, document string) *gateway {
 	t.Helper()
-	g := &gateway{t: t, machine: newMachine(t), cloud: newCloud(t), systemd: newUnits(), people: newAuthority(t)}
+	m := newMachine(t)
+	g := &gateway{t: t, machine: m, cloud: newCloud(t), systemd: newUnits(m.layout), people: newAuthority(t)}
 	g.people.person("client1")
 	g.good = *g.people
 	g.cloud.launch(document)

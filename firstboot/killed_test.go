@@ -38,8 +38,9 @@ func init() { runtime.LockOSThread() } //nolint:gochecknoinits // later than an 
 
 // mainToKill is the program on a machine of a test, in a process of its own.
 func mainToKill() {
-	g := &gateway{cloud: &cloud{url: os.Getenv(killedCloud), dial: new(net.Dialer).DialContext}, systemd: newUnits()}
-	g.machine.layout = layout{root: os.Getenv(killedRoot)}
+	where := layout{root: os.Getenv(killedRoot)}
+	g := &gateway{cloud: &cloud{url: os.Getenv(killedCloud), dial: new(net.Dialer).DialContext}, systemd: newUnits(where)}
+	g.machine.layout = where
 	g.machine.store = store{layout: g.machine.layout}
 	g.machine.placement = placement{current: g.machine.layout.current(), hook: filepath.Join(g.machine.layout.root, "admit"), offload: g.machine.layout.offload()}
 	if good := os.Getenv(killedGood); good != "" {
@@ -269,7 +270,7 @@ func (w writerFunc) Write(data []byte) (int, error) { return w(data) }
 func (g *gateway) reboot() {
 	g.t.Helper()
 	g.machine.reboot(g.t)
-	g.systemd.states = newUnits().states
+	g.systemd.states = newUnits(g.machine.layout).states
 }
 
 // litter leaves what a crash in the middle of each kind of write leaves.

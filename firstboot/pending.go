@@ -4,26 +4,70 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // waiting names the units that have not taken up yet what lies on the disk. A
 // reboot makes them all do so: what another boot wrote means nothing.
 func (s store) waiting() []string {
-	data, err := os.ReadFile(s.layout.pending())
-	if err != nil {
-		return nil
-	}
-	boot, units, _ := strings.Cut(string(data), "\n")
+	boot, units := readPending(s.layout)
 	if boot != s.bootID {
 		return nil
 	}
-	return strings.Fields(units)
+	return units
+}
+
+func readPending(l layout) (boot string, units []string) {
+	data, err := os.ReadFile(l.pending())
+	if err != nil {
+		return "", nil
+	}
+	boot, rest, _ := strings.Cut(string(data), "\n")
+	return boot, strings.Fields(rest)
+}
+
+// forgetOtherBoots removes what another boot wrote: whoever waits for the packet
+// filter cannot tell, since a confined unit does not see the boot's id.
+func (s store) forgetOtherBoots() error {
+	if boot, units := readPending(s.layout); boot == s.bootID || len(units) == 0 {
+		return nil
+	}
+	return s.setWaiting(nil)
+}
+
+const (
+	// filterWithin is longer than startWithin, in which the rules are loaded or
+	// the run has given up.
+	filterWithin = startWithin + 5*time.Second
+	// filterPoll is well below what loading the rules takes, some 50 ms.
+	filterPoll = time.Millisecond
+)
+
+// awaitFilter returns when the kernel has the rules that lie on the disk. The
+// daemon is started while they are loaded, since its sandbox takes as long; and
+// whoever starts it by hand in between waits as well.
+func awaitFilter(ctx context.Context, l layout, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	look := time.NewTicker(filterPoll)
+	defer look.Stop()
+	for {
+		if _, units := readPending(l); !slices.Contains(units, filterUnit) {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the packet filter: the rules in %q were not loaded within %s: %w", l.rules(), within, ctx.Err())
+		}
+	}
 }
 
 func (s store) setWaiting(units []string) error {

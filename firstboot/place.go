@@ -69,7 +69,7 @@ func (s store) sweep() error {
 			return err
 		}
 	}
-	return nil
+	return s.forgetOtherBoots()
 }
 
 // read returns the generation that a link points to; ok is false when there is

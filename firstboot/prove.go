@@ -22,21 +22,6 @@ const (
 	farewell = 50 * time.Millisecond
 )
 
-// summon begins the start of the proof's client where the daemon is yet to be
-// started: systemd makes the client's sandbox while the daemon starts, and the
-// client waits in it until the daemon listens. That it cannot be begun is for
-// prove to tell.
-func (s *starter) summon(ctx context.Context) {
-	s.summoned = nil
-	if active, _, err := s.isActive(ctx, openvpnUnit); err != nil || active {
-		return
-	}
-	result := make(chan string, 1)
-	if _, err := s.units.RestartUnitContext(ctx, probeUnit, "replace", result); err == nil {
-		s.summoned = result
-	}
-}
-
 // prove lets a real OpenVPN client connect to the daemon, as the probe of the
 // secret. That the daemon's unit is active says that a process runs; this says
 // that somebody with a certificate gets in. The client is a unit of its own
@@ -44,13 +29,9 @@ func (s *starter) summon(ctx context.Context) {
 // daemon's user; before it connects, that unit checks as that user that the
 // revoked set can be read.
 func (s *starter) prove(ctx context.Context) error {
-	var err error
-	if begun := s.summoned; begun != nil {
-		s.doing.note("starting %q: systemd has not finished", probeUnit)
-		s.summoned, err = nil, jobEnded(ctx, "starting", probeUnit, begun)
-	} else {
-		err = s.job(ctx, "starting", s.units.RestartUnitContext, probeUnit)
-	}
+	begun := s.summoned
+	s.summoned = nil
+	err := s.end(ctx, probeUnit, begun)
 	if err == nil {
 		err = s.connected(ctx, probeUnit)
 	}

@@ -18,9 +18,10 @@ import (
 // start, as the daemon's user and as confined as the daemon: where the caller
 // can read who is revoked, it becomes the program that it is given, in the same
 // process. A process of its own, as ExecStartPre=, would get the unit's whole
-// sandbox made a second time, which takes longer than a start of OpenVPN. With
-// the configuration of a client, it first waits until the client's server
-// listens.
+// sandbox made a second time, which takes longer than a start of OpenVPN. Before
+// it becomes a program, it waits until the packet filter is that of the files
+// which the program serves; with the configuration of a client, until the
+// client's server listens.
 func runCheckReadable(ctx context.Context, args []string, failed io.Writer, become func(program string, args, environment []string) error) int {
 	flags := flag.NewFlagSet("check-readable", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -42,7 +43,14 @@ func runCheckReadable(ctx context.Context, args []string, failed io.Writer, beco
 			return exitFound
 		}
 	}
-	if err := checkReadable(layout{root: *root}.current()); err != nil {
+	where := layout{root: *root}
+	if len(program) > 0 {
+		if err := awaitFilter(ctx, where, filterWithin); err != nil {
+			_, _ = fmt.Fprintf(failed, "vpnami-firstboot: %v -- \"systemctl restart vpnami-firstboot\" loads it and starts the daemon\n", err)
+			return exitFound
+		}
+	}
+	if err := checkReadable(where.current()); err != nil {
 		_, _ = fmt.Fprintf(failed, "vpnami-firstboot: %v -- the daemon would admit whom it cannot read to be revoked: look at the modes under %s\n", err, currentFolder)
 		return exitFound
 	}

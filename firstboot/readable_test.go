@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestReadable: a revoked set that the daemon cannot read would let everybody
@@ -29,7 +30,7 @@ func TestReadable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)
-			place(t, m, "one")
+			placeLoaded(t, m)
 			if spoil != nil {
 				if err := spoil(m.layout.current()); err != nil {
 					t.Fatal(err)
@@ -54,7 +55,7 @@ func TestReadable(t *testing.T) {
 func TestReadableBecomes(t *testing.T) {
 	need(t)
 	m := newMachine(t)
-	place(t, m, "one")
+	placeLoaded(t, m)
 	t.Setenv("NOTIFY_SOCKET", "/run/systemd/notify")
 	said, err := m.asDaemon("check-readable", "--root", m.layout.root, "/bin/sh", "-c", `echo "$PPID $NOTIFY_SOCKET $1"`, "sh", "--root")
 	if want := fmt.Sprintf("%d /run/systemd/notify --root\n", os.Getpid()); err != nil || said != want {
@@ -64,6 +65,76 @@ func TestReadableBecomes(t *testing.T) {
 		if said, err := m.asDaemon("check-readable", "--root", m.layout.root, program); err == nil || !strings.Contains(said, words) {
 			t.Errorf("got %v, %q, want %q", err, said, words)
 		}
+	}
+}
+
+// placeLoaded lays a generation down whose rules are loaded.
+func placeLoaded(t *testing.T, m machine) {
+	t.Helper()
+	place(t, m, "one")
+	if err := m.store.taken(filterUnit); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReadableWaitsForFilter: whoever starts the daemon, it serves nobody before
+// the kernel has the rules that belong to its files.
+func TestReadableWaitsForFilter(t *testing.T) {
+	need(t)
+	m := newMachine(t)
+	place(t, m, "one")
+	started := filepath.Join(m.layout.root, "tmp", "started")
+	if err := os.Mkdir(filepath.Dir(started), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(started), 0o777); err != nil { //nolint:gosec // the daemon's user writes there
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		said, err := m.asDaemon("check-readable", "--root", m.layout.root, "/usr/bin/touch", started)
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, said)
+		}
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if _, err := os.Stat(started); err == nil {
+		t.Fatal("the program was started before the rules were loaded")
+	}
+	if err := m.store.taken(filterUnit); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(started); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAwaitFilter: the wait has an end, and what another boot wrote is no reason
+// to wait once a run has begun.
+func TestAwaitFilter(t *testing.T) {
+	m := newMachine(t)
+	place(t, m, "one")
+	if err := awaitFilter(t.Context(), m.layout, 20*time.Millisecond); err == nil || !strings.Contains(err.Error(), "were not loaded within 20ms") {
+		t.Errorf("got %v", err)
+	}
+	if err := m.store.sweep(); err != nil || len(m.store.waiting()) == 0 {
+		t.Errorf("what this boot wrote is forgotten: %v", err)
+	}
+	later := m.store
+	later.bootID = "boot-two"
+	if err := later.sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if err := awaitFilter(t.Context(), m.layout, 20*time.Millisecond); err != nil {
+		t.Error(err)
 	}
 }
 

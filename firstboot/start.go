@@ -69,9 +69,10 @@ type starter struct {
 	// lastWords returns what a unit has logged last, for the cause.
 	lastWords func(ctx context.Context, unit string) string
 	doing     *doing
-	// summoned is where systemd tells how the start of the proof's client ended,
-	// where it was begun before the daemon's.
-	summoned <-chan string
+	// begun and summoned are where systemd tells how the starts of the daemon and
+	// of the proof's client ended, which were begun before the packet filter was
+	// loaded.
+	begun, summoned <-chan string
 	// asked is when the client of the last proof was asked to leave.
 	asked time.Time
 }
@@ -105,13 +106,21 @@ func (s *starter) load(ctx context.Context) error {
 }
 
 // serve loads the rules and starts the daemon, where they are not; and the
-// proof's client beside them, which waits for both.
+// proof's client beside them, which waits for both. systemd makes the sandboxes
+// of the two while the rules are loaded, which takes as long: the daemon's unit
+// becomes OpenVPN only when they are (vpnami-firstboot check-readable).
 func (s *starter) serve(ctx context.Context) error {
 	loaded, err := s.filtering(ctx)
 	if err != nil {
 		return err
 	}
-	s.summon(ctx)
+	s.begun, s.summoned = nil, nil
+	if running, _, err := s.isActive(ctx, openvpnUnit); err == nil && !running {
+		if !loaded {
+			s.begun = s.begin(ctx, openvpnUnit)
+		}
+		s.summoned = s.begin(ctx, probeUnit)
+	}
 	if !loaded {
 		if err := s.load(ctx); err != nil {
 			return err
@@ -120,19 +129,43 @@ func (s *starter) serve(ctx context.Context) error {
 	return s.openvpn(ctx)
 }
 
+// begin queues the start of a unit that does not run, and returns where systemd
+// tells how it ended; nil where that could not be begun, which is told by
+// whoever starts the unit in turn.
+func (s *starter) begin(ctx context.Context, unit string) <-chan string {
+	result := make(chan string, 1)
+	if _, err := s.units.RestartUnitContext(ctx, unit, "replace", result); err != nil {
+		return nil
+	}
+	return result
+}
+
+// end waits for the start of a unit that was begun, or else starts it.
+func (s *starter) end(ctx context.Context, unit string, begun <-chan string) error {
+	if begun == nil {
+		return s.job(ctx, "starting", s.units.RestartUnitContext, unit)
+	}
+	s.doing.note("%s %q: systemd has not finished", "starting", unit)
+	return jobEnded(ctx, "starting", unit, begun)
+}
+
 // openvpn starts the daemon, or starts it again when it runs on other files.
 func (s *starter) openvpn(ctx context.Context) error {
-	s.doing.note("asking for the state of %q: systemd has not answered", openvpnUnit)
-	active, _, err := s.isActive(ctx, openvpnUnit)
-	if err != nil {
-		return err
-	}
-	if active && !slices.Contains(s.store.waiting(), openvpnUnit) {
-		return s.serving(ctx)
+	begun := s.begun
+	s.begun = nil
+	if begun == nil {
+		s.doing.note("asking for the state of %q: systemd has not answered", openvpnUnit)
+		active, _, err := s.isActive(ctx, openvpnUnit)
+		if err != nil {
+			return err
+		}
+		if active && !slices.Contains(s.store.waiting(), openvpnUnit) {
+			return s.serving(ctx)
+		}
 	}
 	// Before it starts, the unit checks as its own user that the revoked set
 	// can be read (vpnami-firstboot check-readable).
-	if err := s.job(ctx, "starting", s.units.RestartUnitContext, openvpnUnit); err != nil {
+	if err := s.end(ctx, openvpnUnit, begun); err != nil {
 		return refusing(fmt.Errorf("%w%s", err, s.lastWords(ctx, openvpnUnit)), "look at \"journalctl -u %s\"", openvpnUnit)
 	}
 	if err := s.serving(ctx); err != nil {

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +37,10 @@ type fakeUnits struct {
 	// is its connecting, where the daemon has come.
 	waits chan<- string
 	due   bool
+	// layout is of the machine. The daemon's unit waits until no rules are
+	// pending there; held is its start meanwhile.
+	layout layout
+	held   chan<- string
 }
 
 // dial is what boot calls. godbus closes a connection whose context ends.
@@ -53,8 +58,9 @@ func (f *fakeUnits) hungUp() error {
 	return nil
 }
 
-func newUnits() *fakeUnits {
+func newUnits(l layout) *fakeUnits {
 	return &fakeUnits{
+		layout: l,
 		states: map[string]string{filterUnit: "active", openvpnUnit: "inactive", probeUnit: "inactive"},
 		fails:  map[string]string{},
 		queued: map[string]bool{},
@@ -140,6 +146,24 @@ func (f *fakeUnits) RestartUnitContext(ctx context.Context, name, _ string, resu
 	} else if fails && how == "" && name == probeUnit {
 		return 1, nil
 	}
+	if name == openvpnUnit && f.filterPending() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.held, f.states[name], f.proven = result, "activating", false
+		f.jobs = append(f.jobs, "begin "+name)
+		go f.hold(result)
+		return 1, f.hungUp()
+	}
+	return f.restart(name, result)
+}
+
+func (f *fakeUnits) filterPending() bool {
+	_, units := readPending(f.layout)
+	return slices.Contains(units, filterUnit)
+}
+
+// restart is a job of which the units that wait for it hear.
+func (f *fakeUnits) restart(name string, result chan<- string) (int, error) {
 	n, err := f.job("restart", name, "active", result)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -149,6 +173,29 @@ func (f *fakeUnits) RestartUnitContext(ctx context.Context, name, _ string, resu
 		f.states[probeUnit] = "active"
 	}
 	return n, err
+}
+
+// hold starts the daemon, which waits for the packet filter as its unit does,
+// unless something else has been asked of it by then.
+func (f *fakeUnits) hold(result chan<- string) {
+	end := time.Now().Add(filterWithin)
+	for f.filterPending() && time.Now().Before(end) {
+		time.Sleep(filterPoll)
+	}
+	f.mu.Lock()
+	wanted := f.held == result
+	if wanted {
+		f.held = nil
+	}
+	f.mu.Unlock()
+	if !wanted {
+		return
+	}
+	if f.filterPending() {
+		result <- "failed"
+		return
+	}
+	_, _ = f.restart(openvpnUnit, result)
 }
 
 // connect is the probe's client: OpenVPN says that it is ready before it has
@@ -181,11 +228,14 @@ func (f *fakeUnits) StopUnitContext(ctx context.Context, name, _ string, result 
 	if err := f.hears(ctx); err != nil {
 		return 0, err
 	}
+	f.mu.Lock()
 	if name == probeUnit {
-		f.mu.Lock()
 		f.waits, f.due = nil, false
-		f.mu.Unlock()
 	}
+	if name == openvpnUnit {
+		f.held = nil
+	}
+	f.mu.Unlock()
 	return f.job("stop", name, "inactive", result)
 }
 
@@ -255,7 +305,8 @@ func (f *fakeUnits) lastWords(_ context.Context, unit string) string {
 }
 
 func TestStart(t *testing.T) {
-	m, systemd := newMachine(t), newUnits()
+	m := newMachine(t)
+	systemd := newUnits(m.layout)
 	up := &starter{units: systemd, store: m.store, lastWords: systemd.lastWords}
 	run := func() []string {
 		t.Helper()
@@ -301,7 +352,8 @@ func TestStartFails(t *testing.T) {
 		"never ends":      {func(f *fakeUnits, _ machine) error { f.fails[openvpnUnit] = ""; return nil }, "systemd has not finished"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, systemd := newMachine(t), newUnits()
+			m := newMachine(t)
+			systemd := newUnits(m.layout)
 			up := &starter{units: systemd, store: m.store, lastWords: systemd.lastWords}
 			place(t, m, "one")
 			if err := c.spoil(systemd, m); err != nil {

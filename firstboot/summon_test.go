@@ -11,7 +11,8 @@ import (
 // that does not run, and the proof is that client's; beside a daemon that runs,
 // which may be on other files, nobody waits for it.
 func TestSummon(t *testing.T) {
-	m, systemd := newMachine(t), newUnits()
+	m := newMachine(t)
+	systemd := newUnits(m.layout)
 	up := &starter{units: systemd, store: m.store, lastWords: systemd.lastWords}
 	place(t, m, "one")
 	proofs, running := 0, ""
