@@ -31,7 +31,7 @@ const (
 func (s *starter) prove(ctx context.Context) error {
 	begun := s.summoned
 	s.summoned = nil
-	err := s.end(ctx, probeUnit, begun)
+	err := s.end(ctx, "starting", s.units.RestartUnitContext, probeUnit, begun)
 	if err == nil {
 		err = s.connected(ctx, probeUnit)
 	}

@@ -82,7 +82,7 @@ func (s *starter) filter(ctx context.Context) error {
 	if loaded, err := s.filtering(ctx); err != nil || loaded {
 		return err
 	}
-	return s.load(ctx)
+	return s.load(ctx, nil)
 }
 
 // filtering tells whether the rules that lie on the disk are loaded.
@@ -92,11 +92,11 @@ func (s *starter) filtering(ctx context.Context) (bool, error) {
 	return active && !slices.Contains(s.store.waiting(), filterUnit), err
 }
 
-// load loads the rules.
-func (s *starter) load(ctx context.Context) error {
+// load loads the rules, or waits until they are, where that was begun.
+func (s *starter) load(ctx context.Context, begun <-chan string) error {
 	// A reload swaps the rules in one step. A restart would do so as well, and
 	// restart openvpn, which requires the unit.
-	if err := s.job(ctx, "reloading", s.units.ReloadOrRestartUnitContext, filterUnit); err != nil {
+	if err := s.end(ctx, "reloading", s.units.ReloadOrRestartUnitContext, filterUnit, begun); err != nil {
 		return fmt.Errorf("%w%s", err, s.lastWords(ctx, filterUnit))
 	}
 	if active, state, err := s.isActive(ctx, filterUnit); err != nil || !active {
@@ -115,38 +115,43 @@ func (s *starter) serve(ctx context.Context) error {
 		return err
 	}
 	s.begun, s.summoned = nil, nil
+	var loading <-chan string
 	if running, _, err := s.isActive(ctx, openvpnUnit); err == nil && !running {
 		if !loaded {
-			s.begun = s.begin(ctx, openvpnUnit)
+			// The daemon's before the rules': systemd lets a start wait for what is
+			// queued for a unit that it comes after. The client's last, nobody waits
+			// for it yet.
+			s.begun = begin(ctx, s.units.RestartUnitContext, openvpnUnit)
+			loading = begin(ctx, s.units.ReloadOrRestartUnitContext, filterUnit)
 		}
-		s.summoned = s.begin(ctx, probeUnit)
+		s.summoned = begin(ctx, s.units.RestartUnitContext, probeUnit)
 	}
 	if !loaded {
-		if err := s.load(ctx); err != nil {
+		if err := s.load(ctx, loading); err != nil {
 			return err
 		}
 	}
 	return s.openvpn(ctx)
 }
 
-// begin queues the start of a unit that does not run, and returns where systemd
-// tells how it ended; nil where that could not be begun, which is told by
-// whoever starts the unit in turn.
-func (s *starter) begin(ctx context.Context, unit string) <-chan string {
+// begin queues a job, and returns where systemd tells how it ended; nil where it
+// could not be queued, which end tells when it tries again.
+func begin(ctx context.Context, queue job, unit string) <-chan string {
+	// The connection's reader blocks on a channel that nobody empties.
 	result := make(chan string, 1)
-	if _, err := s.units.RestartUnitContext(ctx, unit, "replace", result); err != nil {
+	if _, err := queue(ctx, unit, "replace", result); err != nil {
 		return nil
 	}
 	return result
 }
 
-// end waits for the start of a unit that was begun, or else starts it.
-func (s *starter) end(ctx context.Context, unit string, begun <-chan string) error {
+// end waits for the end of a job that was begun, or else does the job.
+func (s *starter) end(ctx context.Context, verb string, queue job, unit string, begun <-chan string) error {
 	if begun == nil {
-		return s.job(ctx, "starting", s.units.RestartUnitContext, unit)
+		return s.job(ctx, verb, queue, unit)
 	}
-	s.doing.note("%s %q: systemd has not finished", "starting", unit)
-	return jobEnded(ctx, "starting", unit, begun)
+	s.doing.note("%s %q: systemd has not finished", verb, unit)
+	return jobEnded(ctx, verb, unit, begun)
 }
 
 // openvpn starts the daemon, or starts it again when it runs on other files.
@@ -165,7 +170,7 @@ func (s *starter) openvpn(ctx context.Context) error {
 	}
 	// Before it starts, the unit checks as its own user that the revoked set
 	// can be read (vpnami-firstboot check-readable).
-	if err := s.end(ctx, openvpnUnit, begun); err != nil {
+	if err := s.end(ctx, "starting", s.units.RestartUnitContext, openvpnUnit, begun); err != nil {
 		return refusing(fmt.Errorf("%w%s", err, s.lastWords(ctx, openvpnUnit)), "look at \"journalctl -u %s\"", openvpnUnit)
 	}
 	if err := s.serving(ctx); err != nil {
