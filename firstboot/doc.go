@@ -60,8 +60,9 @@
 //   - user and group vpnami-openvpn.
 //   - vpnami-probe.service, the proving client, which runs as vpnami-openvpn;
 //     it and openvpn-server@vpn.service start "vpnami-firstboot check-readable",
-//     as that user, which then becomes OpenVPN. The probe's waits before that
-//     until the daemon listens, and may be started first.
+//     as that user, which then becomes OpenVPN. Before that, both wait until the
+//     packet filter is loaded, and the probe's until the daemon listens: they may
+//     be started first.
 //   - for its own units: root without a capability, in the group
 //     vpnami-openvpn; write access to /var/lib/vpnami and /etc/iptables, and
 //     /dev/console. It loads no rules itself (netfilter-persistent does),

@@ -33,8 +33,8 @@ Usage:
                                                       is there anything in an image that must not be
     vpnami-firstboot check-readable [--root DIR] [--client FILE] [PROGRAM ARGUMENT...]
                                                       may the caller read who is revoked: if so, become PROGRAM, as the
-                                                      units of the daemon and of the probe do; with a client's
-                                                      configuration, once its server listens
+                                                      units of the daemon and of the probe do, once the packet filter is
+                                                      loaded and, with a client's configuration, its server listens
     vpnami-firstboot version
 
 Exit codes of run and sync: 0 ready, 75 waiting, 78 refused, 69 degraded.

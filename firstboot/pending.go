@@ -17,27 +17,32 @@ import (
 // waiting names the units that have not taken up yet what lies on the disk. A
 // reboot makes them all do so: what another boot wrote means nothing.
 func (s store) waiting() []string {
-	boot, units := readPending(s.layout)
-	if boot != s.bootID {
+	boot, units, err := readPending(s.layout)
+	if err != nil || boot != s.bootID {
 		return nil
 	}
 	return units
 }
 
-func readPending(l layout) (boot string, units []string) {
+// readPending names the units that have not taken up what a boot wrote: none
+// where nothing is noted.
+func readPending(l layout) (boot string, units []string, err error) {
 	data, err := os.ReadFile(l.pending())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, nil
+	}
 	if err != nil {
-		return "", nil
+		return "", nil, fmt.Errorf("reading what is not taken up yet: %w", err)
 	}
 	boot, rest, _ := strings.Cut(string(data), "\n")
-	return boot, strings.Fields(rest)
+	return boot, strings.Fields(rest), nil
 }
 
 // forgetOtherBoots removes what another boot wrote: whoever waits for the packet
 // filter cannot tell, since a confined unit does not see the boot's id.
 func (s store) forgetOtherBoots() error {
-	if boot, units := readPending(s.layout); boot == s.bootID || len(units) == 0 {
-		return nil
+	if boot, units, err := readPending(s.layout); err != nil || boot == s.bootID || len(units) == 0 {
+		return err
 	}
 	return s.setWaiting(nil)
 }
@@ -59,8 +64,9 @@ func awaitFilter(ctx context.Context, l layout, within time.Duration) error {
 	look := time.NewTicker(filterPoll)
 	defer look.Stop()
 	for {
-		if _, units := readPending(l); !slices.Contains(units, filterUnit) {
-			return nil
+		_, units, err := readPending(l)
+		if err != nil || !slices.Contains(units, filterUnit) {
+			return err
 		}
 		select {
 		case <-look.C:

@@ -136,6 +136,13 @@ func TestAwaitFilter(t *testing.T) {
 	if err := awaitFilter(t.Context(), m.layout, 20*time.Millisecond); err != nil {
 		t.Error(err)
 	}
+	// What cannot be read is not taken for nothing.
+	if err := os.Mkdir(m.layout.pending(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := awaitFilter(t.Context(), m.layout, 20*time.Millisecond); err == nil {
+		t.Error("a note that cannot be read is taken for none")
+	}
 }
 
 // asDaemon runs the program with the rights of the daemon's user.

@@ -158,7 +158,7 @@ func (f *fakeUnits) RestartUnitContext(ctx context.Context, name, _ string, resu
 }
 
 func (f *fakeUnits) filterPending() bool {
-	_, units := readPending(f.layout)
+	_, units, _ := readPending(f.layout)
 	return slices.Contains(units, filterUnit)
 }
 
