@@ -54,7 +54,7 @@ demo: packages build build/plugins/.installed moto ## Bake, launch, first boot, 
 	@$(AS_ROOT) scripts/demo $(IMAGE) --moto "$$(scripts/moto)" $(if $(KEEP),--keep) $(if $(LAB_VM),--engine $(LAB_VM))
 
 # What test-root runs has all the units in it. Whoever is not root sees them first
-# without; root would wait for the same twice, four minutes longer.
+# without; root would wait minutes for the same twice.
 test: packages lint $(if $(filter 0,$(shell id -u)),,test-unit) test-root verify ## All tests: sources, units, transcripts, the bake, and the lab with the baked image
 	@command -v terraform >/dev/null || echo "NOT TESTED: images/launch, because terraform is not on this machine."
 	@echo "All tests passed."
