@@ -76,6 +76,39 @@ func TestLintTellsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestDangerIsTold has what OpenVPN takes without a word, or with one, and what
+// lets somebody in, or others read along.
+func TestDangerIsTold(t *testing.T) {
+	const server = "server 10.8.0.0 255.255.255.0\n"
+	for _, line := range []string{
+		"management 0.0.0.0 7505", "management 0.0.0.0 7505 pw", "management 10.0.0.1 7505", "management tunnel 7505", "management 127.0.0.1 7505", "management localhost 7505",
+		"script-security 3", "duplicate-cn", "client-to-client", "username-as-common-name", "auth-user-pass-optional", "auth-gen-token 28800",
+		"cipher none", "cipher BF-CBC", "data-ciphers none", "data-ciphers AES-256-GCM:none", "data-ciphers AES-256-GCM:?BF-CBC", "data-ciphers-fallback none", "auth none",
+		"client-cert-not-required", "verify-client-cert none", "verify-client-cert optional", "tls-cert-profile insecure", "tls-version-min 1.0",
+		"comp-lzo", "compress lz4-v2", "allow-compression yes", "push \"comp-lzo yes\"", "reneg-sec 0", "no-replay", "compat-mode 2.3.0",
+	} {
+		lines, err := Parse([]byte(server + line + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := judge(lines[1], Server); found.Fine() || found.Instead == "" || found.Why == "" {
+			t.Errorf("%s: %+v", line, found)
+		}
+	}
+	for _, line := range []string{
+		"management /run/openvpn-server/vpn.sock unix", "management 127.0.0.1 7505 pw", "script-security 2", "data-ciphers AES-256-GCM:CHACHA20-POLY1305", "verify-client-cert require",
+		"auth-gen-token 28800 external-auth", "tls-cert-profile preferred", "tls-version-min 1.2", "allow-compression no", "push \"route 10.0.0.0 255.255.0.0\"", "reneg-sec 3600",
+	} {
+		lines, err := Parse([]byte(server + line + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := judge(lines[1], Server); found.Instead != "" {
+			t.Errorf("%s: %+v", line, found)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("port 1194\nproto udp\n<ca>\nx\n</ca>\n"))
 	f.Add([]byte("push \"route 10.0.0.0 255.255.0.0\"\nkey 'a\\' b\n"))

@@ -35,6 +35,23 @@ func rules() []rule {
 			return len(args) > 0 && slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(strings.ToLower(args[0]), p) })
 		}
 	}
+	anyOf := func(ciphers ...string) func([]string) bool { // of a list with colons
+		return func(args []string) bool {
+			return len(args) > 0 && slices.ContainsFunc(strings.Split(strings.ToLower(args[0]), ":"), func(cipher string) bool {
+				return slices.ContainsFunc(ciphers, func(weak string) bool { return strings.HasPrefix(strings.TrimPrefix(cipher, "?"), weak) })
+			})
+		}
+	}
+	second := func(value string) func([]string) bool {
+		return func(args []string) bool { return len(args) > 1 && slices.Contains(args[1:], value) }
+	}
+	isUnix := second("unix")
+	elsewhere := func(args []string) bool {
+		return len(args) > 1 && !isUnix(args) && args[0] != "localhost" && !strings.HasPrefix(args[0], "127.")
+	}
+	old := func(args []string) bool {
+		return len(args) > 0 && (strings.HasPrefix(args[0], "2.3") || strings.HasPrefix(args[0], "2.2") || strings.HasPrefix(args[0], "2.1"))
+	}
 	return []rule{
 		{name: "comp-lzo", role: Server, on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE), and keeps the kernel's data channel off", instead: `"compress migrate" while old profiles live, then nothing`},
 		{name: "comp-lzo", role: Client, on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE), and keeps the kernel's data channel off", instead: nothing + " (the server can live with old profiles by \"compress migrate\")"},
@@ -45,6 +62,7 @@ func rules() []rule {
 		{name: "dh", role: Server, when: first("none"), on26: Works, on27: Works},
 		{name: "dh", role: Server, when: contains("1024", "512"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 refuses the parameters as too small", instead: "dh none"},
 		{name: "dh", role: Server, on26: Works, on27: Works, why: "parameters of 1024 bits or fewer are fatal, and finite-field DH is on its way out", instead: "dh none"},
+		{name: "cipher", when: first("none", "NONE"), on26: Warns, on27: Warns, why: "what is sent goes in the clear where the ends do not negotiate", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher none"},
 		{name: "cipher", when: contains("gcm", "chacha20"), on26: Works, on27: Works, why: "it counts only as a hint for peers before 2.4", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher AES-256-GCM"},
 		{name: "cipher", on26: Warns, on27: Ignored, why: "the ends negotiate by data-ciphers; BF-CBC and its like do not work with OpenSSL 3", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher BF-CBC"},
 		{name: "keysize", on26: Fatal, on27: Fatal, why: "removed in 2.6", instead: nothing, example: "keysize 128"},
@@ -62,6 +80,7 @@ func rules() []rule {
 		{name: "ecdh-curve", on26: Ignored, on27: Ignored, why: "OpenSSL 3 chooses by itself", instead: nothing, example: "ecdh-curve prime256v1"},
 		{name: "tls-groups", on26: Works, on27: Works, why: "it switches off the post-quantum exchange that 2.7 has by default, or names what OpenSSL 3.0 does not know, which is fatal", instead: nothing, example: "tls-groups X25519:prime256v1"},
 		{name: "tls-cipher", on26: Works, on27: Works, why: "OpenVPN's and OpenSSL's own choice is stronger than most lists", instead: "tls-version-min 1.2 and tls-cert-profile preferred", example: "tls-cipher TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384"},
+		{name: "auth", when: first("none", "NONE"), on26: Works, on27: Works, why: "packets can be forged where the cipher is not of today (AEAD)", instead: nothing, example: "auth none"},
 		{name: "auth", on26: Works, on27: Works, why: "the ciphers of today (AEAD) do not use it", instead: nothing, example: "auth SHA256"},
 		{name: "persist-key", on26: Works, on27: Warns, why: "2.6 needs it with \"user\" and tls-crypt-v2, or any client ends the daemon; 2.7 always does so"},
 		{name: "opt-verify", role: Server, on26: Warns, on27: Ignored, instead: nothing, why: "removed"},
@@ -73,6 +92,20 @@ func rules() []rule {
 		{name: "max-routes-per-client", role: Server, on26: Works, on27: Works, example: "max-routes-per-client 16"},
 		{name: "inetd", on26: Fatal, on27: Fatal, why: "removed in 2.6", instead: "a unit of systemd"},
 		{name: "management-client-pf", on26: Fatal, on27: Fatal, why: "the packet filter was removed in 2.6", instead: "iptables or nftables"},
+		{name: "data-ciphers", when: anyOf("none"), on26: Warns, on27: Warns, why: "\"none\" sends in the clear to whoever offers nothing else", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "data-ciphers AES-256-GCM:none"},
+		{name: "data-ciphers", when: anyOf("bf-cbc", "cast5-cbc", "rc2-cbc", "des-cbc"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have it", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "data-ciphers AES-256-GCM:BF-CBC"},
+		{name: "data-ciphers-fallback", when: anyOf("none"), on26: Warns, on27: Warns, why: "a peer that does not negotiate is sent everything in the clear", instead: nothing, example: "data-ciphers-fallback none"},
+		{name: "allow-compression", when: not(first("no")), on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE)", instead: nothing, example: "allow-compression yes"},
+		{name: "comp-noadapt", on26: Works, on27: Unknown, why: "it is about comp-lzo", instead: nothing},
+		{name: "management", when: func(args []string) bool { return elsewhere(args) && len(args) == 2 }, on26: Warns, on27: Warns, why: "whoever reaches that port takes the daemon over: it lets people in, sends them away, and ends", instead: "management /run/openvpn-server/NAME.sock unix", example: "management 0.0.0.0 7505"},
+		{name: "management", when: elsewhere, on26: Works, on27: Works, why: "the password of whoever may take the daemon over goes over the network in the clear", instead: "management /run/openvpn-server/NAME.sock unix"},
+		{name: "management", when: func(args []string) bool { return !isUnix(args) && len(args) == 2 }, on26: Warns, on27: Warns, why: "every program and person on the machine can take the daemon over", instead: "management /run/openvpn-server/NAME.sock unix", example: "management 127.0.0.1 7505"},
+		{name: "auth-user-pass-optional", role: Server, on26: Works, on27: Unknown, why: "whoever gives no password is let in by the certificate alone, unless what decides refuses it", instead: nothing + ", unless a management client decides of everybody"},
+		{name: "username-as-common-name", role: Server, on26: Works, on27: Works, why: "the name is then what the person types, not what the certificate says: one can pass for another", instead: nothing},
+		{name: "auth-gen-token", role: Server, when: not(second("external-auth")), on26: Works, on27: Works, why: "whoever comes back with a token is let in without being asked about again, revoked or not", instead: "auth-gen-token LIFETIME external-auth", example: "auth-gen-token 3600"},
+		{name: "tls-cert-profile", when: first("insecure", "legacy"), on26: Works, on27: Works, why: "certificates signed with what is broken (MD5, SHA-1, keys of 1024 bits) are taken", instead: "tls-cert-profile preferred", example: "tls-cert-profile insecure"},
+		{name: "compat-mode", when: old, on26: Fatal, on27: Fatal, why: "it brings back the defaults of that version, and OpenSSL 3 does not have BF-CBC, which is among them", instead: nothing, example: "compat-mode 2.3.0"},
+		{name: "push", when: contains("comp-lzo", "compress "), on26: Works, on27: Works, why: "it switches compression on in clients, which leaks what is sent (VORACLE)", instead: nothing, example: "push \"comp-lzo yes\""},
 		{name: "duplicate-cn", role: Server, on26: Works, on27: Works, why: "one certificate for several people: nobody can be told from another, or revoked alone", instead: "a certificate for each person and device"},
 		{name: "client-to-client", role: Server, on26: Works, on27: Works, why: "packets between clients pass by the firewall", instead: "rules in the FORWARD chain"},
 		{name: "topology", role: Server, when: not(first("subnet")), on26: Warns, on27: Warns, why: "it takes four addresses for each client and keeps the kernel's data channel off", instead: "topology subnet", example: "topology net30"},
@@ -117,8 +150,8 @@ func missing() []absence {
 func Examples() []Example {
 	var examples []Example
 	for _, r := range rules() {
-		if slices.Contains([]string{"secret", "tls-auth", "tls-crypt", "crl-verify", "dh"}, r.name) {
-			continue // they name files
+		if slices.Contains([]string{"secret", "tls-auth", "tls-crypt", "crl-verify", "dh", "auth-user-pass-optional", "username-as-common-name"}, r.name) || r.name == "management" && r.example == "" {
+			continue // they name files, or need a directive that does
 		}
 		line := r.example
 		if line == "" {
