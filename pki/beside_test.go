@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
+//go:build !noaws
+
 package main
 
 import (
@@ -50,6 +52,10 @@ func TestTwoPrograms(t *testing.T) {
 	run(false, "added to the roster", "issue", "client1", "--folder", "office")
 	run(false, "a gateway launched with secret \"vpn/two\" takes it", "publish", "--folder", "office", "--secret", "vpn/two")
 	run(true, "--secret is needed", "publish", "--folder", "office")
+	if err := os.WriteFile(filepath.Join(folder, "people.yaml"), []byte("- name: client5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(false, "added to the roster: client5", "issue", "--from", "people.yaml", "--folder", "office")
 	run(false, "--dry-run", "publish", "--help")
 	run(false, "--dry-run", "help", "publish")
 	arn := aws.ToString(made.KeyMetadata.Arn)
@@ -72,10 +78,30 @@ func TestTwoPrograms(t *testing.T) {
 	run(false, "good", "list", "--folder", "held")
 	const missing = besideName + `", which speaks with AWS: no such file or directory: it belongs beside `
 	run(true, missing, "publish", "--folder", "office", "--secret", "vpn/two")
+	run(true, missing, "publish", "--help")
+	run(true, missing, "help", "publish")
+	run(true, missing, "issue", "--from", "people.yaml", "--folder", "office")
 	run(true, missing, "issue", "client3", "--folder", "held")
 	run(true, missing, "init", "third", "--kms", arn)
 	if _, err := os.Stat(filepath.Join(folder, "third")); !os.IsNotExist(err) {
 		t.Errorf("there is a third authority: %v", err)
+	}
+
+	// What speaks with AWS and opens no key is not given what opens one.
+	if err := os.WriteFile(filepath.Join(bin, besideName), []byte("#!/bin/sh\nenv\n"), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"publish", "--folder", "office"}, {"help", "publish"}} {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "vpnami-pki"), args...)
+		cmd.Dir, cmd.Env = folder, append(environment, "VPNAMI_P12_PASSWORD=correct horse")
+		out, err := cmd.CombinedOutput()
+		if err != nil || strings.Contains(string(out), "correct horse") || !strings.Contains(string(out), "AWS_REGION=ap-northeast-1\n") {
+			t.Errorf("vpnami-pki %q gives its environment on: %v\n%s", args, err, out)
+		}
+	}
+
+	if err := os.Remove(filepath.Join(bin, besideName)); err != nil {
+		t.Fatal(err)
 	}
 
 	// The wrong program beside it: of another release, or itself once more.

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -182,7 +183,19 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 		people[low].Certificates = append(people[low].Certificates, c)
 		t.certificates++
 	}
+	// Safe names first: another that is the same to OpenVPN yields to them.
+	slices.SortStableFunc(order, func(a, b string) int {
+		return cmp.Compare(len(people[a].CommonName), len(people[b].CommonName))
+	})
+	files := map[string]string{} // to OpenVPN, which makes "a_b" of "a/b"
 	for _, low := range order {
+		file := bundle.ClientFile(cmp.Or(people[low].CommonName, people[low].Name))
+		if other, shared := files[file]; shared {
+			t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, %s: OpenVPN calls it %q, which is also what it calls %+q; issue to another name", people[low].CommonName, people[low].Name, file, other))
+			t.certificates -= len(people[low].Certificates)
+			continue
+		}
+		files[file] = cmp.Or(people[low].CommonName, people[low].Name)
 		if strings.EqualFold(low, t.serverName) {
 			t.leftOut = append(t.leftOut, fmt.Sprintf("%q: it is the server's name too; issue to another", people[low].Name))
 			t.certificates -= len(people[low].Certificates)

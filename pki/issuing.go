@@ -67,7 +67,23 @@ func (o issuing) checkFiles(names []string) error {
 	if info, err := os.Stat(o.out); err == nil && !info.IsDir() {
 		return fmt.Errorf("writing profiles into %q: it is not a folder", o.out)
 	}
-	return nil
+	return checkPlace(o.out)
+}
+
+// checkPlace refuses a folder for profiles that is known to take none, before
+// anything is asked for.
+func checkPlace(path string) error {
+	for {
+		err := mayMakeFilesIn(path)
+		if parent := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && parent != path {
+			path = parent // the folder is to be made
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("writing profiles into %q: %w: choose another folder with --out", path, err)
+		}
+		return nil
+	}
 }
 
 // checkRequest refuses a certificate request that cannot be meant: of somebody
@@ -234,18 +250,12 @@ func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrap
 			profiles = append(profiles, authority.NewFile{Path: filepath.Join(order.out, file.Path), Mode: profileMode, Data: file.Data})
 		}
 	}
-	ready, err := prepareBatch(folder, order.now, profiles, clients)
+	laid, err := stageBatch(order.out, profiles, folders)
 	if err != nil {
-		return err
+		return err // nothing is made yet
 	}
-	if err := ready.profiles.Create(); err != nil {
-		return errors.Join(err, ready.joining.Discard())
-	}
-	if err := createFolders(order.out, folders); err != nil {
-		return errors.Join(err, ready.joining.Discard())
-	}
-	if err := ready.joining.Add(); err != nil {
-		return errors.Join(err, removeOrphans(folder, order, clients))
+	if err := laid.handOut(folder, order, clients); err != nil {
+		return fmt.Errorf("%w; the log may have certificates of %s that nobody holds and no gateway takes: when that is mended, give the same command again", err, some(namesOf(people)))
 	}
 	for _, client := range clients {
 		certificate := client.Pair.Certificate
@@ -258,45 +268,70 @@ func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrap
 	return nil
 }
 
-// readyBatch is what of a batch is on the disk and counts as soon as it has its
-// name.
-type readyBatch struct {
-	profiles authority.Prepared
-	joining  authority.Joining
+// stagedBatch is what is written of the profiles of a batch, and has no name
+// yet.
+type stagedBatch struct {
+	files   authority.Staged
+	folders []authority.StagedFolder
 }
 
-// prepareBatch records the certificates while what comes after is brought to
-// the disk: a disk is done with several files as soon as with one.
-func prepareBatch(folder authority.Folder, now time.Time, profiles []authority.NewFile, clients []authority.Client) (readyBatch, error) {
-	var ready readyBatch
+// stageBatch writes profiles before anything else is: they lie where the
+// operator said, which may be anywhere.
+func stageBatch(out string, files []authority.NewFile, folders []profile.Laid) (stagedBatch, error) {
+	var batch stagedBatch
+	var err error
+	if batch.files, err = authority.Stage(files); err != nil {
+		return stagedBatch{}, err
+	}
+	for _, laid := range folders {
+		var inside []authority.NewFile
+		for _, file := range laid.Files {
+			inside = append(inside, authority.NewFile{Path: filepath.Base(file.Path), Mode: profileMode, Data: file.Data})
+		}
+		staged, err := authority.StageFolder(filepath.Join(out, laid.Folder), inside)
+		if err != nil {
+			return stagedBatch{}, errors.Join(err, batch.discard())
+		}
+		batch.folders = append(batch.folders, staged)
+	}
+	return batch, nil
+}
+
+func (b stagedBatch) discard() error { return errors.Join(b.files.Discard(), b.discardFolders(0)) }
+
+func (b stagedBatch) discardFolders(from int) error {
+	var failed error
+	for _, folder := range b.folders[from:] {
+		failed = errors.Join(failed, folder.Discard())
+	}
+	return failed
+}
+
+// handOut records the certificates, gives the profiles their names, and last
+// adds the people to the roster. What has to reach the disk for it does so while
+// the record does: a disk is done with several files as soon as with one.
+func (b stagedBatch) handOut(folder authority.Folder, order issuing, clients []authority.Client) error {
+	var record, profiles authority.Prepared
+	var joining authority.Joining
 	var wait sync.WaitGroup
 	var failed [2]error
-	wait.Go(func() { ready.profiles, failed[0] = authority.Prepare(profiles) })
-	wait.Go(func() { ready.joining, failed[1] = folder.PrepareJoining(clients...) })
-	err := folder.Record(now, clients...)
+	wait.Go(func() { profiles, failed[0] = b.files.Flush() })
+	wait.Go(func() { joining, failed[1] = folder.PrepareJoining(clients...) })
+	record, err := folder.PrepareRecord(order.now, clients...)
 	wait.Wait()
 	if err = errors.Join(err, failed[0], failed[1]); err != nil {
-		return readyBatch{}, errors.Join(err, ready.profiles.Discard(), ready.joining.Discard())
+		return errors.Join(err, record.Discard(), profiles.Discard(), joining.Discard(), b.discardFolders(0))
 	}
-	return ready, nil
-}
-
-// createFolders makes the folders of profiles. Where one fails, those before it
-// are removed again.
-func createFolders(out string, folders []profile.Laid) error {
-	for i, laid := range folders {
-		var files []authority.NewFile
-		for _, file := range laid.Files {
-			files = append(files, authority.NewFile{Path: filepath.Base(file.Path), Mode: profileMode, Data: file.Data})
+	if err := authority.CreateInOrder(record, profiles); err != nil {
+		return errors.Join(err, joining.Discard(), b.discardFolders(0))
+	}
+	for i, laid := range b.folders {
+		if err := laid.Create(); err != nil {
+			return errors.Join(err, joining.Discard(), b.discardFolders(i+1), removeOrphans(folder, order, clients[:i]))
 		}
-		err := authority.CreateFolder(filepath.Join(out, laid.Folder), files)
-		if err == nil {
-			continue
-		}
-		for _, made := range folders[:i] {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(out, made.Folder)))
-		}
-		return err
+	}
+	if err := joining.Add(); err != nil {
+		return errors.Join(err, removeOrphans(folder, order, clients))
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -117,7 +116,7 @@ const columnGap = 2
 // coloured tells whether colours can be seen and are wanted
 // (https://no-color.org).
 func (d *desk) coloured() bool {
-	file, ok := d.out.(*os.File)
+	file, ok := d.out.(interface{ Fd() uintptr })
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return false
 	}

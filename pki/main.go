@@ -1,6 +1,12 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
+// A command lives for milliseconds: to look what share of the processors its
+// container has, and to look again later, is a twentieth of that.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command vpnami-pki is the operator's desk: it keeps the certificate
 // authority of a VPN on the operator's own machine, writes people's profiles,
 // and publishes to AWS Secrets Manager what a gateway needs. It never runs on
@@ -58,10 +64,17 @@ const (
 // run is the program, which speaks with KMS by kms. Where another program does
 // that in its place, become makes this process that program.
 func run(kms keyOpener, become func(authority.Folder) error) int {
-	d := &desk{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: kms, become: become}
+	out := &told{to: os.Stdout}
+	d := &desk{in: os.Stdin, out: out, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: kms, become: become}
 	err := checkBeside()
 	if err == nil {
 		err = d.command().ExecuteContext(context.Background())
+	}
+	if err == nil || errors.Is(err, errToDo) {
+		// What nobody was told is not done for a script that waits for it.
+		if failed := errors.Join(d.noHelp, out.failed); failed != nil {
+			err = failed
+		}
 	}
 	if err == nil {
 		return exitDone
@@ -75,6 +88,24 @@ func run(kms keyOpener, become func(authority.Folder) error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// told is standard output, and remembers that something could not be written.
+type told struct {
+	to     *os.File
+	failed error
+}
+
+// Fd is for whoever asks whether it is a terminal.
+func (t *told) Fd() uintptr { return t.to.Fd() }
+
+// Write passes on what is written, until that fails.
+func (t *told) Write(text []byte) (int, error) {
+	n, err := t.to.Write(text)
+	if err != nil && t.failed == nil {
+		t.failed = fmt.Errorf("telling what was done, or found: %w: unless another error says so, it is done", err)
+	}
+	return n, err
 }
 
 // interruptible is for what is long and has a good place to stop. Everything
@@ -96,6 +127,7 @@ type desk struct {
 
 	folder         string
 	passphraseFile string
+	noHelp         error // why help could not be given, which cobra passes over
 }
 
 // keyOpener opens a key that AWS KMS holds.

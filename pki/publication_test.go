@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
+//go:build !noaws
+
 package main
 
 import (
@@ -26,8 +28,6 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
 )
-
-var testNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // shelf is Secrets Manager in memory, that can refuse one call.
 type shelf struct {

@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
+//go:build !noaws
+
 package main
 
 import (

@@ -114,7 +114,11 @@ func TestRosterRemembers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.Record(now, client); err != nil {
+	recorded, err := folder.PrepareRecord(now, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := recorded.Create(); err != nil {
 		t.Fatal(err)
 	}
 	if people, err := folder.People(); err != nil || len(people) != 0 {
@@ -304,4 +308,22 @@ func FuzzDecodePerson(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestGenerationNeverFalls has a publish that changes only tags, after one that
+// broke off before anything was put.
+func TestGenerationNeverFalls(t *testing.T) {
+	folder := newFolder(t)
+	for _, generation := range []uint64{7, 5} {
+		if err := folder.RecordPublish(now, "vpn/office", generation, fmt.Sprint(generation)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	published, err := folder.Published()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := published["vpn/office"]; last.Generation != 7 || last.Content != "7" {
+		t.Errorf("after generations 7 and 5: %+v", last)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -48,18 +49,6 @@ func createPlainly(path string, mode fs.FileMode, data []byte) error {
 	return nil
 }
 
-func writeTemporary(path string, mode fs.FileMode, data []byte) (string, error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return "", fmt.Errorf("writing %q: %w", path, err)
-	}
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
-		return "", errors.Join(fmt.Errorf("writing %q: %w", path, err), os.Remove(file.Name()))
-	}
-	return file.Name(), nil
-}
-
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {
@@ -93,28 +82,6 @@ func MakeFolders(path string) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// CreateFolder makes a folder with files in it, which must not be there; it
-// appears whole or not at all. The paths of the files are within it.
-func CreateFolder(path string, files []NewFile) error {
-	building, err := startBuilding(path)
-	if err != nil {
-		return fmt.Errorf("making the folder %q: %w", path, err)
-	}
-	inside := make([]NewFile, len(files))
-	for i, file := range files {
-		inside[i] = file
-		inside[i].Path = filepath.Join(building, file.Path)
-	}
-	if err := CreateAll(inside); err != nil {
-		return errors.Join(err, os.RemoveAll(building))
-	}
-	// A rename onto a folder that has something in it fails.
-	if err := os.Rename(building, path); err != nil {
-		return errors.Join(fmt.Errorf("making the folder %q: %w", path, err), os.RemoveAll(building))
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
 // NewFile is a file to be made.
 type NewFile struct {
 	Path string
@@ -132,21 +99,48 @@ func CreateAll(files []NewFile) error {
 	return prepared.Create()
 }
 
-// Prepared are files whose content is on the disk already, each under a
-// temporary name beside the one that it is to have. What is left to do is
-// short, so that of several sets, which count one after the other, the content
-// can be brought to the disk together.
-type Prepared struct {
-	files       []NewFile
-	temporaries []string
+// Staged are files whose content is written, each under a temporary name beside
+// the one that it is to have, and not on the disk yet: what cannot be written in
+// that place is known before anything else is done.
+type Staged struct {
+	files []NewFile
+	open  []*os.File
 }
 
-// Prepare writes the content of files. Where one fails, nothing is left.
-func Prepare(files []NewFile) (Prepared, error) {
-	p := Prepared{files: files, temporaries: make([]string, len(files))}
+// Stage writes the content of files. Where one fails, nothing is left.
+func Stage(files []NewFile) (Staged, error) {
+	s := Staged{files: files, open: make([]*os.File, len(files))}
 	err := each(files, func(i int, file NewFile) (err error) {
-		p.temporaries[i], err = writeTemporary(file.Path, file.Mode, file.Data)
+		s.open[i], err = writeTemporary(file)
 		return err
+	})
+	if err != nil {
+		return Staged{}, errors.Join(err, s.Discard())
+	}
+	return s, nil
+}
+
+func writeTemporary(to NewFile) (*os.File, error) {
+	file, err := os.CreateTemp(filepath.Dir(to.Path), "."+filepath.Base(to.Path)+".*.tmp")
+	if err != nil {
+		return nil, fmt.Errorf("writing %q: %w", to.Path, err)
+	}
+	_, err = file.Write(to.Data)
+	if err := errors.Join(err, file.Chmod(to.Mode)); err != nil {
+		return nil, errors.Join(fmt.Errorf("writing %q: %w", to.Path, err), file.Close(), os.Remove(file.Name()))
+	}
+	return file, nil
+}
+
+// Flush brings the content to the disk. Where one fails, nothing is left.
+func (s Staged) Flush() (Prepared, error) {
+	p := Prepared{files: s.files, temporaries: make([]string, len(s.files)), named: make([]bool, len(s.files))}
+	err := each(s.files, func(i int, file NewFile) error {
+		p.temporaries[i] = s.open[i].Name()
+		if err := errors.Join(s.open[i].Sync(), s.open[i].Close()); err != nil {
+			return fmt.Errorf("writing %q: %w", file.Path, err)
+		}
+		return nil
 	})
 	if err != nil {
 		return Prepared{}, errors.Join(err, p.Discard())
@@ -154,23 +148,77 @@ func Prepare(files []NewFile) (Prepared, error) {
 	return p, nil
 }
 
+// Discard removes what was written.
+func (s Staged) Discard() error {
+	var failed error
+	for _, file := range s.open {
+		if file != nil {
+			failed = errors.Join(failed, file.Close(), os.Remove(file.Name()))
+		}
+	}
+	return failed
+}
+
+// Prepared are files whose content is on the disk already, each under a
+// temporary name beside the one that it is to have. What is left to do is
+// short, so that of several sets, which count one after the other, the content
+// can be brought to the disk together.
+type Prepared struct {
+	files       []NewFile
+	temporaries []string
+	named       []bool
+}
+
+// Prepare writes the content of files. Where one fails, nothing is left.
+func Prepare(files []NewFile) (Prepared, error) {
+	staged, err := Stage(files)
+	if err != nil {
+		return Prepared{}, err
+	}
+	return staged.Flush()
+}
+
 // Create gives the files their names, of which none may be there; if one is,
 // the error is [fs.ErrExist]. Where one fails, the others are removed again.
-func (p Prepared) Create() error {
-	created := make([]bool, len(p.files))
-	err := each(p.files, func(i int, file NewFile) error {
+func (p Prepared) Create() error { return CreateInOrder(p) }
+
+// CreateInOrder is [Prepared.Create] of one set after the other: when a file of
+// one set is there, all of those before are. Their names reach the disk
+// together, in no order. Where one fails, those of all sets are removed again.
+func CreateInOrder(sets ...Prepared) error {
+	for i, set := range sets {
+		if err := set.create(); err != nil {
+			for _, later := range sets[i+1:] {
+				err = errors.Join(err, later.Discard())
+			}
+			return errors.Join(err, remove(sets[:i+1]))
+		}
+	}
+	if err := syncFolders(sets); err != nil {
+		return errors.Join(err, remove(sets))
+	}
+	return nil
+}
+
+func (p Prepared) create() error {
+	return each(p.files, func(i int, file NewFile) error {
 		err := create(p.temporaries[i], file)
-		created[i] = err == nil
+		p.named[i] = err == nil
 		return err
 	})
-	if err != nil {
-		for i, file := range p.files {
-			if created[i] {
-				err = errors.Join(err, os.Remove(file.Path))
+}
+
+// remove takes away the names that [Prepared.create] gave.
+func remove(sets []Prepared) error {
+	var failed error
+	for _, set := range sets {
+		for i, file := range set.files {
+			if set.named[i] {
+				failed = errors.Join(failed, os.Remove(file.Path))
 			}
 		}
 	}
-	return errors.Join(err, p.syncFolders())
+	return errors.Join(failed, syncFolders(sets))
 }
 
 // Replace gives the files their names, in the place of what has them.
@@ -181,7 +229,7 @@ func (p Prepared) Replace() error {
 		}
 		return nil
 	})
-	return errors.Join(err, p.syncFolders())
+	return errors.Join(err, syncFolders([]Prepared{p}))
 }
 
 // Discard removes what was prepared and was not given a name.
@@ -195,16 +243,17 @@ func (p Prepared) Discard() error {
 	return failed
 }
 
-func (p Prepared) syncFolders() error {
-	var err error
-	synced := map[string]bool{}
-	for _, file := range p.files {
-		if folder := filepath.Dir(file.Path); !synced[folder] {
-			synced[folder] = true
-			err = errors.Join(err, syncFolder(folder))
+// syncFolders brings the names of files to the disk, each folder once.
+func syncFolders(sets []Prepared) error {
+	var folders []string
+	for _, set := range sets {
+		for _, file := range set.files {
+			if folder := filepath.Dir(file.Path); !slices.Contains(folders, folder) {
+				folders = append(folders, folder)
+			}
 		}
 	}
-	return err
+	return each(folders, func(_ int, folder string) error { return syncFolder(folder) })
 }
 
 func create(temporary string, file NewFile) error {
@@ -227,22 +276,23 @@ func create(temporary string, file NewFile) error {
 // (measured with a thousand certificates on ext4).
 const together = 16
 
-// each does something with all files, several at a time; one is done by the
-// caller itself.
-func each(files []NewFile, do func(int, NewFile) error) error {
-	if len(files) == 1 {
-		return do(0, files[0])
+// each does something with all of several, many at a time; the first is done by
+// the caller itself.
+func each[T any](all []T, do func(int, T) error) error {
+	if len(all) == 0 {
+		return nil
 	}
 	var wait sync.WaitGroup
-	failed := make([]error, len(files))
+	failed := make([]error, len(all))
 	turn := make(chan struct{}, together)
-	for i, file := range files {
+	for i, one := range all[1:] {
 		turn <- struct{}{}
 		wait.Go(func() {
-			failed[i] = do(i, file)
+			failed[i+1] = do(i+1, one)
 			<-turn
 		})
 	}
+	failed[0] = do(0, all[0])
 	wait.Wait()
 	return errors.Join(failed...)
 }

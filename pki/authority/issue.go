@@ -42,6 +42,9 @@ func (f Folder) CheckNew(name string, now time.Time) error {
 	if err := f.CheckName(name); err != nil {
 		return err
 	}
+	if err := f.checkLookalike(name, now); err != nil {
+		return err
+	}
 	p, known, err := f.Person(name)
 	if err != nil || !known {
 		return err
@@ -55,6 +58,25 @@ func (f Folder) CheckNew(name string, now time.Time) error {
 	}
 	if p.Name != name {
 		return fmt.Errorf("the name %q was %q before: write it so, or choose another", name, p.Name)
+	}
+	return nil
+}
+
+// checkLookalike refuses a name that OpenVPN makes of an imported one: "a_b" of
+// "a/b". To read the roster for nothing is what takes longest in a large
+// authority.
+func (f Folder) checkLookalike(name string, now time.Time) error {
+	if !strings.Contains(name, "_") || !now.Before(f.mark.ImportedUntil) {
+		return nil
+	}
+	people, err := f.People()
+	if err != nil {
+		return err
+	}
+	for _, p := range people {
+		if p.CommonName != "" && bundle.ClientFile(p.CommonName) == name {
+			return fmt.Errorf("the name %q is what OpenVPN makes of %+q, the imported name of %q: choose another", name, p.CommonName, p.Name)
+		}
 	}
 	return nil
 }
@@ -192,9 +214,10 @@ func (f Folder) CheckLife(life time.Duration, now time.Time) error {
 	return nil
 }
 
-// Record keeps certificates and the fact that they were signed. It comes before
-// any is handed out.
-func (f Folder) Record(now time.Time, clients ...Client) error {
+// PrepareRecord logs that certificates were signed, and brings them to the disk.
+// It comes before any is handed out: one that is lost in a crash is known by the
+// log.
+func (f Folder) PrepareRecord(now time.Time, clients ...Client) (Prepared, error) {
 	var files []NewFile
 	var entries []Entry
 	for _, c := range clients {
@@ -202,11 +225,14 @@ func (f Folder) Record(now time.Time, clients ...Client) error {
 		files = append(files, NewFile{f.at(certificateFile(certificate)), publicFile, bundle.CertificatesPEM(certificate)})
 		entries = append(entries, Entry{Action: "issue", Name: c.Name, Certificate: certificate})
 	}
-	// Side by side: both are there before anything is handed out, and neither
-	// needs the other.
+	// Side by side: neither needs the other.
 	logged := make(chan error, 1)
 	go func() { logged <- f.Log(now, entries...) }()
-	return errors.Join(CreateAll(files), <-logged)
+	prepared, err := Prepare(files)
+	if failed := <-logged; failed != nil {
+		return Prepared{}, errors.Join(err, failed, prepared.Discard())
+	}
+	return prepared, err
 }
 
 // Add puts people with their certificates into the roster, or a certificate to

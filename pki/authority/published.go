@@ -35,13 +35,16 @@ func (f Folder) Published() (map[string]Publish, error) {
 }
 
 // RecordPublish keeps a generation, before it is put: a generation is never
-// used twice, also when the publish breaks off.
+// used twice, also when the publish breaks off. So a lower one, that of a
+// publish which changes only tags after one that broke off, takes nothing back.
 func (f Folder) RecordPublish(now time.Time, prefix string, generation uint64, content string) error {
 	published, err := f.Published()
 	if err != nil {
 		return err
 	}
-	published[prefix] = Publish{Generation: generation, Content: content, Time: now.UTC().Truncate(time.Second)}
+	if generation >= published[prefix].Generation {
+		published[prefix] = Publish{Generation: generation, Content: content, Time: now.UTC().Truncate(time.Second)}
+	}
 	raw, err := encode(published)
 	if err != nil {
 		return fmt.Errorf("writing what is published: %w", err)

@@ -13,8 +13,12 @@ import (
 // TestSweepKnowsItsOwn has the names that a write and a making really give.
 func TestSweepKnowsItsOwn(t *testing.T) {
 	folder := t.TempDir()
-	profile, err := writeTemporary(filepath.Join(folder, "client1.ovpn"), privateFile, []byte("key"))
+	written, err := writeTemporary(NewFile{filepath.Join(folder, "client1.ovpn"), privateFile, []byte("key")})
 	if err != nil {
+		t.Fatal(err)
+	}
+	profile := written.Name()
+	if err := written.Close(); err != nil {
 		t.Fatal(err)
 	}
 	building, err := startBuilding(filepath.Join(folder, "office"))

@@ -30,8 +30,6 @@ import (
 	"slices"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
@@ -68,6 +66,12 @@ func ParseAddress(s string) (Address, error) {
 	return Address{Own: own}, nil
 }
 
+// IsYAML tells whether a file of that name has YAML.
+func IsYAML(name string) bool {
+	lower := strings.ToLower(name)
+	return strings.HasSuffix(lower, ".yaml") || strings.HasSuffix(lower, ".yml")
+}
+
 // Parse reads a list; a file name that ends in .yaml or .yml has YAML, any
 // other CSV. What is wrong is told with its line.
 func Parse(name string, text []byte) ([]Entry, error) {
@@ -75,7 +79,7 @@ func Parse(name string, text []byte) ([]Entry, error) {
 		return nil, fmt.Errorf("it has %d bytes; %d is the limit", len(text), MaxBytes)
 	}
 	read := parseCSV
-	if lower := strings.ToLower(name); strings.HasSuffix(lower, ".yaml") || strings.HasSuffix(lower, ".yml") {
+	if IsYAML(name) {
 		read = parseYAML
 	}
 	entries, err := read(text)
@@ -184,70 +188,4 @@ func parseCSV(text []byte) ([]Entry, error) {
 		}
 		entries = append(entries, Entry{Name: field("name"), Address: address, Groups: groups, Note: field("note"), Line: line})
 	}
-}
-
-func parseYAML(text []byte) ([]Entry, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var document yaml.Node
-	if err := decoder.Decode(&document); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("there is nobody in it")
-		}
-		return nil, fmt.Errorf("reading YAML: %w", err)
-	}
-	var more yaml.Node
-	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is a second document in it: give one list")
-	}
-	if len(document.Content) != 1 || document.Content[0].Kind != yaml.SequenceNode {
-		return nil, errors.New("it is no list of people, each with \"name\" and, if wanted, \"address\", \"groups\", \"note\"")
-	}
-	var entries []Entry
-	for _, node := range document.Content[0].Content {
-		entry, err := parseNode(node)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", node.Line, err)
-		}
-		entries = append(entries, entry)
-	}
-	return entries, nil
-}
-
-func parseNode(node *yaml.Node) (Entry, error) {
-	if node.Kind != yaml.MappingNode {
-		return Entry{}, errors.New("it is no person: write \"- name: NAME\"")
-	}
-	entry := Entry{Line: node.Line}
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		key, value := node.Content[i].Value, node.Content[i+1]
-		if !slices.Contains(columns(), key) {
-			return Entry{}, fmt.Errorf("the key %q is unknown: the keys are %s", key, strings.Join(columns(), ", "))
-		}
-		if seen[key] {
-			return Entry{}, fmt.Errorf("the key %q is there twice", key)
-		}
-		seen[key] = true
-		if key == "groups" {
-			if err := value.Decode(&entry.Groups); err != nil {
-				return Entry{}, errors.New("\"groups\" is no list of names")
-			}
-			continue
-		}
-		if value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
-			return Entry{}, fmt.Errorf("%q is no text", key)
-		}
-		switch key {
-		case "name":
-			entry.Name = value.Value
-		case "note":
-			entry.Note = value.Value
-		case "address":
-			var err error
-			if entry.Address, err = ParseAddress(value.Value); err != nil {
-				return Entry{}, err
-			}
-		}
-	}
-	return entry, nil
 }

@@ -1,0 +1,110 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/easyrsa"
+)
+
+// TestTakeOverTellsPeopleApart has names that are one to OpenVPN, which writes
+// "a_b" for "a/b": a publish would refuse them, and the folder would be made by
+// then.
+func TestTakeOverTellsPeopleApart(t *testing.T) {
+	theirs := oldPKI(t, "a/b", "a_b", "c d")
+	taken, err := takeOver(theirs, "vpn.example.com", testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range taken.adopted.People {
+		names = append(names, p.Name+"="+p.CommonName)
+	}
+	if got := strings.Join(names, " "); got != "a_b= imported-4=c d" {
+		t.Errorf("taken over: %s", got)
+	}
+	if len(taken.leftOut) != 1 || !strings.Contains(taken.leftOut[0], `"a/b", imported-2: OpenVPN calls it "a_b"`) || taken.certificates != 2 {
+		t.Errorf("left out: %q, %d certificates taken", taken.leftOut, taken.certificates)
+	}
+}
+
+// TestIssueKnowsLookalikes is the same of a name that comes later.
+func TestIssueKnowsLookalikes(t *testing.T) {
+	theirs := oldPKI(t, "a/b")
+	taken, err := takeOver(theirs, "vpn.example.com", testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken.adopted.CA = selfSigned(t, key)
+	folder, err := authority.Make(authority.Plan{
+		Path: filepath.Join(t.TempDir(), "office"), Name: "office", ServerName: "vpn.example.com", Network: "10.0.255.0/24", Adopted: &taken.adopted,
+	}, authority.AdoptedKey{Key: key, Passphrase: []byte("correct horse")}, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.CheckNew("a_b", testNow); err == nil || !strings.Contains(err.Error(), `is what OpenVPN makes of "a/b"`) {
+		t.Errorf("error %v", err)
+	}
+	if err := folder.CheckNew("a_c", testNow); err != nil {
+		t.Error(err)
+	}
+}
+
+// oldPKI is one with a certificate for a client of each name, from serial 2 on.
+func oldPKI(t *testing.T, names ...string) easyrsa.PKI {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := easyrsa.PKI{CA: selfSigned(t, key), CRLNumber: new(big.Int), Certificates: map[string]*x509.Certificate{}}
+	for i, name := range names {
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(int64(i + 2)), Subject: pkix.Name{CommonName: name},
+			NotBefore: testNow.Add(-time.Hour), NotAfter: testNow.Add(1000 * time.Hour),
+			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		}
+		c := signed(t, template, p.CA, key, key)
+		p.Certificates[c.SerialNumber.String()] = c
+		p.Entries = append(p.Entries, easyrsa.Entry{State: easyrsa.Valid, Serial: c.SerialNumber, NotAfter: c.NotAfter, Subject: "/CN=" + name})
+	}
+	return p
+}
+
+func selfSigned(t *testing.T, key *ecdsa.PrivateKey) *x509.Certificate {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "old"}, IsCA: true, BasicConstraintsValid: true, SubjectKeyId: []byte("old"),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotBefore: testNow.Add(-time.Hour), NotAfter: testNow.Add(authority.CALife),
+	}
+	return signed(t, template, template, key, key)
+}
+
+func signed(t *testing.T, template, parent *x509.Certificate, key, by *ecdsa.PrivateKey) *x509.Certificate {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
