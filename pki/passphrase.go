@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -123,6 +124,9 @@ func (d *desk) passphraseOf(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
+	if mark := markOf(raw); mark != "" {
+		return nil, fmt.Errorf("reading the passphrase: the file %q begins with a mark of %s, which an editor put there and which is no part of a passphrase: save it as UTF-8 without one", path, mark)
+	}
 	line := bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r"))
 	if len(line) == 0 {
 		return nil, fmt.Errorf("reading the passphrase: the file %q is empty", path)
@@ -133,6 +137,17 @@ func (d *desk) passphraseOf(path string) ([]byte, error) {
 	return line, nil
 }
 
+// markOf names the byte order mark at the beginning of a text, if there is one.
+func markOf(text []byte) string {
+	switch {
+	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
+		return "UTF-8"
+	case bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
+		return "UTF-16"
+	}
+	return ""
+}
+
 func (d *desk) prompt(question string) ([]byte, error) {
 	descriptor := int(d.in.Fd())
 	if !term.IsTerminal(descriptor) {
@@ -141,6 +156,9 @@ func (d *desk) prompt(question string) ([]byte, error) {
 	fmt.Fprint(d.err, question)
 	passphrase, err := readHidden(descriptor)
 	fmt.Fprintln(d.err)
+	if errors.Is(err, io.EOF) {
+		return nil, errors.New("reading the passphrase: the terminal's input ended (Ctrl-D) before one was typed")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
@@ -153,7 +171,7 @@ func (d *desk) prompt(question string) ([]byte, error) {
 // readHidden reads a line that the terminal does not show. An interrupt ends
 // the wait for it, and the terminal shows again what is typed.
 func readHidden(descriptor int) ([]byte, error) {
-	shown, err := term.GetState(descriptor)
+	show, err := hideTyping(descriptor)
 	if err != nil {
 		return nil, err
 	}
@@ -166,13 +184,13 @@ func readHidden(descriptor int) ([]byte, error) {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		line, err := term.ReadPassword(descriptor)
+		line, err := readLine(descriptor)
 		answered <- answer{line, err}
 	}()
 	select {
 	case a := <-answered:
-		return a.line, a.err
+		return a.line, errors.Join(a.err, show())
 	case <-interrupted:
-		return nil, errors.Join(errors.New("interrupted"), term.Restore(descriptor, shown))
+		return nil, errors.Join(errors.New("interrupted"), show())
 	}
 }

@@ -21,6 +21,7 @@ import (
 func (d *desk) revokeCommand() *cobra.Command {
 	var serials []string
 	var reason string
+	var foreign bool
 	cmd := &cobra.Command{
 		Use:   "revoke NAME...",
 		Short: "Take certificates back",
@@ -28,10 +29,15 @@ func (d *desk) revokeCommand() *cobra.Command {
 ones of those serial numbers, and signs the CRL. It cannot be undone. The name
 is free again: issued anew, it has a new certificate, and the old stays out.
 
+With --foreign the serial numbers are of certificates that are not kept here:
+what another program signed with a CA that was taken over, such as easy-rsa's
+own server certificate.
+
 The gateway learns of it by the next publish. There a revocation has no end: the
 gateway keeps it also when the CRL is past its date.`,
 		Example: `  vpnami-pki revoke client1 --reason keyCompromise
   vpnami-pki revoke --serial 94827364519283746551234567890123456789
+  vpnami-pki revoke --serial 0x1A --foreign --reason superseded
   vpnami-pki publish --secret vpn/office`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && len(serials) == 0 {
@@ -39,6 +45,9 @@ gateway keeps it also when the CRL is past its date.`,
 			}
 			if len(args) > 0 && len(serials) > 0 {
 				return usage(cmd, "NAME and --serial are given: give one of the two")
+			}
+			if foreign && len(serials) == 0 {
+				return usage(cmd, "--foreign is for certificates of other programs, which are known by --serial")
 			}
 			return nil
 		},
@@ -59,14 +68,49 @@ gateway keeps it also when the CRL is past its date.`,
 			if err != nil {
 				return err
 			}
-			return d.revoke(cmd.Context(), folder, why, revoking{args, numbers})
+			if foreign {
+				return d.revokeForeign(cmd.Context(), folder, why, distinct(numbers))
+			}
+			return d.revoke(cmd.Context(), folder, why, revoking{args, distinct(numbers)})
 		},
 	}
 	cmd.Flags().StringArrayVar(&serials, "serial", nil, "serial number of one certificate, decimal, or hexadecimal after 0x; may be repeated")
 	cmd.Flags().StringVar(&reason, "reason", authority.Unspecified.String(), "why: "+strings.Join(authority.ReasonNames(), ", "))
+	cmd.Flags().BoolVar(&foreign, "foreign", false, "the serial numbers are of certificates that another program signed")
 	d.folderFlag(cmd)
 	d.passphraseFlag(cmd)
 	return cmd
+}
+
+func distinct(numbers []*big.Int) []*big.Int {
+	slices.SortFunc(numbers, (*big.Int).Cmp)
+	return slices.CompactFunc(numbers, func(a, b *big.Int) bool { return a.Cmp(b) == 0 })
+}
+
+func (d *desk) revokeForeign(ctx context.Context, folder authority.Folder, reason authority.Reason, serials []*big.Int) error {
+	check := func(folder authority.Folder) error {
+		for _, serial := range serials {
+			if err := folder.CheckForeign(serial); err != nil {
+				return fmt.Errorf("revoking the certificate %s: %w", serial, err)
+			}
+		}
+		return nil
+	}
+	if err := check(folder); err != nil {
+		return err
+	}
+	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+		if err := check(folder); err != nil { // again, now that nobody else writes
+			return err
+		}
+		if err := folder.RevokeForeign(issuers, reason, serials...); err != nil {
+			return err
+		}
+		for _, serial := range serials {
+			d.say("revoked serial %s, of a certificate that is not kept here  (%s)", serial, reason)
+		}
+		return d.sayPublish(folder)
+	})
 }
 
 // parseSerial reads a serial as OpenVPN shows it (decimal) or as openssl does

@@ -71,6 +71,14 @@ func (f Folder) Revocations() ([][]Revocation, error) {
 	return all, nil
 }
 
+// What to do about a file that cannot be made anew from the others.
+const (
+	putBack = "put it back from your newest copy of the folder"
+	// The list itself stands in revoked.tsv; only its number is lost, which must
+	// not go back.
+	putBackCRL = putBack + ", then sign it with \"vpnami-pki crl\""
+)
+
 func (f Folder) revocations(number int) ([]Revocation, error) {
 	path := f.at(caFile(number, "revoked.tsv"))
 	raw, err := os.ReadFile(path)
@@ -79,7 +87,7 @@ func (f Folder) revocations(number int) ([]Revocation, error) {
 	}
 	revoked, err := parseRevoked(raw)
 	if err != nil {
-		return nil, fmt.Errorf("reading what is revoked: %q: %w", path, err)
+		return nil, fmt.Errorf("reading what is revoked: %q: %w: %s; who was revoked since, by log.jsonl, is to be revoked again", path, err, putBack)
 	}
 	return revoked, nil
 }
@@ -120,7 +128,7 @@ func (f Folder) crl(number int) (*x509.RevocationList, error) {
 	}
 	list, err := x509.ParseRevocationList(der)
 	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %q: %w", path, err)
+		return nil, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
 	}
 	return list, nil
 }
@@ -128,11 +136,11 @@ func (f Folder) crl(number int) (*x509.RevocationList, error) {
 func readCRL(path string) ([]byte, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the CRL: %w", err)
+		return nil, fmt.Errorf("reading the CRL: %w: %s", err, putBackCRL)
 	}
 	block, rest := pem.Decode(raw)
 	if block == nil || block.Type != "X509 CRL" || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("reading the CRL %q: it is not the PEM of a CRL (is the file damaged?)", path)
+		return nil, fmt.Errorf("reading the CRL %q: it is not the PEM of a CRL (is the file damaged?): %s", path, putBackCRL)
 	}
 	return block.Bytes, nil
 }
@@ -148,7 +156,7 @@ func (f Folder) RenewCRL(issuer Issuer) error {
 	}
 	head, err := readCRLHead(der)
 	if err != nil {
-		return fmt.Errorf("reading the CRL %q: %w", f.at(caFile(issuer.number, "crl.pem")), err)
+		return fmt.Errorf("reading the CRL %q: %w: %s", f.at(caFile(issuer.number, "crl.pem")), err, putBackCRL)
 	}
 	if issuer.now.Before(head.NextUpdate.Add(-CRLLife / 2)) {
 		return nil
@@ -168,7 +176,7 @@ func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 	}
 	head, err := readCRLHead(der)
 	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %q: %w", path, err)
+		return nil, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
 	}
 	revoked, err := f.revocations(issuer.number)
 	if err != nil {

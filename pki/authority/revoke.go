@@ -19,7 +19,7 @@ import (
 func (f Folder) Certificate(serial *big.Int) (*x509.Certificate, error) {
 	certificate, err := f.certificate(certificateFileOf(serial))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("finding the certificate with the serial %s: there is none of it in %q; \"vpnami-pki show NAME\" has those of a person", serial, f.at("certificates"))
+		return nil, fmt.Errorf("finding the certificate with the serial %s: there is none of it in %q; \"vpnami-pki show NAME\" has those of a person; one that another program signed with this CA is revoked with --foreign", serial, f.at("certificates"))
 	}
 	return certificate, err
 }
@@ -48,13 +48,32 @@ func (f Folder) CheckRevocable(certificate *x509.Certificate) error {
 	if _, err := f.caOf(certificate); err != nil {
 		return err
 	}
+	return f.checkSerial(certificate.SerialNumber)
+}
+
+// CheckForeign is [Folder.CheckRevocable] of a certificate that is not kept
+// here: another program signed it with a CA that was taken over.
+func (f Folder) CheckForeign(serial *big.Int) error {
+	if serial.BitLen() > longestSerialBits {
+		return errors.New("no certificate has a number of more than 20 octets: is it a fingerprint?")
+	}
+	if certificate, err := f.certificate(certificateFileOf(serial)); err == nil {
+		return fmt.Errorf("it is kept here, that of %s: leave --foreign out", nameOf(certificate))
+	}
+	return f.checkSerial(serial)
+}
+
+// longestSerialBits are the 20 octets of RFC 5280 section 4.1.2.2.
+const longestSerialBits = 160
+
+func (f Folder) checkSerial(serial *big.Int) error {
 	revoked, err := f.Revocations()
 	if err != nil {
 		return err
 	}
 	for _, list := range revoked {
 		for _, r := range list {
-			if r.Serial.Cmp(certificate.SerialNumber) == 0 {
+			if r.Serial.Cmp(serial) == 0 {
 				return fmt.Errorf("it was revoked on %s (%s)", r.At.Format(time.DateOnly), r.Reason)
 			}
 		}
@@ -63,8 +82,10 @@ func (f Folder) CheckRevocable(certificate *x509.Certificate) error {
 	if err != nil {
 		return err
 	}
-	if certificate.Equal(server.Certificate) || certificate.Equal(server.Probe.Certificate) {
-		return fmt.Errorf("it is that of the gateway itself (%s): give the gateway another one first, with \"vpnami-pki renew-server\"", certificate.Subject.CommonName)
+	for _, c := range []*x509.Certificate{server.Certificate, server.Probe.Certificate} {
+		if c.SerialNumber.Cmp(serial) == 0 {
+			return fmt.Errorf("it is that of the gateway itself (%s): give the gateway another one first, with \"vpnami-pki renew-server\"", c.Subject.CommonName)
+		}
 	}
 	return nil
 }
@@ -94,6 +115,26 @@ func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...*x509.Ce
 		more[i] = append(more[i], Revocation{Serial: c.SerialNumber, NotAfter: c.NotAfter, At: issuers[i].now.UTC().Truncate(time.Second), Reason: reason})
 		entries = append(entries, Entry{Action: "revoke", Name: nameOf(c), Certificate: c, Detail: reason.String()})
 	}
+	return f.revoke(issuers, entries, more)
+}
+
+// RevokeForeign is [Folder.Revoke] of certificates that are not kept here. It
+// cannot be told which CA in force signed them, nor when they end: they stay on
+// the lists of all, for as long as those last.
+func (f Folder) RevokeForeign(issuers []Issuer, reason Reason, serials ...*big.Int) error {
+	more := make([][]Revocation, len(issuers))
+	var entries []Entry
+	for _, serial := range serials {
+		for i, issuer := range issuers {
+			more[i] = append(more[i], Revocation{Serial: serial, NotAfter: f.cas[i].NotAfter, At: issuer.now.UTC().Truncate(time.Second), Reason: reason})
+		}
+		entries = append(entries, Entry{Action: "revoke-foreign", Name: serial.String(), Detail: reason.String()})
+	}
+	return f.revoke(issuers, entries, more)
+}
+
+// revoke has more revocations for each of the issuers.
+func (f Folder) revoke(issuers []Issuer, entries []Entry, more [][]Revocation) error {
 	if len(entries) == 0 {
 		return nil
 	}

@@ -4,6 +4,8 @@
 package authority
 
 import (
+	"errors"
+	"io/fs"
 	"slices"
 	"time"
 )
@@ -31,6 +33,18 @@ func (f Folder) Standing(now time.Time) (Standing, error) {
 	all, err := f.Revocations()
 	if err != nil {
 		return Standing{}, err
+	}
+	// What a CA that was replaced took back is no longer published, and stays
+	// known.
+	for number := range f.mark.Signing {
+		if slices.Contains(f.mark.numbers(), number) {
+			continue
+		}
+		old, err := f.revocations(number)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return Standing{}, err
+		}
+		all = append(all, old)
 	}
 	s := Standing{now: now, cas: f.mark.numbers(), revoked: map[string]Revocation{}}
 	for _, list := range all {
