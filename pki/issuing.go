@@ -309,14 +309,18 @@ func (b stagedBatch) discardFolders(from int) error {
 
 // handOut records the certificates, gives the profiles their names, and last
 // adds the people to the roster. What has to reach the disk for it does so while
-// the record does: a disk is done with several files as soon as with one.
+// the record does: a disk is done with several files as soon as with one. There
+// are two threads for it: each one more takes longer to come and go than a disk
+// takes (measured with one certificate on ext4).
 func (b stagedBatch) handOut(folder authority.Folder, order issuing, clients []authority.Client) error {
 	var record, profiles authority.Prepared
 	var joining authority.Joining
 	var wait sync.WaitGroup
 	var failed [2]error
-	wait.Go(func() { profiles, failed[0] = b.files.Flush() })
-	wait.Go(func() { joining, failed[1] = folder.PrepareJoining(clients...) })
+	wait.Go(func() {
+		joining, failed[1] = folder.PrepareJoining(clients...)
+		profiles, failed[0] = b.files.Flush()
+	})
 	record, err := folder.PrepareRecord(order.now, clients...)
 	wait.Wait()
 	if err = errors.Join(err, failed[0], failed[1]); err != nil {

@@ -129,6 +129,7 @@ func writeTemporary(to NewFile) (*os.File, error) {
 	if err := errors.Join(err, file.Chmod(to.Mode)); err != nil {
 		return nil, errors.Join(fmt.Errorf("writing %q: %w", to.Path, err), file.Close(), os.Remove(file.Name()))
 	}
+	startWriting(file)
 	return file, nil
 }
 

@@ -225,14 +225,14 @@ func (f Folder) PrepareRecord(now time.Time, clients ...Client) (Prepared, error
 		files = append(files, NewFile{f.at(certificateFile(certificate)), publicFile, bundle.CertificatesPEM(certificate)})
 		entries = append(entries, Entry{Action: "issue", Name: c.Name, Certificate: certificate})
 	}
-	// Side by side: neither needs the other.
-	logged := make(chan error, 1)
-	go func() { logged <- f.Log(now, entries...) }()
-	prepared, err := Prepare(files)
-	if failed := <-logged; failed != nil {
-		return Prepared{}, errors.Join(err, failed, prepared.Discard())
+	staged, err := Stage(files)
+	if err != nil {
+		return Prepared{}, err
 	}
-	return prepared, err
+	if err := f.Log(now, entries...); err != nil {
+		return Prepared{}, errors.Join(err, staged.Discard())
+	}
+	return staged.Flush()
 }
 
 // Add puts people with their certificates into the roster, or a certificate to
