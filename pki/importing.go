@@ -191,7 +191,7 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 	for _, low := range order {
 		file := bundle.ClientFile(cmp.Or(people[low].CommonName, people[low].Name))
 		if other, shared := files[file]; shared {
-			t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, %s: OpenVPN calls it %q, which is also what it calls %+q; issue to another name", people[low].CommonName, people[low].Name, file, other))
+			t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, %s: to OpenVPN that is %q, as %+q is; issue to another name", people[low].CommonName, people[low].Name, file, other))
 			t.certificates -= len(people[low].Certificates)
 			continue
 		}

@@ -35,7 +35,7 @@ func TestTakeOverTellsPeopleApart(t *testing.T) {
 	if got := strings.Join(names, " "); got != "a_b= imported-4=c d" {
 		t.Errorf("taken over: %s", got)
 	}
-	if len(taken.leftOut) != 1 || !strings.Contains(taken.leftOut[0], `"a/b", imported-2: OpenVPN calls it "a_b"`) || taken.certificates != 2 {
+	if len(taken.leftOut) != 1 || !strings.Contains(taken.leftOut[0], `"a/b", imported-2: to OpenVPN that is "a_b", as "a_b" is`) || taken.certificates != 2 {
 		t.Errorf("left out: %q, %d certificates taken", taken.leftOut, taken.certificates)
 	}
 }

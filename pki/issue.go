@@ -177,7 +177,7 @@ func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Pe
 	if err := order.checkRequest(folder, people[0]); err != nil {
 		return nil, err
 	}
-	return people, order.checkFiles(names)
+	return people, order.checkFiles(folder, names)
 }
 
 // assignAll gives people the addresses that they are to have: first those that

@@ -51,7 +51,7 @@ func (o issuing) paths(name string) []string {
 }
 
 // checkFiles refuses to overwrite a profile.
-func (o issuing) checkFiles(names []string) error {
+func (o issuing) checkFiles(folder authority.Folder, names []string) error {
 	seen := map[string]bool{}
 	for _, name := range names {
 		if seen[strings.ToLower(name)] {
@@ -66,6 +66,9 @@ func (o issuing) checkFiles(names []string) error {
 	}
 	if info, err := os.Stat(o.out); err == nil && !info.IsDir() {
 		return fmt.Errorf("writing profiles into %q: it is not a folder", o.out)
+	}
+	if folder.Holds(o.out) {
+		return fmt.Errorf("writing profiles into %q: that is a folder of the authority's own, and would keep people's keys with it: choose another with --out", o.out)
 	}
 	return checkPlace(o.out)
 }

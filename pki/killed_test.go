@@ -46,6 +46,7 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	}{
 		{"init", empty, []string{"init", "office"}, "it is there and not empty"},
 		{"issue", start, []string{"issue", "client3", "--folder", "office"}, `"client3.ovpn" is there|the name "client3" is taken`},
+		{"issue folders", start, []string{"issue", "client3", "client4", "--folder", "office", "--format", "files"}, `"client3" is there|"client4" is there|the name "client3" is taken|the name "client4" is taken`},
 		{"renew", start, []string{"renew", "client1", "--folder", "office", "--out", "renewed", "--revoke-old"}, "is there: it is not overwritten"},
 		{"revoke", start, []string{"revoke", "client1", "--folder", "office"}, "no certificate of theirs is in force"},
 		{"crl", start, []string{"crl", "--folder", "office"}, ""},

@@ -132,7 +132,7 @@ func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.
 	if err := order.checkRequest(folder, people[0]); err != nil {
 		return nil, err
 	}
-	return people, order.checkFiles(namesOf(people))
+	return people, order.checkFiles(folder, namesOf(people))
 }
 
 func (d *desk) keepOld(_ authority.Folder, _ []authority.Issuer, old []*x509.Certificate) error {

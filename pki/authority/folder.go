@@ -44,6 +44,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,6 +131,31 @@ func (f Folder) at(names ...string) string {
 func IsFolder(path string) bool {
 	_, err := os.Stat(filepath.Join(path, markFile))
 	return err == nil
+}
+
+// Holds tells whether a path, there or not yet, lies in one of the folders that
+// the authority keeps.
+func (f Folder) Holds(path string) bool {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return false
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	var kept []fs.FileInfo
+	for _, name := range []string{"ca", "server", "people", "certificates"} {
+		if info, err := os.Stat(f.at(name)); err == nil {
+			kept = append(kept, info)
+		}
+	}
+	for ; path != filepath.Dir(path); path = filepath.Dir(path) {
+		info, err := os.Stat(path)
+		if err == nil && slices.ContainsFunc(kept, func(own fs.FileInfo) bool { return os.SameFile(info, own) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // Reopen reads the authority anew where another command has changed what is in
