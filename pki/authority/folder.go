@@ -46,6 +46,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -174,7 +175,7 @@ func Open(path string) (Folder, error) {
 	raw, err := os.ReadFile(f.at(markFile))
 	f.raw = raw
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return Folder{}, fmt.Errorf("opening the authority in %q: there is none (no %s in it): give its folder with --folder or VPNAMI_AUTHORITY, or make one with \"vpnami-pki init\"", path, markFile)
 	case err != nil:
 		return Folder{}, fmt.Errorf("opening the authority in %q: %w", path, err)
