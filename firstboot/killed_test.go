@@ -100,6 +100,9 @@ func goesBack(g *gateway, old generation) {
 	}
 	g.isWhole(old)
 	g.isClean()
+	if _, err := os.Stat(filepath.Join(g.machine.layout.current(), revokedFolder, "666")); err != nil {
+		g.t.Errorf("who is revoked is let in again: %v", err)
+	}
 	g.proving = nil
 	g.reboot()
 	comesIn(g, old)
@@ -124,6 +127,8 @@ func killings() map[string]killing {
 		"rotation": {"sync", exitReady, rotate, comesIn, true},
 		"going back": {"sync", exitDegraded, func(g *gateway) {
 			rotate(g)
+			g.people.access.CRL = g.people.CRL(2, big.NewInt(666))
+			g.publishAgain(3)
 			old, _ := g.machine.store.read(g.machine.layout.current())
 			g.proving = g.provenOnly(old.Files)
 		}, goesBack, false},
@@ -191,6 +196,8 @@ func TestKilledAtEveryWrite(t *testing.T) {
 					g.isWhole(old)
 					if i%2 == 1 {
 						g.reboot()
+					} else {
+						g.comesAgain(k)
 					}
 					k.after(g, old)
 				})
@@ -224,6 +231,8 @@ func TestKilledBetweenSteps(t *testing.T) {
 					g.isWhole(old)
 					if reboot {
 						g.reboot()
+					} else {
+						g.comesAgain(k)
 					}
 					k.after(g, old)
 					if t.Failed() {
@@ -232,6 +241,18 @@ func TestKilledBetweenSteps(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// comesAgain: after a sync, nobody but the next runs by itself.
+func (g *gateway) comesAgain(k killing) {
+	g.t.Helper()
+	if k.verb != "sync" {
+		return
+	}
+	_, said := g.syncs()
+	if g.torn() {
+		g.t.Errorf("the sync after it leaves what was begun: exit %d, %s", said.code, said.out)
 	}
 }
 

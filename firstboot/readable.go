@@ -72,7 +72,7 @@ func checkReadable(folder string) error {
 	if err := readOne(filepath.Join(folder, boundFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, name := range []string{"revoked", "ccd", "serials"} {
+	for _, name := range []string{revokedFolder, "ccd", "serials"} {
 		path := filepath.Join(folder, name)
 		entries, err := os.ReadDir(path)
 		if err != nil {

@@ -48,6 +48,9 @@ const (
 	rules6 = "rules.v6"
 
 	probeConfig = "probe/client.conf"
+
+	// revokedFolder has a file for each revoked certificate, named by its serial.
+	revokedFolder = "revoked"
 )
 
 // placement is where a rendered file finds the others on the machine.
@@ -77,7 +80,7 @@ func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]Fi
 		{"server.key", fileMode, b.Server.Key.Reveal()},
 		{"tls-crypt-v2.key", fileMode, b.Server.TLSCryptV2.Reveal()},
 		{"ccd", folderMode, nil},
-		{"revoked", folderMode, nil},
+		{revokedFolder, folderMode, nil},
 		{"serials", folderMode, nil},
 		{"probe", folderMode, nil},
 		{probeConfig, fileMode, probeConf(c, b.Server, where)},
@@ -94,7 +97,7 @@ func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]Fi
 	files = append(files, people(b, p)...)
 	for _, serial := range b.Revoked() {
 		// OpenVPN looks for a file named by the decimal serial.
-		files = append(files, File{"revoked/" + serial.String(), fileMode, nil})
+		files = append(files, File{revokedFolder + "/" + serial.String(), fileMode, nil})
 	}
 	// sort.Slice has one sorting for all types; slices.SortFunc would put another
 	// 20 kB into the program for this one.
@@ -176,7 +179,7 @@ func serverConf(c Config, p bundle.AddressPlan, where placement, wrapping bundle
 		line("tls-crypt-v2 %s force-cookie", at("tls-crypt-v2.key"))
 	}
 	line("data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM")
-	line("crl-verify %s dir", at("revoked"))
+	line("crl-verify %s dir", at(revokedFolder))
 	line("script-security 2")
 	line("client-connect %s", where.hook)
 	line("")

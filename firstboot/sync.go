@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -84,11 +85,11 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 	}
 	seen := last.Seen
 	last, fresh, err := b.look(bounded, before, last)
-	if err != nil {
-		return b.unsynced(failed, last, err)
-	}
 	again := seen == last.Seen
-	switch {
+	switch torn := b.torn(before); {
+	case torn && before.State == Ready:
+	case err != nil && (before.State == Ready || b.serves(bounded)):
+		return b.unsynced(failed, last, err)
 	case !fresh && before.State == Ready:
 		return b.synced(out, last, fmt.Sprintf("nothing new: generation %d of the secret is in force", before.Server.Generation))
 	case again && before.State != Ready && b.now().Sub(before.Finished).Abs() < retryAfter && b.serves(bounded):
@@ -118,6 +119,18 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 		return b.synced(out, last, r.Line())
 	}
 	return b.synced(out, last, fmt.Sprintf("brought in generation %d of the secret", r.Server.Generation))
+}
+
+// torn tells whether a run was ended from outside before it was over: nobody has
+// heard of what it laid down, the daemon may wait for rules that nobody loads, and
+// vpnami-firstboot.service, which has ended well, does not run again.
+func (b boot) torn(before Result) bool {
+	disk := store{layout: b.layout, bootID: before.BootID}
+	now, _ := disk.read(b.layout.current())
+	good, _ := disk.read(b.layout.proven())
+	var told Result
+	told.describe(now.record)
+	return len(disk.waiting()) > 0 || now.Name != good.Name || !reflect.DeepEqual([]any{told.Port, told.Server, told.CRL}, []any{before.Port, before.Server, before.CRL})
 }
 
 // serves tells whether the daemon runs, so that trying again could cost sessions.
