@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/acctest"
+
+	"github.com/vpnami/packer-plugin-vpnami/plugin/amitest"
 )
 
 // Acceptance tests bake: they need root, the tools of a bake, a mirror and a
@@ -94,7 +96,7 @@ func TestAccBake(t *testing.T) {
 			})
 			checkImage(t, out, release)
 			if release == "trixie" {
-				bakeAMI(t, env, images, startGuest(t, filepath.Join(out, "root.tar")))
+				bakeAMI(t, env, images, amitest.StartGuest(t, filepath.Join(out, "root.tar")))
 			}
 			if after := mounts(t); !slices.Equal(before, after) {
 				t.Errorf("mounts before: %v\nafter: %v", before, after)

@@ -4,15 +4,9 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ed25519"
-	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,35 +16,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab/mototest"
+	"github.com/vpnami/packer-plugin-vpnami/plugin/amitest"
 )
-
-// refusing passes everything to moto but RunInstances, which it refuses with that
-// code: moto has room for any number of instances.
-func refusing(t *testing.T, moto, code string) string {
-	t.Helper()
-	target, err := url.Parse(moto)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		if !bytes.Contains(body, []byte("Action=RunInstances")) {
-			proxy.ServeHTTP(w, r)
-			return
-		}
-		// 4xx: what is 5xx is asked again for minutes.
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprintf(w, `<Response><Errors><Error><Code>%s</Code><Message>refused by the test</Message></Error></Errors><RequestID>1</RequestID></Response>`, code)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
-}
 
 // A bake that AWS refuses says why, and leaves nothing behind.
 func TestAMIRefused(t *testing.T) {
@@ -59,7 +26,7 @@ func TestAMIRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	moto := mototest.Start(t, filepath.Join(images, "lab", "canonical.json"))
+	moto := mototest.Start(t)
 	for _, tt := range []struct {
 		what, endpoint string
 		vars           []string
@@ -70,20 +37,20 @@ func TestAMIRefused(t *testing.T) {
 		{what: "a stranger's image of that name", endpoint: moto, vars: []string{"source_name=*-20261125"}, want: "No AMI was found matching filters"},
 		{what: "no credentials", endpoint: moto, env: []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, want: "credential"},
 		{what: "no such subnet", endpoint: moto, vars: []string{"subnet_id=subnet-0bad0bad0bad0bad0"}, want: "subnet-0bad0bad0bad0bad0"},
-		{what: "no capacity", endpoint: refusing(t, moto, "InsufficientInstanceCapacity"), want: "InsufficientInstanceCapacity"},
-		{what: "quota", endpoint: refusing(t, moto, "VcpuLimitExceeded"), want: "VcpuLimitExceeded"},
+		{what: "no capacity", endpoint: mototest.Refusing(t, moto, "RunInstances", "InsufficientInstanceCapacity"), want: "InsufficientInstanceCapacity"},
+		{what: "quota", endpoint: mototest.Refusing(t, moto, "RunInstances", "VcpuLimitExceeded"), want: "VcpuLimitExceeded"},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			b := newAMIBake(t, env, images, tt.endpoint)
-			b.env = append(b.env, tt.env...)
-			b.port = 9
-			said, err := b.packer(t, tt.vars...)
+			b.Env = append(b.Env, tt.env...)
+			b.Port = 9
+			said, err := b.Packer(t, tt.vars...)
 			if err == nil || !strings.Contains(unwrapped(said), tt.want) {
 				t.Errorf("%v, want %q:\n%s", err, tt.want, said)
 			}
-			b.ec2 = mototest.EC2(moto, amiRegion)
-			b.checkNothingLeft(t)
-			if launched, err := b.ec2.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{}); err != nil || len(launched.Reservations) != 0 {
+			b.EC2 = mototest.EC2(moto, amitest.Region)
+			b.CheckNothingLeft(t)
+			if launched, err := b.EC2.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{}); err != nil || len(launched.Reservations) != 0 {
 				t.Errorf("an instance was launched: %v, %v", launched, err)
 			}
 		})
@@ -99,24 +66,24 @@ func TestAMIProvisionerFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := startStranger(t)
-	b := newAMIBake(t, env, images, mototest.Start(t, filepath.Join(images, "lab", "canonical.json")))
-	b.port = g.port
-	said, err := b.packer(t)
+	b := newAMIBake(t, env, images, mototest.Start(t))
+	b.Port = g.port
+	said, err := b.Packer(t)
 	if err == nil || !strings.Contains(said, `it is "A stranger 1"`) {
 		t.Errorf("%v:\n%s", err, said)
 	}
 	if kind := <-g.key; kind != ssh.KeyAlgoED25519 {
 		t.Errorf("the key that Packer made for the bake is of type %s", kind)
 	}
-	b.checkNothingLeft(t)
-	launched, err := b.ec2.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{})
+	b.CheckNothingLeft(t)
+	launched, err := b.EC2.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{})
 	if err != nil || len(launched.Reservations) != 1 {
 		t.Errorf("one instance is launched and ended: %v, %v", launched, err)
 	}
-	if made := b.made(t); len(made) != 0 {
+	if made := b.Made(t); len(made) != 0 {
 		t.Errorf("a failed bake made an AMI: %v", made)
 	}
-	if _, err := os.Stat(b.artifacts); err == nil {
+	if _, err := os.Stat(b.Artifacts); err == nil {
 		t.Error("a failed bake says that it made something")
 	}
 }

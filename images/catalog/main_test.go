@@ -134,7 +134,7 @@ func makeThing(ctx context.Context, api *ec2.Client, kind, name, image string) (
 // the deprecation of an image.
 func startMoto(t *testing.T) string {
 	t.Helper()
-	moto, err := url.Parse(mototest.Start(t, ""))
+	moto, err := url.Parse(mototest.Start(t))
 	if err != nil {
 		t.Fatal(err)
 	}

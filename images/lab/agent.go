@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/lab/moto"
 )
 
 // Agent is the process behind a running lab: the API's front, the fabric's
@@ -28,6 +30,7 @@ type Agent struct {
 	cloud    cloud
 	log      *slog.Logger
 
+	image     string // what Options.Image is booted from: a root file system, or a disk
 	publicKey string
 	operator  Keys
 	vpc       VPC
@@ -40,6 +43,7 @@ type Agent struct {
 	metadata *metadataFront
 
 	mu       sync.Mutex
+	images   map[string]string   // what instances boot, by AMI id
 	machines map[string]*machine // by instance id
 	started  map[string]bool     // instance ids that EC2 last showed as running
 }
@@ -49,7 +53,7 @@ type Agent struct {
 func RunAgent(ctx context.Context, options Options) error {
 	a := &Agent{
 		options: options, topology: newTopology(options), log: options.Log,
-		machines: map[string]*machine{}, started: map[string]bool{},
+		images: map[string]string{}, machines: map[string]*machine{}, started: map[string]bool{},
 	}
 	for _, step := range []struct {
 		name string
@@ -82,11 +86,11 @@ func RunAgent(ctx context.Context, options Options) error {
 func (a *Agent) openImage(ctx context.Context) error {
 	if a.options.Engine == Qemu {
 		f, err := findFirmware()
-		a.engine = machines{topology: a.topology, disk: filepath.Join(a.options.Image, "disk.raw"), firmware: f}
+		a.engine, a.image = machines{topology: a.topology, firmware: f}, filepath.Join(a.options.Image, "disk.raw")
 		return err
 	}
 	root, err := unpackRoot(ctx, a.options.Image)
-	a.engine = containers{topology: a.topology, root: root}
+	a.engine, a.image = containers{topology: a.topology}, root
 	return err
 }
 
@@ -123,11 +127,11 @@ func (a *Agent) startProcess(ns namespace, logName, program string, args ...stri
 const motoURL = "http://127.0.0.1:5000"
 
 func (a *Agent) startMoto(ctx context.Context) error {
-	supplement, err := supplementMoto(a.options.Name)
+	environment, err := moto.Supplement(filepath.Join(runDir(a.options.Name), "moto"))
 	if err != nil {
-		return fmt.Errorf("laying down moto's supplement: %w", err)
+		return err
 	}
-	if _, err := a.startProcess(a.topology.aws, "moto.log", "env", "PYTHONPATH="+supplement, a.options.Moto, "-H", "127.0.0.1", "-p", "5000"); err != nil {
+	if _, err := a.startProcess(a.topology.aws, "moto.log", "env", append(environment, a.options.Moto, "-H", "127.0.0.1", "-p", "5000")...); err != nil {
 		return err
 	}
 	a.cloud = newCloud(awsConfigAt(a.topology.aws, motoURL, anybody()))
@@ -157,6 +161,7 @@ func (a *Agent) makeVPC(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.boots(a.vpc.Image, a.image)
 	// Loads what moto loads late, before anybody measures.
 	_, err = a.cloud.look(ctx)
 	return err
@@ -199,6 +204,14 @@ func (a *Agent) keepNow(ctx context.Context) error {
 		go act()
 	}
 	return nil
+}
+
+// boots says what instances of an AMI boot. Those of others, such as the one that a
+// bake provisions in its own way, have no machine.
+func (a *Agent) boots(ami, from string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.images[ami] = from
 }
 
 func (a *Agent) names() map[string]string {

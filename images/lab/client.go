@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,10 @@ func newAgentClient(name string) agentClient {
 
 func (c agentClient) ping(ctx context.Context) error   { return c.call(ctx, "GET", "/", nil) }
 func (c agentClient) settle(ctx context.Context) error { return c.call(ctx, "POST", "/settle", nil) }
+
+func (c agentClient) boots(ctx context.Context, ami, root string) error {
+	return c.call(ctx, "POST", "/images/"+ami+"?root="+url.QueryEscape(root), nil)
+}
 
 func (c agentClient) machines(ctx context.Context) ([]MachineState, error) {
 	var list []MachineState
@@ -94,6 +99,10 @@ func (a *Agent) handler() http.Handler {
 		}
 		a.mu.Unlock()
 		reply(w, list, nil)
+	})
+	mux.HandleFunc("POST /images/{ami}", func(w http.ResponseWriter, r *http.Request) {
+		a.boots(r.PathValue("ami"), r.FormValue("root"))
+		reply(w, "known", nil)
 	})
 	mux.HandleFunc("POST /machines/{name}/{order}", func(w http.ResponseWriter, r *http.Request) {
 		m, err := a.machineNamed(r.PathValue("name"))

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -82,6 +84,9 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if answer.StatusCode < 300 {
 		f.follow(r.Context(), action, body)
+		if action == "ec2:GetConsoleOutput" {
+			content = f.agent.withConsole(content, body)
+		}
 	}
 	for key, values := range answer.Header {
 		w.Header()[key] = values
@@ -118,6 +123,34 @@ func (f *front) follow(ctx context.Context, action string, body []byte) {
 	}
 }
 
+// maxConsole is what EC2 keeps of a console:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html
+const maxConsole = 64 << 10
+
+var consoleOutput = regexp.MustCompile(`<output>[^<]*</output>`)
+
+// withConsole puts what the machine has written to its console into moto's answer,
+// which has the same words for every instance.
+func (a *Agent) withConsole(answer, call []byte) []byte {
+	form, err := url.ParseQuery(string(call))
+	if err != nil {
+		return answer
+	}
+	a.mu.Lock()
+	m, known := a.machines[form.Get("InstanceId")]
+	a.mu.Unlock()
+	if !known {
+		return answer
+	}
+	text, err := os.ReadFile(m.console)
+	if err != nil {
+		a.log.Error("reading a console", "instance", m.name, "err", err)
+		return answer
+	}
+	text = text[max(0, len(text)-maxConsole):]
+	return consoleOutput.ReplaceAllLiteral(answer, []byte("<output>"+base64.StdEncoding.EncodeToString(text)+"</output>"))
+}
+
 // changes tells whether a call may change what is on the wire or which
 // machines there are.
 func changes(action string) bool {
@@ -131,7 +164,7 @@ func changes(action string) bool {
 
 // actionOf names a call as IAM does: "ec2:RunInstances". The service is in
 // the signature's scope; the action in the form (query protocol), in a header
-// (JSON protocols), or is the method and path (REST).
+// (JSON protocols), in the path (CBOR), or is the method and path (REST).
 func actionOf(r *http.Request, body []byte) string {
 	service := "unknown"
 	if _, scope, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
@@ -142,6 +175,13 @@ func actionOf(r *http.Request, body []byte) string {
 	}
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		return service + ":" + target[strings.LastIndexByte(target, '.')+1:]
+	}
+	// CloudWatch signs as "monitoring", and its rights have its own name.
+	if service == "monitoring" {
+		service = "cloudwatch"
+	}
+	if _, operation, ok := strings.Cut(r.URL.Path, "/operation/"); ok {
+		return service + ":" + operation
 	}
 	form := r.URL.Query()
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {

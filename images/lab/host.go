@@ -19,9 +19,23 @@ import (
 // Host is a machine on the internet: a network namespace in which the real
 // clients run, on the files of the host itself.
 type Host struct {
-	lab  *Lab
 	spec HostSpec
 	ns   namespace
+	key  string // file of the private key that SSH offers
+	logs string // folder of the clients' logs
+}
+
+// Here is this machine itself as a host, for clients of what is in no lab: what they
+// open, a tunnel and its routes, is this machine's own.
+func Here(key, logs string) *Host {
+	return &Host{spec: HostSpec{Name: "here"}, key: key, logs: logs}
+}
+
+// With is the same host, whose SSH offers another key.
+func (h *Host) With(key string) *Host {
+	other := *h
+	other.key = key
+	return &other
 }
 
 // Name is the host's name.
@@ -125,12 +139,12 @@ func (h *Host) WaitPort(ctx context.Context, address string, want Port) (time.Du
 // SSHCommand is the real ssh client on this host, with the lab's key. Host
 // keys are not checked: the machines are minutes old.
 func (h *Host) SSHCommand(ctx context.Context, user string, address netip.Addr, args ...string) *exec.Cmd {
-	return h.Command(ctx, "ssh", append(sshOptions(h.lab.Key(), user, address), args...)...)
+	return h.Command(ctx, "ssh", append(sshOptions(h.key, user, address), args...)...)
 }
 
 // SSH runs a command over SSH and returns its standard output.
 func (h *Host) SSH(ctx context.Context, user string, address netip.Addr, args ...string) (string, error) {
-	return h.Run(ctx, "ssh", append(sshOptions(h.lab.Key(), user, address), args...)...)
+	return h.Run(ctx, "ssh", append(sshOptions(h.key, user, address), args...)...)
 }
 
 func sshOptions(key, user string, address netip.Addr) []string {

@@ -5,13 +5,10 @@ package lab
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -29,20 +26,6 @@ type Keys struct {
 // anybody is who makes the operator: moto asks nobody who he is until its IAM is
 // enforced.
 func anybody() Keys { return Keys{ID: "AKIALABLABLABLABLAB0", Secret: "lab"} }
-
-// motoSupplement is what moto lacks, as a module that Python loads by its name.
-//
-//go:embed moto/sitecustomize.py
-var motoSupplement []byte
-
-// supplementMoto lays the module down and returns the folder for PYTHONPATH.
-func supplementMoto(name string) (string, error) {
-	dir := filepath.Join(runDir(name), "moto")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	return dir, os.WriteFile(filepath.Join(dir, "sitecustomize.py"), motoSupplement, 0o600)
-}
 
 // makeOperator makes the IAM user that the lab's hosts and the agent itself work
 // as. He may do everything, as whoever launches does.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"sort"
 	"time"
@@ -140,6 +141,19 @@ func (l *Lab) AWSEnv() []string {
 	}
 }
 
+// Boots has instances of an AMI boot a root file system of this machine, which must
+// not change any more: each has an overlay of its own on it. Only AMIs that are known
+// so, and the one that stands for Options.Image, have machines.
+func (l *Lab) Boots(ctx context.Context, ami, root string) error {
+	if l.options.Engine != Nspawn {
+		return fmt.Errorf("booting AMI %q from %q: engine %q boots disks; want %q", ami, root, l.options.Engine, Nspawn)
+	}
+	if _, err := os.Stat(filepath.Join(root, "usr", "lib", "systemd", "systemd")); err != nil {
+		return fmt.Errorf("booting AMI %q from %q: it is no root file system with systemd: %w", ami, root, err)
+	}
+	return l.agent.boots(ctx, ami, root)
+}
+
 // Settle returns when what EC2 says now is in force on the wire. Every
 // changing call through the lab's API already waits for that; it is for those
 // who changed something in another way.
@@ -150,7 +164,7 @@ func (l *Lab) Host(name string) (*Host, error) {
 	var names []string
 	for _, h := range l.options.Hosts {
 		if h.Name == name {
-			return &Host{lab: l, spec: h, ns: openNamespace(namespaceName(l.options.Name, h.Name))}, nil
+			return &Host{spec: h, ns: openNamespace(namespaceName(l.options.Name, h.Name)), key: l.Key(), logs: l.LogDir()}, nil
 		}
 		names = append(names, h.Name)
 	}

@@ -36,6 +36,7 @@ type station struct {
 	mac      string
 	hostname string
 	ns       namespace
+	image    string // what its disk begins as: a root file system, or a disk
 	disk     string // folder of its disk
 	console  string // file
 	endpoint string // AWS_ENDPOINT_URL for its systemd

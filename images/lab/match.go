@@ -23,6 +23,9 @@ func (a *Agent) match(ctx context.Context, look snapshot) []func() {
 	present := map[string]bool{}
 	for _, i := range look.instances {
 		id := aws.ToString(i.InstanceId)
+		if _, there := a.images[aws.ToString(i.ImageId)]; !there {
+			continue
+		}
 		present[id] = true
 		m, known := a.machines[id]
 		if !known {
@@ -75,6 +78,7 @@ func (a *Agent) newMachine(i types.Instance) *machine {
 		taken[m.name] = true
 	}
 	s := newStation(a.options.Name, stationFor(tag(i.Tags, "Name"), id, taken), aws.ToString(nic.MacAddress), hostnameOf(i))
+	s.image = a.images[aws.ToString(i.ImageId)]
 	m := &machine{station: s, engine: a.engine, log: a.log, plugged: a.keep}
 	m.state = MachineState{Name: s.name, ID: id}
 	for _, p := range prefixes(aws.ToString(nic.PrivateIpAddress) + "/32") {

@@ -21,6 +21,7 @@ import (
 )
 
 // namespace is a named network namespace, /run/netns/NAME, as `ip netns` has them.
+// Without a name it is this process's own.
 type namespace struct {
 	name string
 }
@@ -90,6 +91,9 @@ func setSysctls(values map[string]string) error {
 
 // do runs f on a thread in the namespace.
 func (n namespace) do(f func() error) error {
+	if n.name == "" {
+		return f()
+	}
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -138,6 +142,9 @@ func (n namespace) handle() (*netlink.Handle, error) {
 // command is a program in the namespace. nsenter, not `ip netns exec`, which
 // would remount /sys and hide the cgroups that systemd-nspawn needs.
 func (n namespace) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	if n.name == "" {
+		return exec.CommandContext(ctx, name, args...) //nolint:gosec // the caller's own command
+	}
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + n.path(), "--", name}, args...)...) //nolint:gosec // the caller's own command
 }
 

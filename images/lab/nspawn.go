@@ -19,7 +19,6 @@ import (
 // per instance, which outlives its reboots.
 type containers struct {
 	topology topology
-	root     string // the unpacked image
 }
 
 // Signals by which systemd as PID 1 takes orders (systemd(1), "Signals").
@@ -50,7 +49,7 @@ func (c containers) mount(s station) error {
 			return fmt.Errorf("making disk: %w", err)
 		}
 	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", c.root, upper, work)
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", s.image, upper, work)
 	if err := unix.Mount("overlay", root, "overlay", 0, options); err != nil {
 		return fmt.Errorf("mounting disk on %q: %w", root, err)
 	}

@@ -21,7 +21,6 @@ import (
 // Nitro: UEFI, NVMe, serial console.
 type machines struct {
 	topology topology
-	disk     string // the image's disk.raw
 	firmware firmware
 }
 
@@ -55,7 +54,7 @@ const (
 func (e machines) plug(ctx context.Context, s station) error {
 	overlay, vars := filepath.Join(s.disk, "disk.qcow2"), filepath.Join(s.disk, "vars.fd")
 	if _, err := os.Stat(overlay); errors.Is(err, os.ErrNotExist) {
-		out, err := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", e.disk, overlay, qemuVolume).CombinedOutput()
+		out, err := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", s.image, overlay, qemuVolume).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("making disk: %w: %s", err, lastLines(out, 3))
 		}

@@ -41,7 +41,7 @@ var tunDevice = regexp.MustCompile(`(?:TUN/TAP device|DCO device) (\S+) opened`)
 // More arguments go to openvpn after the profile.
 func (h *Host) Connect(ctx context.Context, profile string, args ...string) (*Session, error) {
 	// A log per session, so that a test can read what one client said.
-	logFile, err := os.CreateTemp(h.lab.LogDir(), "openvpn-"+h.spec.Name+"-*.log")
+	logFile, err := os.CreateTemp(h.logs, "openvpn-"+h.spec.Name+"-*.log")
 	if err != nil {
 		return nil, fmt.Errorf("connecting %q: %w", h.spec.Name, err)
 	}

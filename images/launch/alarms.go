@@ -21,48 +21,20 @@ func Unwatched(plan []byte, launch string, signals []Signal) ([]string, error) {
 	if err := json.Unmarshal(plan, &p); err != nil {
 		return nil, fmt.Errorf("reading the plan: %w", err)
 	}
-	rules, targets, alarms := map[string]Pattern{}, map[string]bool{}, map[string]bool{}
-	var read func(Module) error
-	read = func(m Module) error {
-		for _, r := range m.Resources {
-			switch r.Type {
-			case "aws_cloudwatch_event_rule":
-				text, _ := r.Values["event_pattern"].(string)
-				var pattern Pattern
-				if err := json.Unmarshal([]byte(text), &pattern); err != nil {
-					return fmt.Errorf("reading the pattern of %s: %w", r.Address, err)
-				}
-				rules[fmt.Sprint(r.Values["name"])] = pattern
-			case "aws_cloudwatch_event_target":
-				targets[fmt.Sprint(r.Values["rule"])] = true
-			case "aws_cloudwatch_metric_alarm":
-				dimensions, _ := r.Values["dimensions"].(map[string]any)
-				if r.Values["namespace"] == "AWS/Events" && r.Values["metric_name"] == "TriggeredRules" && r.Values["statistic"] == "Sum" &&
-					r.Values["comparison_operator"] == "GreaterThanThreshold" && r.Values["threshold"] == float64(0) {
-					alarms[fmt.Sprint(dimensions["RuleName"])] = true
-				}
-			}
-		}
-		for _, child := range m.Children {
-			if err := read(child); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if err := read(p.Planned.Root); err != nil {
+	rules, err := readRules(p.Planned.Root)
+	if err != nil {
 		return nil, err
 	}
 	var findings []string
 	for _, s := range signals {
 		raised, quiet := false, true
-		for name, pattern := range rules {
-			if !targets[name] || !alarms[name] {
+		for _, r := range rules {
+			if !r.targeted || !r.counted {
 				continue
 			}
-			raised = raised || pattern.Matches(TagChange(s.Tag, map[string]string{"vpnami:launch": launch, s.Tag: "not " + s.Good}))
-			quiet = quiet && !pattern.Matches(TagChange(s.Tag, map[string]string{"vpnami:launch": launch, s.Tag: s.Good})) &&
-				!pattern.Matches(TagChange(s.Tag, map[string]string{"vpnami:launch": "another", s.Tag: "not " + s.Good}))
+			raised = raised || r.pattern.Matches(TagChange(s.Tag, map[string]string{"vpnami:launch": launch, s.Tag: "not " + s.Good}))
+			quiet = quiet && !r.pattern.Matches(TagChange(s.Tag, map[string]string{"vpnami:launch": launch, s.Tag: s.Good})) &&
+				!r.pattern.Matches(TagChange(s.Tag, map[string]string{"vpnami:launch": "another", s.Tag: "not " + s.Good}))
 		}
 		if !raised {
 			findings = append(findings, fmt.Sprintf("no alarm is raised when %s is other than %q", s.Tag, s.Good))
@@ -73,6 +45,52 @@ func Unwatched(plan []byte, launch string, signals []Signal) ([]string, error) {
 	}
 	slices.Sort(findings)
 	return findings, nil
+}
+
+// rule is one of EventBridge's.
+type rule struct {
+	pattern  Pattern
+	targeted bool // it has a target, without which it is not counted
+	counted  bool // an alarm counts it
+}
+
+// readRules finds the rules of a module, by name.
+func readRules(m Module) (map[string]*rule, error) {
+	rules := map[string]*rule{}
+	of := func(name any) *rule {
+		key := fmt.Sprint(name)
+		if rules[key] == nil {
+			rules[key] = &rule{}
+		}
+		return rules[key]
+	}
+	var read func(Module) error
+	read = func(m Module) error {
+		for _, r := range m.Resources {
+			switch r.Type {
+			case "aws_cloudwatch_event_rule":
+				text, _ := r.Values["event_pattern"].(string)
+				if err := json.Unmarshal([]byte(text), &of(r.Values["name"]).pattern); err != nil {
+					return fmt.Errorf("reading the pattern of %s: %w", r.Address, err)
+				}
+			case "aws_cloudwatch_event_target":
+				of(r.Values["rule"]).targeted = true
+			case "aws_cloudwatch_metric_alarm":
+				dimensions, _ := r.Values["dimensions"].(map[string]any)
+				if r.Values["namespace"] == "AWS/Events" && r.Values["metric_name"] == "TriggeredRules" && r.Values["statistic"] == "Sum" &&
+					r.Values["comparison_operator"] == "GreaterThanThreshold" && r.Values["threshold"] == float64(0) {
+					of(dimensions["RuleName"]).counted = true
+				}
+			}
+		}
+		for _, child := range m.Children {
+			if err := read(child); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return rules, read(m)
 }
 
 // Event is EventBridge's of a changed tag, as far as patterns here look at it:
@@ -97,7 +115,7 @@ type Pattern map[string]any
 // of EventBridge's language what this module uses: values, "prefix", "anything-but"
 // a list of values; what else there is, it does not match.
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
-func (p Pattern) Matches(e Event) bool { return matches(p, e) }
+func (p Pattern) Matches(e Event) bool { return len(p) > 0 && matches(p, e) }
 
 func matches(pattern, event map[string]any) bool {
 	for field, want := range pattern {

@@ -6,58 +6,37 @@
 package launch
 
 import (
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/lab/mototest"
+	"github.com/vpnami/packer-plugin-vpnami/images/launch/launchtest"
 )
 
-// startMoto starts the stand-in for AWS on a port of its own and returns what
-// Terraform needs in its environment to use it.
+// startMoto starts the stand-in for AWS and returns what Terraform needs in its
+// environment to use it.
 func startMoto(t *testing.T) []string {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var env []string
+	for name, value := range mototest.Environment(mototest.Start(t), "ap-northeast-1") {
+		env = append(env, name+"="+value)
 	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(address)
-	moto := exec.CommandContext(t.Context(), "moto_server", "-H", "127.0.0.1", "-p", port)
-	if err := moto.Start(); err != nil {
-		t.Fatalf("starting moto (make moto installs it): %v", err)
-	}
-	t.Cleanup(func() { _ = moto.Process.Kill(); _ = moto.Wait() })
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
-		if err == nil {
-			_ = conn.Close()
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waiting for moto: %v", err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return []string{"AWS_ENDPOINT_URL=http://" + address, "AWS_REGION=ap-northeast-1", "AWS_ACCESS_KEY_ID=test",
-		"AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true"}
+	return env
 }
 
 // TestModule reads what the module plans, in each of its forms, and has Terraform
 // judge it.
 func TestModule(t *testing.T) {
-	needTerraform(t)
-	m := copyModule(t, startMoto(t), exec.CommandContext)
-	if out, code := m.run(t, ".", "fmt", "-check", "-diff", "-recursive"); code != 0 {
+	launchtest.Need(t)
+	m := launchtest.Copy(t, ".", t.TempDir(), startMoto(t), exec.CommandContext)
+	if out, code := m.Run(t, ".", "fmt", "-check", "-diff", "-recursive"); code != 0 {
 		t.Errorf("terraform fmt:\n%s", out)
 	}
-	m.init(t, ".")
-	m.must(t, ".", "validate", "-no-color")
-	ami := "-var=ami=ami-03cf127a" // one that moto has from the start
+	m.Init(t, ".")
+	m.Must(t, ".", "validate", "-no-color")
+	ami := "-var=ami=" + mototest.Image
 	for _, c := range []struct {
 		name, folder string
 		vars         []string
@@ -69,11 +48,11 @@ func TestModule(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.folder != "." {
-				m.init(t, c.folder)
+				m.Init(t, c.folder)
 			}
 			file := filepath.Join(t.TempDir(), "plan")
-			m.must(t, c.folder, append([]string{"plan", "-no-color", "-input=false", "-out=" + file}, c.vars...)...)
-			show, code := m.run(t, c.folder, "show", "-json", file)
+			m.Must(t, c.folder, append([]string{"plan", "-no-color", "-input=false", "-out=" + file}, c.vars...)...)
+			show, code := m.Run(t, c.folder, "show", "-json", file)
 			if code != 0 {
 				t.Fatal(show)
 			}
@@ -90,7 +69,7 @@ func TestModule(t *testing.T) {
 		})
 	}
 	t.Run("terraform test", func(t *testing.T) {
-		if out, code := m.run(t, ".", "test", "-no-color"); code != 0 {
+		if out, code := m.Run(t, ".", "test", "-no-color"); code != 0 {
 			t.Errorf("exit code %d:\n%s", code, out)
 		}
 	})

@@ -11,9 +11,14 @@ import json
 
 import moto.ec2.models.elastic_ip_addresses as addresses
 import moto.ec2.models.instances as instances
+import moto.ec2.models.launch_templates as templates
 import moto.iam.access_control as access_control
+from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.exceptions import JsonRESTError
 from moto.ec2.responses import EC2Response
+from moto.events.responses import EventsHandler
+from moto.iam.responses import IamResponse
+from moto.logs.responses import LogsResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
 
 
@@ -51,8 +56,56 @@ def compute(self):
     return f"arn:{self.partition}:ec2:{self.region}:{self.current_account}:{kind}/{ids[0]}"
 
 
+def identity(self):
+    for parameter, kind in (("InstanceProfileName", "instance-profile"), ("RoleName", "role"), ("PolicyName", "policy")):
+        name = self._get_param(parameter)
+        if name:
+            return f"arn:{self.partition}:iam::{self.current_account}:{kind}/{name}"
+    return self._get_param("PolicyArn") or "*"
+
+
+def rule(self):
+    name = self._get_param("Name") or self._get_param("Rule")
+    if not name:
+        return self._get_param("ResourceARN") or "*"
+    return f"arn:{self.partition}:events:{self.region}:{self.current_account}:rule/{name}"
+
+
+def alarm(self):
+    names = self._get_param("AlarmNames") or []
+    name = self._get_param("AlarmName") or (names[0] if names else None)
+    if not name:
+        return self._get_param("ResourceARN") or "*"
+    return f"arn:{self.partition}:cloudwatch:{self.region}:{self.current_account}:alarm:{name}"
+
+
+def log_group(self):
+    name = self._get_param("logGroupName")
+    if not name:
+        return self._get_param("resourceArn") or "*"
+    return f"arn:{self.partition}:logs:{self.region}:{self.current_account}:log-group:{name}"
+
+
+CloudWatchResponse._determine_resource = alarm
+EventsHandler._determine_resource = rule
+IamResponse._determine_resource = identity
+LogsResponse._determine_resource = log_group
 SecretsManagerResponse._determine_resource = secret
 EC2Response._determine_resource = compute
+
+
+# CloudWatch signs its calls with an older name than its rights have.
+
+check_action = access_control.IAMRequestBase.check_action_permitted
+
+
+def by_its_name(self, resource):
+    if self._service == "monitoring":
+        self._action = self._action.replace("monitoring:", "cloudwatch:", 1)
+    return check_action(self, resource)
+
+
+access_control.IAMRequestBase.check_action_permitted = by_its_name
 
 
 # A service that speaks JSON refuses in JSON; moto answers in XML, which no client
@@ -123,6 +176,22 @@ def set_free(self):
 
 
 instances.Instance.terminate = set_free
+
+
+# The tags of a launch template are its own; moto gives them to what is launched from
+# it as well, where Terraform finds tags that nobody asked for.
+
+create_version = templates.LaunchTemplate.create_version
+
+
+def without_own_tags(self, data, description):
+    tags = data.get("TagSpecifications")
+    if tags:
+        data["TagSpecifications"] = [t for t in tags if t.get("ResourceType") != "launch-template"]
+    return create_version(self, data, description)
+
+
+templates.LaunchTemplate.create_version = without_own_tags
 
 
 # An Elastic IP is of the lab's internet; moto's are of 127.0.0.0/8, which leads

@@ -16,16 +16,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/lab/moto"
 )
 
 // startWait: it takes three seconds, and ten times as long on a busy machine.
 const startWait = time.Minute
 
 // Start starts moto_server and returns its address, "http://127.0.0.1:PORT". It
-// ends with the test. amis, if not empty, names a file of the images that EC2
-// lists, in the form of moto's MOTO_AMIS_PATH. Where moto is missing, the test is
-// skipped, or fails if VPNAMI_REQUIRE says that nothing may be skipped.
-func Start(t testing.TB, amis string) string {
+// ends with the test. Where moto is missing, the test is skipped, or fails if
+// VPNAMI_REQUIRE says that nothing may be skipped.
+func Start(t testing.TB) string {
 	t.Helper()
 	path, err := exec.LookPath("moto_server")
 	if err != nil {
@@ -48,12 +49,14 @@ func Start(t testing.TB, amis string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	supplement, err := moto.Supplement(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	// Ended by the clean-up, which waits for it.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, "-H", "127.0.0.1", "-p", port)
 	cmd.Stdout, cmd.Stderr = log, log
-	if amis != "" {
-		cmd.Env = append(os.Environ(), "MOTO_AMIS_PATH="+amis)
-	}
+	cmd.Env = append(os.Environ(), supplement...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +76,10 @@ func Start(t testing.TB, amis string) string {
 		}
 	}
 }
+
+// Image is one that this moto lists: Canonical's of Ubuntu 24.04 for amd64. Beside it
+// is a newer one of a stranger, of the same name.
+const Image = "ami-0c0de240404a64000"
 
 // Environment is that of a program which is to reach moto and nothing else.
 func Environment(endpoint, region string) map[string]string {

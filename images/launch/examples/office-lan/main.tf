@@ -18,6 +18,9 @@ terraform {
 
 provider "aws" {
   region = var.region
+  # Where EC2 has no capacity, 25 tries, which are the default, hide that for half an
+  # hour.
+  max_retries = 8
 }
 
 variable "region" {

@@ -15,6 +15,9 @@ terraform {
 
 provider "aws" {
   region = var.region
+  # Where EC2 has no capacity, 25 tries, which are the default, hide that for half an
+  # hour.
+  max_retries = 8
 }
 
 variable "region" {
@@ -28,6 +31,12 @@ variable "ami" {
   description = "AMI of vpnami's image."
 }
 
+variable "secret_recovery_days" {
+  type        = number
+  description = "As in the module."
+  default     = 30
+}
+
 module "vpn" {
   source = "../.."
 
@@ -36,6 +45,8 @@ module "vpn" {
   secret = "vpn/office"
   slots  = { a = "10.0.254.0/24", b = "10.0.255.0/24" }
   egress = "nat-gateway"
+
+  secret_recovery_days = var.secret_recovery_days
 }
 
 output "next" {

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
-package main
+package amitest
 
 import (
 	"bytes"
@@ -41,74 +41,79 @@ exec /usr/sbin/sshd -D -p "$0" -o ListenAddress=127.0.0.1 -o PidFile=none \
 	-o AuthorizedKeysCommand="/usr/bin/echo %t %k" -o AuthorizedKeysCommandUser=nobody' "$2"
 `
 
-// guest is a machine that a bake provisions over SSH.
-type guest struct {
-	root string // its files
-	port int    // of its sshd, on the loopback
+// Guest is a machine that a bake provisions over SSH.
+type Guest struct {
+	Root string // its files
+	Port int    // of its sshd, on the loopback
+
+	machine *exec.Cmd
 }
 
-// startGuest makes a guest of a baked root.tar. It ends with the test.
-func startGuest(t *testing.T, rootTar string) guest {
+// StartGuest makes a guest of a baked root.tar. It ends with the test.
+func StartGuest(t *testing.T, rootTar string) *Guest {
 	t.Helper()
-	g := guest{root: t.TempDir()}
+	g := &Guest{Root: t.TempDir()}
 	if said, err := exec.Command("tar", "--extract", "--same-owner", "--same-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*",
-		"--file", rootTar, "--directory", g.root).CombinedOutput(); err != nil {
+		"--file", rootTar, "--directory", g.Root).CombinedOutput(); err != nil {
 		t.Fatalf("unpacking the image: %v\n%s", err, said)
 	}
-	if err := os.Chmod(g.root, 0o755); err != nil {
+	if err := os.Chmod(g.Root, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.port = free.Addr().(*net.TCPAddr).Port
+	g.Port = free.Addr().(*net.TCPAddr).Port
 	_ = free.Close()
 	var said bytes.Buffer
-	machine := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", sshGuest, "guest", g.root, strconv.Itoa(g.port))
-	machine.Stdout, machine.Stderr = &said, &said
-	if err := machine.Start(); err != nil {
+	g.machine = exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", sshGuest, "guest", g.Root, strconv.Itoa(g.Port))
+	g.machine.Stdout, g.machine.Stderr = &said, &said
+	if err := g.machine.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = machine.Process.Kill()
-		_ = machine.Wait()
-	})
+	t.Cleanup(g.End)
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", g.port))
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", g.Port))
 		if err == nil {
 			_ = c.Close()
 			return g
 		}
 		if time.Now().After(deadline) {
-			_ = machine.Process.Kill()
+			g.End()
 			t.Fatalf("the guest has no sshd: %v\n%s", err, said.String())
 		}
 	}
 }
 
-// checkBaked looks at what a bake made of the guest, and compares the manifest that
+// End turns it off. Its files stay as they are until the test ends.
+func (g *Guest) End() {
+	_ = g.machine.Process.Kill()
+	_ = g.machine.Wait()
+}
+
+// CheckBaked looks at what a bake made of the guest, and compares the manifest that
 // it left on this machine.
-func (g guest) checkBaked(t *testing.T, manifest string) {
+func (g *Guest) CheckBaked(t *testing.T, manifest string) {
 	t.Helper()
-	shadow, err := os.ReadFile(filepath.Join(g.root, "etc", "shadow"))
+	shadow, err := os.ReadFile(filepath.Join(g.Root, "etc", "shadow"))
 	if err != nil || !strings.Contains(string(shadow), "\nubuntu:*:") {
 		t.Errorf("the guest's account still has a password: %v", err)
 	}
 	for _, there := range []string{"usr/sbin/vpnami-firstboot", "etc/iptables/rules.v4", "usr/share/vpnami/manifest.json"} {
-		if _, err := os.Stat(filepath.Join(g.root, there)); err != nil {
+		if _, err := os.Stat(filepath.Join(g.Root, there)); err != nil {
 			t.Errorf("not laid down over SSH: %v", err)
 		}
 	}
 	for _, gone := range []string{"root/.bash_history", "home/ubuntu/.ssh/authorized_keys", "etc/ssh/ssh_host_ed25519_key", "usr/sbin/policy-rc.d"} {
-		if _, err := os.Stat(filepath.Join(g.root, gone)); err == nil {
+		if _, err := os.Stat(filepath.Join(g.Root, gone)); err == nil {
 			t.Errorf("/%s is left on the guest", gone)
 		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(g.root, "tmp", "vpnami.*")); left != nil {
+	if left, _ := filepath.Glob(filepath.Join(g.Root, "tmp", "vpnami.*")); left != nil {
 		t.Errorf("left on the guest: %v", left)
 	}
-	inImage, err := os.ReadFile(filepath.Join(g.root, "usr/share/vpnami/manifest.json"))
+	inImage, err := os.ReadFile(filepath.Join(g.Root, "usr/share/vpnami/manifest.json"))
 	if err != nil {
 		t.Error(err)
 	}

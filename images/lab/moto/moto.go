@@ -1,0 +1,38 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package moto is what moto, the stand-in for AWS, is started with: what it lacks,
+// and the images that an account finds.
+package moto
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// supplement is what moto lacks, as a module that Python loads by its name.
+//
+//go:embed sitecustomize.py
+var supplement []byte
+
+// images are those that EC2 lists from the start: Canonical's, and a stranger's that
+// bears Canonical's name.
+//
+//go:embed canonical.json
+var images []byte
+
+// Supplement lays both down in a folder, which it makes, and returns what moto_server
+// needs in its environment.
+func Supplement(dir string) ([]string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("laying down moto's supplement: %w", err)
+	}
+	for name, data := range map[string][]byte{"sitecustomize.py": supplement, "canonical.json": images} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return nil, fmt.Errorf("laying down moto's supplement: %w", err)
+		}
+	}
+	return []string{"PYTHONPATH=" + dir, "MOTO_AMIS_PATH=" + filepath.Join(dir, "canonical.json")}, nil
+}
