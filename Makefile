@@ -137,16 +137,27 @@ bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; 
 	@scripts/packages bake
 	@$(subst -tags lab,-tags lab$(,)twice,$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_TWICE=$(CURDIR)/build/twice,$(root_tests))) -v -run '^TestDifferenceOfRoots$$|^TestBakeTwice$$' ./plugin
 .PHONY: verify-aws
-verify-aws: ## Boot an AMI in your AWS account as a bastion and hear how it went (AMI=ami-... or ARTIFACTS=FILE; minutes, a few cents; images/iam/verify.json)
+verify-aws: bin/vpnami-pki bin/vpnami-pki-aws ## Launch an AMI in your AWS account, connect, assert, end it (AMI=ami-... or ARTIFACTS=FILE, else it bakes one; 20 minutes, some cents; images/iam/verify.json)
 	@scripts/verify-aws "$(or $(AMI),$(ARTIFACTS))"
-rehearse-aws: image build moto ## Launch by Terraform against a stand-in for AWS that enforces its policies, boot in the lab, replace, destroy
+verify-outside: image build moto ## The assertions of verify-aws against the lab, and the whole of verify-aws against a stand-in for AWS, with its policy (6 minutes)
+	@mkdir -p $(LOGS)
+	$(subst -tags lab,-tags lab$(,)rehearse,$(root_tests)) -run '^TestOutside' -v ./images/verify
+rehearse-aws: image build moto build/plugins/.amazon ## Bake the AMI of a local guest, launch it by Terraform against a stand-in for AWS that enforces its policies, boot in the lab, replace, destroy (4 minutes)
 	@mkdir -p $(LOGS)
 	$(subst -tags lab,-tags lab$(,)rehearse,$(root_tests)) -run '^TestRehearsal$$' -v ./images/launch
+rehearse-broken: moto ## Launches that AWS refuses: the reason, going on from there, nothing left (3 minutes)
+	@$(root_tests) -tags rehearse -run '^TestBroken$$' -v ./images/launch
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
 	@scripts/packages lab
 	@$(root_tests) -run '^TestFaults$$|^TestKilled' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
 lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
 	@scripts/lint
+# Apart from lint: to build tflint takes two minutes of a machine like CI's (126 s of
+# processor, measured), for half a second of reading; "make test" has Terraform's own
+# judgement and the lint of the plans.
+lint-terraform: ## Read images/launch with tflint: all rules of the language (two minutes the first time)
+	@for folder in images/launch images/launch/examples/*/; do \
+		"$$(scripts/tool tflint)" --chdir="$$folder" --config="$(CURDIR)/images/launch/.tflint.hcl"; done
 bench: image build moto ## Measure the operator's desk against easy-rsa and openssl, a first boot against a bare openvpn (some minutes)
 	@scripts/packages bench
 	@$(go_build) -tags noaws,bench -o build/bench/vpnami-pki ./pki
@@ -171,4 +182,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload check-image bake-twice faults verify lint bench bench-script bench-script-of-image generate down clean
+.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload check-image bake-twice faults rehearse-broken verify verify-outside lint lint-terraform bench bench-script bench-script-of-image generate down clean
