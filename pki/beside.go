@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
-	"github.com/vpnami/packer-plugin-vpnami/pki/roster"
 )
 
 // becomeBeside runs this command line in the program beside this one. It
@@ -64,15 +63,6 @@ func becomeKeeper(folder authority.Folder) error {
 		err = becomeBeside(os.Environ()) // a CA beside it may be under a passphrase
 	}
 	return err
-}
-
-// becomeReader is called before anything is read or asked for, as becomeKeeper
-// is: the other program has the library for YAML.
-func becomeReader(list string) error {
-	if roster.IsYAML(list) {
-		return becomeBeside(os.Environ())
-	}
-	return nil
 }
 
 func (d *desk) publishCommand() *cobra.Command {

@@ -52,10 +52,6 @@ func TestTwoPrograms(t *testing.T) {
 	run(false, "added to the roster", "issue", "client1", "--folder", "office")
 	run(false, "a gateway launched with secret \"vpn/two\" takes it", "publish", "--folder", "office", "--secret", "vpn/two")
 	run(true, "--secret is needed", "publish", "--folder", "office")
-	if err := os.WriteFile(filepath.Join(folder, "people.yaml"), []byte("- name: client5\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run(false, "added to the roster: client5", "issue", "--from", "people.yaml", "--folder", "office")
 	run(false, "--dry-run", "publish", "--help")
 	run(false, "--dry-run", "help", "publish")
 	arn := aws.ToString(made.KeyMetadata.Arn)
@@ -80,7 +76,6 @@ func TestTwoPrograms(t *testing.T) {
 	run(true, missing, "publish", "--folder", "office", "--secret", "vpn/two")
 	run(true, missing, "publish", "--help")
 	run(true, missing, "help", "publish")
-	run(true, missing, "issue", "--from", "people.yaml", "--folder", "office")
 	run(true, missing, "issue", "client3", "--folder", "held")
 	run(true, missing, "init", "third", "--kms", arn)
 	if _, err := os.Stat(filepath.Join(folder, "third")); !os.IsNotExist(err) {

@@ -76,9 +76,6 @@ certificates and key under a password, files for those who keep them apart.`,
 			if err := d.become(folder); err != nil {
 				return err
 			}
-			if err := becomeReader(from); err != nil {
-				return err
-			}
 			order, err := flags.order(cmd, folder, d)
 			if err != nil {
 				return err

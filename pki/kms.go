@@ -57,9 +57,6 @@ func checkBeside() error {
 // becomeKeeper has nothing to become: this program speaks with KMS itself.
 func becomeKeeper(authority.Folder) error { return nil }
 
-// becomeReader has nothing to become: this program reads YAML itself.
-func becomeReader(string) error { return nil }
-
 // openKMS asks KMS for a key, in the region that its ARN names.
 func openKMS(ctx context.Context, id string) (crypto.Signer, error) {
 	region, err := checkKeyARN(id)

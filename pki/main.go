@@ -1,12 +1,6 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
-// A command lives for milliseconds: to look what share of the processors its
-// container has, and to look again later, is a twentieth of that.
-//
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 // Command vpnami-pki is the operator's desk: it keeps the certificate
 // authority of a VPN on the operator's own machine, writes people's profiles,
 // and publishes to AWS Secrets Manager what a gateway needs. It never runs on

@@ -66,12 +66,6 @@ func ParseAddress(s string) (Address, error) {
 	return Address{Own: own}, nil
 }
 
-// IsYAML tells whether a file of that name has YAML.
-func IsYAML(name string) bool {
-	lower := strings.ToLower(name)
-	return strings.HasSuffix(lower, ".yaml") || strings.HasSuffix(lower, ".yml")
-}
-
 // Parse reads a list; a file name that ends in .yaml or .yml has YAML, any
 // other CSV. What is wrong is told with its line.
 func Parse(name string, text []byte) ([]Entry, error) {
@@ -79,7 +73,7 @@ func Parse(name string, text []byte) ([]Entry, error) {
 		return nil, fmt.Errorf("it has %d bytes; %d is the limit", len(text), MaxBytes)
 	}
 	read := parseCSV
-	if IsYAML(name) {
+	if lower := strings.ToLower(name); strings.HasSuffix(lower, ".yaml") || strings.HasSuffix(lower, ".yml") {
 		read = parseYAML
 	}
 	entries, err := read(text)

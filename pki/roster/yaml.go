@@ -1,8 +1,6 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
-//go:build !noaws
-
 package roster
 
 import (
