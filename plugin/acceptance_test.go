@@ -78,6 +78,10 @@ func TestAccBake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	script, err := filepath.Abs("../scripts/pending-updates")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, release := range []string{"bookworm", "trixie"} {
 		t.Run(release, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -96,6 +100,7 @@ func TestAccBake(t *testing.T) {
 			})
 			checkImage(t, out, release)
 			if release == "trixie" {
+				checkPending(t, filepath.Join(out, "manifest.json"), script)
 				bakeAMI(t, env, images, amitest.StartGuest(t, filepath.Join(out, "root.tar")))
 			}
 			if after := mounts(t); !slices.Equal(before, after) {
