@@ -327,3 +327,35 @@ func TestGenerationNeverFalls(t *testing.T) {
 		t.Errorf("after generations 7 and 5: %+v", last)
 	}
 }
+
+// TestSetsAreCreatedTogether has the second of two sets find a file in its
+// place: the names of both are taken back, and what was there stays.
+func TestSetsAreCreatedTogether(t *testing.T) {
+	folder := t.TempDir()
+	taken := filepath.Join(folder, "taken")
+	if err := os.WriteFile(taken, []byte("somebody's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var sets []Prepared
+	for _, names := range [][]string{{"a", "b"}, {"c", "taken"}, {"d"}} {
+		var files []NewFile
+		for _, name := range names {
+			files = append(files, NewFile{filepath.Join(folder, name), privateFile, []byte("ours")})
+		}
+		set, err := Prepare(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sets = append(sets, set)
+	}
+	if err := CreateInOrder(sets...); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("error %v", err)
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v is left, %v", entries, err)
+	}
+	if raw, err := os.ReadFile(taken); err != nil || string(raw) != "somebody's" {
+		t.Errorf("%q is there now, %v", raw, err)
+	}
+}
