@@ -8,10 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestReadable: a revoked set that the daemon cannot read would let everybody
@@ -64,6 +67,54 @@ func TestReadableBecomes(t *testing.T) {
 	for program, words := range map[string]string{"/no/such/openvpn": "starting \"/no/such/openvpn\": no such file", "openvpn": "by its absolute path"} {
 		if said, err := m.asDaemon("check-readable", "--root", m.layout.root, program); err == nil || !strings.Contains(said, words) {
 			t.Errorf("got %v, %q, want %q", err, said, words)
+		}
+	}
+}
+
+// TestReadableWithinLimits: what the daemon's unit allows is enough on a large
+// machine with many revoked. The distribution's unit allows ten threads, and Go
+// starts more for its garbage alone, where it finds many processors.
+func TestReadableWithinLimits(t *testing.T) {
+	need(t)
+	m := newMachine(t)
+	placeLoaded(t, m)
+	for serial := range 20_000 {
+		if err := os.Link(m.layout.bootID(), filepath.Join(m.layout.current(), revokedFolder, fmt.Sprint(serial))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unit, err := os.ReadFile("../images/rootfs/etc/systemd/system/openvpn-server@vpn.service.d/10-vpnami.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	processes := "10" // as the distribution has it
+	t.Setenv("GOMAXPROCS", "64")
+	for line := range strings.Lines(string(unit)) {
+		switch key, value, _ := strings.Cut(strings.TrimSpace(line), "="); key {
+		case "LimitNPROC":
+			processes = value
+		case "Environment":
+			name, text, _ := strings.Cut(value, "=")
+			t.Setenv(name, text)
+		}
+	}
+	// Root's own are not bound by it; those that become another user are.
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &before); err != nil {
+		t.Fatal(err)
+	}
+	allowed := before
+	if allowed.Cur, err = strconv.ParseUint(processes, 10, 64); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &allowed); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &before) }()
+	for range 5 {
+		said, err := m.asDaemon("check-readable", "--root", m.layout.root, "/bin/echo", "it is started")
+		if err != nil || !strings.Contains(said, "it is started") {
+			t.Fatalf("with %s processes: %v, %.300s", processes, err, said)
 		}
 	}
 }
