@@ -76,6 +76,23 @@ func TestLintTellsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestTagsBelongTogether has what OpenVPN does not start with: an end without a
+// beginning, and a beginning without an end.
+func TestTagsBelongTogether(t *testing.T) {
+	lines, err := Parse([]byte("client\n</ca>\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := judge(lines[1], Client); found.On26 != Unknown {
+		t.Errorf("a stray end is %+v", found)
+	}
+	for _, text := range []string{"client\n<ca>\n", "client\n<connection>\nremote vpn 443\n", "<connection>\nremote a\n<ca>\nx\n</ca>\n"} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "has no end") {
+			t.Errorf("%q: error %v", text, err)
+		}
+	}
+}
+
 // TestDangerIsTold has what OpenVPN takes without a word, or with one, and what
 // lets somebody in, or others read along.
 func TestDangerIsTold(t *testing.T) {

@@ -43,7 +43,7 @@ func Parse(text []byte) ([]Line, error) {
 		return nil, errors.New("there is a NUL in it: it is no OpenVPN configuration")
 	}
 	var lines []Line
-	inside, since := "", 0
+	inside, since, connection := "", 0, false
 	for i, raw := range strings.Split(strings.TrimPrefix(string(text), "\ufeff"), "\n") {
 		number := i + 1
 		trimmed := strings.TrimSpace(raw)
@@ -56,13 +56,14 @@ func Parse(text []byte) ([]Line, error) {
 		if tag, ok := strings.CutPrefix(trimmed, "<"); ok && strings.HasSuffix(tag, ">") && !strings.HasPrefix(tag, "/") {
 			inside, since = strings.TrimSuffix(tag, ">"), number
 			if inside == "connection" {
-				inside = "" // it holds directives, not a file
+				inside, connection, since = "", true, number // it holds directives, not a file
 				continue
 			}
 			lines = append(lines, Line{Number: number, Name: inside, Args: []string{"[inline]"}})
 			continue
 		}
-		if strings.HasPrefix(trimmed, "</") {
+		if connection && trimmed == "</connection>" {
+			connection = false
 			continue
 		}
 		words, err := split(trimmed)
@@ -72,6 +73,9 @@ func Parse(text []byte) ([]Line, error) {
 		if len(words) > 0 {
 			lines = append(lines, Line{Number: number, Name: strings.TrimPrefix(words[0], "--"), Args: words[1:]})
 		}
+	}
+	if connection {
+		inside = "connection"
 	}
 	if inside != "" {
 		return nil, fmt.Errorf("line %d: <%s> has no end </%s>", since, inside, inside)

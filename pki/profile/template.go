@@ -41,11 +41,38 @@ func ParseTemplate(text string) (*Template, error) {
 	}
 	t := &Template{parsed}
 	const kept, key = "remote-cert-tls server\nverify-x509-name server name\n", "key name.key\n"
-	_, err = t.render(Fields{
+	tried, err := t.render(Fields{
 		Profile: kept + key, Directives: kept, Credentials: key, Name: "name", Authority: "authority", ServerName: "server", Protocol: "udp",
 		Remotes: []Remote{{"vpn.example.com", DefaultPort}}, Serial: "1", NotAfter: "2027-11-24",
 	})
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	return t, checkStarts(tried)
+}
+
+// checkStarts refuses a text with which OpenVPN does not start, unless the text
+// itself says that what is unknown may be passed over.
+func checkStarts(text []byte) error {
+	lines, err := directives.Parse(text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoTemplate, err)
+	}
+	var passedOver []string
+	for _, l := range lines {
+		if l.Name == "ignore-unknown-option" {
+			passedOver = append(passedOver, l.Args...)
+		}
+	}
+	findings := directives.Lint(lines) // of each line, and then of what is missing
+	for i, l := range lines {
+		found := findings[i]
+		unknown := found.On26 == directives.Unknown && !slices.Contains(passedOver, l.Name)
+		if unknown || found.On26 == directives.Fatal {
+			return fmt.Errorf("%w: OpenVPN 2.6 does not start with %q: %s", ErrNoTemplate, found.Directive, found.Why)
+		}
+	}
+	return nil
 }
 
 // render refuses a result without the directives for want of which a client
