@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,16 @@ func (f Folder) CheckRevocable(certificate *x509.Certificate) error {
 	if _, err := f.caOf(certificate); err != nil {
 		return err
 	}
-	return f.checkSerial(certificate.SerialNumber)
+	revoked, err := f.Revocations()
+	if err != nil {
+		return err
+	}
+	for _, list := range revoked {
+		if r, is := listed(list, certificate.SerialNumber); is {
+			return alreadyRevoked(r)
+		}
+	}
+	return f.checkNotGateway(certificate.SerialNumber)
 }
 
 // CheckForeign is [Folder.CheckRevocable] of a certificate that is not kept
@@ -60,24 +70,42 @@ func (f Folder) CheckForeign(serial *big.Int) error {
 	if certificate, err := f.certificate(certificateFileOf(serial)); err == nil {
 		return fmt.Errorf("it is kept here, that of %s: leave --foreign out", nameOf(certificate))
 	}
-	return f.checkSerial(serial)
+	revoked, err := f.Revocations()
+	if err != nil {
+		return err
+	}
+	var last Revocation
+	lacking := 0
+	for _, list := range revoked {
+		r, is := listed(list, serial)
+		if !is {
+			lacking++ // also one of two, where a command was broken off between
+		}
+		last = r
+	}
+	if lacking == 0 {
+		return alreadyRevoked(last)
+	}
+	return f.checkNotGateway(serial)
 }
 
 // longestSerialBits are the 20 octets of RFC 5280 section 4.1.2.2.
 const longestSerialBits = 160
 
-func (f Folder) checkSerial(serial *big.Int) error {
-	revoked, err := f.Revocations()
-	if err != nil {
-		return err
+func listed(list []Revocation, serial *big.Int) (Revocation, bool) {
+	i := slices.IndexFunc(list, func(r Revocation) bool { return r.Serial.Cmp(serial) == 0 })
+	if i < 0 {
+		return Revocation{}, false
 	}
-	for _, list := range revoked {
-		for _, r := range list {
-			if r.Serial.Cmp(serial) == 0 {
-				return fmt.Errorf("it was revoked on %s (%s)", r.At.Format(time.DateOnly), r.Reason)
-			}
-		}
-	}
+	return list[i], true
+}
+
+func alreadyRevoked(r Revocation) error {
+	return fmt.Errorf("it was revoked on %s (%s)", r.At.Format(time.DateOnly), r.Reason)
+}
+
+// checkNotGateway refuses the certificates of the gateway itself.
+func (f Folder) checkNotGateway(serial *big.Int) error {
 	server, err := f.Server()
 	if err != nil {
 		return err
@@ -122,10 +150,17 @@ func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...*x509.Ce
 // cannot be told which CA in force signed them, nor when they end: they stay on
 // the lists of all, for as long as those last.
 func (f Folder) RevokeForeign(issuers []Issuer, reason Reason, serials ...*big.Int) error {
+	revoked, err := f.Revocations()
+	if err != nil {
+		return err
+	}
 	more := make([][]Revocation, len(issuers))
 	var entries []Entry
 	for _, serial := range serials {
 		for i, issuer := range issuers {
+			if _, is := listed(revoked[i], serial); is {
+				continue
+			}
 			more[i] = append(more[i], Revocation{Serial: serial, NotAfter: f.cas[i].NotAfter, At: issuer.now.UTC().Truncate(time.Second), Reason: reason})
 		}
 		entries = append(entries, Entry{Action: "revoke-foreign", Name: serial.String(), Detail: reason.String()})
