@@ -4,7 +4,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,40 +85,77 @@ func TestReadableWithinLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	t.Setenv("GOMAXPROCS", "64")
+	if text := unitSays(t, "Environment"); text != "" {
+		name, value, _ := strings.Cut(text, "=")
+		t.Setenv(name, value)
+	}
+	// Root's own are not bound by it; those that become another user are.
+	allow(t, unix.RLIMIT_NPROC, cmp.Or(unitSays(t, "LimitNPROC"), "10"))
+	for range 5 {
+		said, err := m.asDaemon("check-readable", "--root", m.layout.root, "/bin/echo", "it is started")
+		if err != nil || !strings.Contains(said, "it is started") {
+			t.Fatalf("%v, %.300s", err, said)
+		}
+	}
+}
+
+// TestManyConnections: where the daemon cannot open a file more, OpenVPN lets in
+// whom it cannot read to be revoked, so it must come to the end of its clients
+// first; anybody may connect over TCP, and be silent.
+func TestManyConnections(t *testing.T) {
+	a := newAuthority(t)
+	a.person("client1")
+	need(t, "openvpn", "ip")
+	allow(t, unix.RLIMIT_NOFILE, cmp.Or(unitSays(t, "LimitNOFILE"), "1024")) // systemd's own
+	_, d := serve(t, a, "proto: tcp", "network: 10.200.0.0/16")
+	allow(t, unix.RLIMIT_NOFILE, "4096") // for this test's own ends
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		said := d.text()
+		if strings.Contains(said, "Too many open files") || time.Now().After(end) {
+			t.Fatalf("the daemon says %q", said[max(0, len(said)-300):])
+		}
+		if strings.Contains(said, "would exceed maximum number of clients") {
+			return
+		}
+		// It may be slower than this.
+		if connection, err := net.DialTimeout("tcp4", "127.0.0.1:1194", time.Second); err == nil {
+			defer connection.Close()
+		}
+	}
+}
+
+// unitSays is what the drop-in of the daemon's unit has for a key.
+func unitSays(t *testing.T, key string) string {
+	t.Helper()
 	unit, err := os.ReadFile("../images/rootfs/etc/systemd/system/openvpn-server@vpn.service.d/10-vpnami.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	processes := "10" // as the distribution has it
-	t.Setenv("GOMAXPROCS", "64")
 	for line := range strings.Lines(string(unit)) {
-		switch key, value, _ := strings.Cut(strings.TrimSpace(line), "="); key {
-		case "LimitNPROC":
-			processes = value
-		case "Environment":
-			name, text, _ := strings.Cut(value, "=")
-			t.Setenv(name, text)
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), key+"="); ok {
+			return value
 		}
 	}
-	// Root's own are not bound by it; those that become another user are.
+	return ""
+}
+
+// allow sets a limit for what the test starts, until it ends.
+func allow(t *testing.T, resource int, limit string) {
+	t.Helper()
 	var before unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &before); err != nil {
+	if err := unix.Getrlimit(resource, &before); err != nil {
 		t.Fatal(err)
 	}
 	allowed := before
-	if allowed.Cur, err = strconv.ParseUint(processes, 10, 64); err != nil {
+	var err error
+	if allowed.Cur, err = strconv.ParseUint(limit, 10, 64); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &allowed); err != nil {
+	if err := unix.Setrlimit(resource, &allowed); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &before) }()
-	for range 5 {
-		said, err := m.asDaemon("check-readable", "--root", m.layout.root, "/bin/echo", "it is started")
-		if err != nil || !strings.Contains(said, "it is started") {
-			t.Fatalf("with %s processes: %v, %.300s", processes, err, said)
-		}
-	}
+	t.Cleanup(func() { _ = unix.Setrlimit(resource, &before) })
 }
 
 // placeLoaded lays a generation down whose rules are loaded.
