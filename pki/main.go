@@ -26,6 +26,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -62,7 +63,7 @@ func run(kms keyOpener, become func(authority.Folder) error) int {
 	d := &desk{in: os.Stdin, out: out, err: os.Stderr, env: os.LookupEnv, now: time.Now, kms: kms, become: become}
 	err := checkBeside()
 	if err == nil {
-		err = d.command().ExecuteContext(context.Background())
+		err = d.command(os.Args[1:]).ExecuteContext(context.Background())
 	}
 	if err == nil || errors.Is(err, errToDo) {
 		// What nobody was told is not done for a script that waits for it.
@@ -139,7 +140,8 @@ func usage(cmd *cobra.Command, format string, args ...any) error {
 	return usageError{cmd.CommandPath(), fmt.Errorf(format, args...)}
 }
 
-func (d *desk) command() *cobra.Command {
+// command is the command line, with the verb that the arguments name, or all.
+func (d *desk) command(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vpnami-pki",
 		Short: "Keep the certificate authority of a VPN and publish it to its gateway",
@@ -173,8 +175,44 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
 	root.SetErr(d.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
-	root.AddCommand(d.initCommand(), d.issueCommand(), d.renewCommand(), d.revokeCommand(), d.crlCommand(), d.renewServerCommand(), d.rolloverCommand(), d.listCommand(), d.showCommand(), d.checkCommand(), d.rosterCommand(), d.publishCommand(), d.reachCommand(), d.lintCommand(), d.importEasyRSACommand(), d.migrationCommand())
+	verbs := d.verbs()
+	// Of many verbs the one that is given is enough: to make all of them is a
+	// fortieth of what issuing takes.
+	if given := slices.IndexFunc(verbs, func(v verb) bool { return len(args) > 0 && v.name == args[0] }); given >= 0 {
+		verbs = verbs[given : given+1]
+		root.CompletionOptions.DisableDefaultCmd = true
+	}
+	for _, v := range verbs {
+		root.AddCommand(v.command())
+	}
 	return root
+}
+
+// verb is what a command line begins with.
+type verb struct {
+	name    string
+	command func() *cobra.Command
+}
+
+func (d *desk) verbs() []verb {
+	return []verb{
+		{"init", d.initCommand},
+		{"issue", d.issueCommand},
+		{"renew", d.renewCommand},
+		{"revoke", d.revokeCommand},
+		{"crl", d.crlCommand},
+		{"renew-server", d.renewServerCommand},
+		{"rollover", d.rolloverCommand},
+		{"list", d.listCommand},
+		{"show", d.showCommand},
+		{"check", d.checkCommand},
+		{"roster", d.rosterCommand},
+		{"publish", d.publishCommand},
+		{"reach", d.reachCommand},
+		{"lint", d.lintCommand},
+		{"import-easyrsa", d.importEasyRSACommand},
+		{"migration", d.migrationCommand},
+	}
 }
 
 func (d *desk) folderFlag(cmd *cobra.Command) {

@@ -101,3 +101,23 @@ func snapshot(ts *testscript.TestScript, folder string) string {
 	}))
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(lines.String())))
 }
+
+// TestVerbsBearTheirNames compares what a command line is looked up by with what
+// it is called.
+func TestVerbsBearTheirNames(t *testing.T) {
+	d := &desk{}
+	for _, v := range d.verbs() {
+		if name := v.command().Name(); name != v.name {
+			t.Errorf("the verb %q is called %q", v.name, name)
+		}
+		alone := d.command([]string{v.name}).Commands()
+		if len(alone) != 1 || alone[0].Name() != v.name {
+			t.Errorf("%q alone makes %d verbs", v.name, len(alone))
+		}
+	}
+	for _, args := range [][]string{nil, {"help", "issue"}, {"--help"}, {"nonsense"}} {
+		if all := d.command(args).Commands(); len(all) != len(d.verbs()) {
+			t.Errorf("%q makes %d verbs of %d", args, len(all), len(d.verbs()))
+		}
+	}
+}
