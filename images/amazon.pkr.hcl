@@ -306,7 +306,8 @@ source "amazon-ebs" "ubuntu" {
 
   # Packer removes the instance, the key pair and the group when it ends, well or
   # not. When it is killed, or its machine vanishes, the instance ends itself, and
-  # "vpnami-images sweep" finds the rest by these tags.
+  # "vpnami-images sweep" finds the rest by these tags. Packer gives them to the AMI and
+  # its snapshot too, and iam/bake.json lets the bake touch only what bears vpnami:bake.
   shutdown_behavior = "terminate"
   user_data         = "#!/bin/sh\nshutdown -P +${var.build_limit_minutes}\n"
   # (Packer has CreateImage put them on the snapshot too, which moto answers with 500.)

@@ -1,0 +1,107 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package iam holds the policies of the roles that bake, verify, promote and sweep.
+package iam
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+type statement struct {
+	Sid              string
+	Action, Resource any
+	Condition        map[string]map[string]any
+}
+
+const byTag = "aws:ResourceTag/"
+
+// TestNobodyTagsHerselfMore: where a tag on a thing is what lets a role end, change or
+// share it, the role cannot give that tag to what is there already. It may while the
+// thing is made (ec2:CreateAction), and may set other tags.
+func TestNobodyTagsHerselfMore(t *testing.T) {
+	for _, file := range []string{"bake.json", "promote.json", "sweep.json"} {
+		all := read(t, file)
+		var keys []string
+		for _, s := range all {
+			for _, condition := range s.Condition {
+				for key := range condition {
+					if tag, is := strings.CutPrefix(key, byTag); is && !slices.Contains(keys, tag) {
+						keys = append(keys, tag)
+					}
+				}
+			}
+		}
+		for _, s := range all {
+			if !slices.Contains(words(s.Action), "ec2:CreateTags") || len(words(s.Condition["StringEquals"]["ec2:CreateAction"])) > 0 {
+				continue
+			}
+			// AWS compares the name of a tag in a condition without regard to case.
+			spared := words(s.Condition["ForAllValues:StringNotEqualsIgnoreCase"]["aws:TagKeys"])
+			for _, key := range keys {
+				if !slices.Contains(spared, key) {
+					t.Errorf("%s: %s gives %s to what is there, and what bears it may be ended or changed", file, s.Sid, key)
+				}
+			}
+		}
+	}
+}
+
+// TestBakeTouchesOnlyItsOwn: what changes, images, shares or removes something asks for
+// the tag that a bake gives to what it makes.
+func TestBakeTouchesOnlyItsOwn(t *testing.T) {
+	for action, on := range map[string]string{
+		"ec2:ModifyInstanceAttribute":             "instance/",
+		"ec2:CreateImage":                         "instance/",
+		"ec2:StopInstances":                       "instance/",
+		"ec2:TerminateInstances":                  "instance/",
+		"ec2:ModifyImageAttribute":                "image/",
+		"ec2:ModifySnapshotAttribute":             "snapshot/",
+		"ec2:EnableImageDeprecation":              "image/",
+		"ec2:EnableImageDeregistrationProtection": "image/",
+		"ec2:DeregisterImage":                     "image/",
+		"ec2:DeleteSnapshot":                      "snapshot/",
+		"ec2:DeleteVolume":                        "volume/",
+		"ec2:DeleteSecurityGroup":                 "security-group/",
+		"ec2:AuthorizeSecurityGroupIngress":       "security-group/",
+	} {
+		for _, s := range read(t, "bake.json") {
+			reaches := slices.ContainsFunc(words(s.Resource), func(r string) bool { return r == "*" || strings.Contains(r, on) })
+			if slices.Contains(words(s.Action), action) && reaches && len(words(s.Condition["StringLike"][byTag+"vpnami:bake"])) == 0 {
+				t.Errorf("%s: %s is allowed on any %s of the account", s.Sid, action, strings.TrimSuffix(on, "/"))
+			}
+		}
+	}
+}
+
+func read(t *testing.T, file string) []statement {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy struct{ Statement []statement }
+	if err := json.Unmarshal(data, &policy); err != nil || len(policy.Statement) == 0 {
+		t.Fatalf("reading %s: %v, %d statements", file, err, len(policy.Statement))
+	}
+	return policy.Statement
+}
+
+func words(value any) []string {
+	switch v := value.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		list := make([]string, len(v))
+		for i, word := range v {
+			list[i] = fmt.Sprint(word)
+		}
+		return list
+	}
+	return nil
+}
