@@ -83,7 +83,7 @@ func TestTwoPrograms(t *testing.T) {
 	}
 
 	// What speaks with AWS and opens no key is not given what opens one.
-	if err := os.WriteFile(filepath.Join(bin, besideName), []byte("#!/bin/sh\nenv\n"), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(bin, besideName), []byte("#!/bin/sh\nenv\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"publish", "--folder", "office"}, {"help", "publish"}} {

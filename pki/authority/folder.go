@@ -141,8 +141,8 @@ func (f Folder) Holds(path string) bool {
 	if err != nil {
 		return false
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
 	}
 	var kept []fs.FileInfo
 	for _, name := range []string{"ca", "server", "people", "certificates"} {
