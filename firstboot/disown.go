@@ -58,7 +58,7 @@ func (s store) wipe() error {
 			return err
 		}
 	}
-	for _, path := range []string{s.layout.generations(), s.layout.failed(), s.layout.result(), s.layout.current(), s.layout.proven()} {
+	for _, path := range []string{s.layout.generations(), s.layout.failed(), s.layout.result(), s.layout.sync(), s.layout.current(), s.layout.proven()} {
 		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("removing the state of another instance: %w", err)
 		}

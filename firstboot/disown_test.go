@@ -47,6 +47,20 @@ func TestDisownLoadsRules(t *testing.T) {
 	g.disowned()
 }
 
+// TestDisownSync: since when the other's sync failed calls nobody to this one.
+func TestDisownSync(t *testing.T) {
+	g := newGateway(t, vpnDocument)
+	g.want(g.boot(), Ready, "")
+	g.cloud.spoil("secretsmanager", status(500))
+	g.sync(exitWaiting, "reading secret")
+	g.cloud.spoil("secretsmanager", nil)
+	g.becomeOther()
+	g.want(g.boot(), Ready, "")
+	if end, err := readSync(g.machine.layout.sync()); err != nil || end != (SyncEnd{}) {
+		t.Errorf("got %+v, %v", end, err)
+	}
+}
+
 // TestDisownAfterCrash: wiping that did not come to its end begins again.
 func TestDisownAfterCrash(t *testing.T) {
 	for name, links := range map[string][]string{
