@@ -325,46 +325,6 @@ func (s store) enforce(g generation) error {
 	return replaceLink(s.layout.current(), filepath.Join(filepath.Base(s.layout.generations()), g.Name))
 }
 
-// stillRevoke adds to a generation, before it takes the place of a later one, whom
-// that one revokes. A proof may fail for many reasons, some of which are in the hands
-// of whoever is revoked; to be let in again must not follow from any. What another
-// CA revokes is other people's.
-func (s store) stillRevoke(g generation) error {
-	now, ok := s.read(s.layout.current())
-	if !ok || now.Name == g.Name || now.Role != RoleVPN || g.Role != RoleVPN || !now.sharesCA(g.record) {
-		return nil
-	}
-	from, to := filepath.Join(s.folder(now), revokedFolder), filepath.Join(s.folder(g), revokedFolder)
-	revoked, err := os.ReadDir(from)
-	if err != nil {
-		return fmt.Errorf("reading who is revoked in generation %s: %w", now.Name, err)
-	}
-	added := false
-	for _, entry := range revoked {
-		// A link has its mode and group from the beginning: a crash leaves none that
-		// the daemon's user cannot read, whom OpenVPN would admit.
-		err := os.Link(filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name()))
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("revoking in generation %s whom %s revokes: %w", g.Name, now.Name, err)
-		}
-		added = added || err == nil
-	}
-	if !added {
-		return nil
-	}
-	return syncFolder(to)
-}
-
-// sharesCA tells whether two generations have revocation lists of one CA.
-func (r record) sharesCA(other record) bool {
-	for _, list := range []CRLEnd{r.CRL, r.PreviousCRL} {
-		if list.Issuer != "" && (list.Issuer == other.CRL.Issuer || list.Issuer == other.PreviousCRL.Issuer) {
-			return true
-		}
-	}
-	return false
-}
-
 // keep notes a generation as proven, and removes those that are neither proven
 // nor in force.
 func (s store) keep(g generation) error {

@@ -47,7 +47,7 @@ func (b boot) resume(ctx context.Context, r *Result, up *starter, in intent, cau
 	r.Role = good.Role
 	r.Instance = good.Instance
 	b.console.say("going on with the last good state (generation %s): %s", good.Name, oneLine(cause))
-	if err := up.store.stillRevoke(good); err != nil {
+	if err := up.store.stillRevoke(good, in); err != nil {
 		b.warn(r, oneLine(err)) // without the way back, nobody might be let in at all
 	}
 	err := b.step(ctx, r, "restore", bootWithin, func(context.Context) error { return up.store.enforce(good) })

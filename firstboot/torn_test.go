@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,6 +138,23 @@ func TestRevokedStaysRevoked(t *testing.T) {
 			g.isClean()
 		})
 	}
+}
+
+// TestRevokedBehindAnotherLaunch: a launch that cannot be used yet keeps the last
+// good state, and nobody in it who is revoked meanwhile.
+func TestRevokedBehindAnotherLaunch(t *testing.T) {
+	g := newGateway(t, vpnDocument)
+	g.want(g.boot(), Ready, "")
+	g.reboot()
+	g.cloud.launch(vpnDocument + "port: 1195\n")
+	g.want(g.boot(), Degraded, "udp/1195")
+	g.people.access.CRL = g.people.CRL(2, big.NewInt(666), big.NewInt(667))
+	g.publishAgain(2)
+	g.sync(exitDegraded, "udp/1195")
+	if info, err := os.Stat(filepath.Join(g.machine.layout.current(), revokedFolder, "666")); err != nil || info.Mode() != fileMode {
+		t.Errorf("the revoked is let in: %v, %v", info, err)
+	}
+	g.isClean()
 }
 
 // TestOthersRevoked: what another CA revokes is revoked by no last good state.
