@@ -80,7 +80,7 @@ func oldPKI(t *testing.T, names ...string) easyrsa.PKI {
 			NotBefore: testNow.Add(-time.Hour), NotAfter: testNow.Add(1000 * time.Hour),
 			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		}
-		c := signed(t, template, p.CA, key, key)
+		c := signed(t, template, p.CA, key)
 		p.Certificates[c.SerialNumber.String()] = c
 		p.Entries = append(p.Entries, easyrsa.Entry{State: easyrsa.Valid, Serial: c.SerialNumber, NotAfter: c.NotAfter, Subject: "/CN=" + name})
 	}
@@ -93,12 +93,12 @@ func selfSigned(t *testing.T, key *ecdsa.PrivateKey) *x509.Certificate {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "old"}, IsCA: true, BasicConstraintsValid: true, SubjectKeyId: []byte("old"),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotBefore: testNow.Add(-time.Hour), NotAfter: testNow.Add(authority.CALife),
 	}
-	return signed(t, template, template, key, key)
+	return signed(t, template, template, key)
 }
 
-func signed(t *testing.T, template, parent *x509.Certificate, key, by *ecdsa.PrivateKey) *x509.Certificate {
+func signed(t *testing.T, template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
 	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), by)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func TestDangerIsTold(t *testing.T) {
 		}
 	}
 	for _, line := range []string{
-		"management /run/openvpn-server/vpn.sock unix", "management 127.0.0.1 7505 pw", "script-security 2", "data-ciphers AES-256-GCM:CHACHA20-POLY1305", "verify-client-cert require",
+		"management /run/openvpn-server/vpn.sock unix", "management 127.0.0.1 7505 pw", "management ::1 7505 pw", "script-security 2", "data-ciphers AES-256-GCM:CHACHA20-POLY1305", "verify-client-cert require",
 		"auth-gen-token 28800 external-auth", "tls-cert-profile preferred", "tls-version-min 1.2", "allow-compression no", "push \"route 10.0.0.0 255.255.0.0\"", "reneg-sec 3600",
 	} {
 		lines, err := Parse([]byte(server + line + "\n"))

@@ -47,7 +47,7 @@ func rules() []rule {
 	}
 	isUnix := second("unix")
 	elsewhere := func(args []string) bool {
-		return len(args) > 1 && !isUnix(args) && args[0] != "localhost" && !strings.HasPrefix(args[0], "127.")
+		return len(args) > 1 && !isUnix(args) && args[0] != "localhost" && args[0] != "::1" && !strings.HasPrefix(args[0], "127.")
 	}
 	old := func(args []string) bool {
 		return len(args) > 0 && (strings.HasPrefix(args[0], "2.3") || strings.HasPrefix(args[0], "2.2") || strings.HasPrefix(args[0], "2.1"))
