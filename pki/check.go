@@ -96,7 +96,7 @@ func endings(folder authority.Folder, within time.Duration, now time.Time) ([]en
 	}
 	look("server", shown(server.Certificate.Subject.CommonName), server.Certificate.NotAfter, "vpnami-pki renew-server")
 	look("probe", server.Probe.Certificate.Subject.CommonName, server.Probe.Certificate.NotAfter, "vpnami-pki renew-server")
-	lists, err := folder.CRLs()
+	lists, err := folder.CRLs(now)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +115,7 @@ func endings(folder authority.Folder, within time.Duration, now time.Time) ([]en
 		// Somebody with two certificates is out when the later ends; somebody
 		// whose last one was revoked is out already, and meant to be.
 		// A week after their end they have noticed, or have left: a monitor that
-		// is red for ever is looked at by nobody. From then on nothing is known
-		// of a revocation either.
+		// is red for ever is looked at by nobody.
 		if c, ok := foremost(standing, p); ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign && !now.After(c.NotAfter.Add(authority.EndedFor)) {
 			look("client", p.Name, c.NotAfter, "vpnami-pki renew "+p.Name)
 		}

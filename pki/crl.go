@@ -46,7 +46,7 @@ func (d *desk) crl(ctx context.Context, folder authority.Folder) error {
 				return err
 			}
 		}
-		lists, err := folder.CRLs()
+		lists, err := folder.CRLs(d.now())
 		if err != nil {
 			return err
 		}

@@ -186,7 +186,7 @@ func contents(folder authority.Folder, now time.Time) (bundle.Server, bundle.Acc
 	if err != nil {
 		return bundle.Server{}, bundle.Access{}, err
 	}
-	lists, err := folder.CRLs()
+	lists, err := folder.CRLs(now)
 	if err != nil {
 		return bundle.Server{}, bundle.Access{}, err
 	}

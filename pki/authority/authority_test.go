@@ -61,7 +61,7 @@ func TestMadeAuthorityIsPublishable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lists, err := folder.CRLs()
+	lists, err := folder.CRLs(now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestCRLIsRenewedFromHalfItsLife(t *testing.T) {
 		if err := folder.RenewCRL(unlock(t, folder, now.Add(c.at))); err != nil {
 			t.Fatal(err)
 		}
-		lists, err := folder.CRLs()
+		lists, err := folder.CRLs(now)
 		if err != nil {
 			t.Fatal(err)
 		}

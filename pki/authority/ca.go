@@ -93,9 +93,9 @@ func (f Folder) revocations(number int) ([]Revocation, error) {
 }
 
 // CRLs reads the revocation lists last signed, in the order of [Folder.CAs].
-// One that does not say what is revoked, because a command was broken off, is
-// refused: published, it would let somebody in.
-func (f Folder) CRLs() ([]*x509.RevocationList, error) {
+// One that does not say what is revoked, because a command was broken off or the
+// clock was ahead, is refused: published, it would let somebody in.
+func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 	var lists []*x509.RevocationList
 	for _, number := range f.mark.numbers() {
 		list, err := f.crl(number)
@@ -110,9 +110,9 @@ func (f Folder) CRLs() ([]*x509.RevocationList, error) {
 		for _, entry := range list.RevokedCertificateEntries {
 			listed[entry.SerialNumber.String()] = true
 		}
-		for _, r := range revoked {
+		for _, r := range unexpired(revoked, now) {
 			if !listed[r.Serial.String()] {
-				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed): sign it with \"vpnami-pki crl\"", f.at(caFile(number, "crl.pem")), r.Serial)
+				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed, or the clock was ahead when it did): sign it with \"vpnami-pki crl\"", f.at(caFile(number, "crl.pem")), r.Serial)
 			}
 		}
 		lists = append(lists, list)
@@ -146,9 +146,10 @@ func readCRL(path string) ([]byte, error) {
 }
 
 // RenewCRL signs the CRL of the issuer's CA anew when half of its life is
-// over, or when it may lack what was revoked. Issuing calls it, because the key
-// is open then; it does not read the list's entries, of which there may be a
-// hundred thousand.
+// over, or when it begins in the future: the clock was ahead then, and the list
+// may lack what seemed to have ended. Issuing calls it, because the key is open
+// then; it does not read the list's entries, of which there may be a hundred
+// thousand.
 func (f Folder) RenewCRL(issuer Issuer) error {
 	der, err := readCRL(f.at(caFile(issuer.number, "crl.pem")))
 	if err != nil {
@@ -158,7 +159,7 @@ func (f Folder) RenewCRL(issuer Issuer) error {
 	if err != nil {
 		return fmt.Errorf("reading the CRL %q: %w: %s", f.at(caFile(issuer.number, "crl.pem")), err, putBackCRL)
 	}
-	if issuer.now.Before(head.NextUpdate.Add(-CRLLife / 2)) {
+	if !issuer.now.Before(head.ThisUpdate) && issuer.now.Before(head.NextUpdate.Add(-CRLLife/2)) {
 		return nil
 	}
 	_, err = f.SignCRL(issuer)
@@ -166,8 +167,9 @@ func (f Folder) RenewCRL(issuer Issuer) error {
 }
 
 // SignCRL adds to what is revoked of the issuer's CA, if there is more, and
-// signs its CRL with the next number. What ended long ago falls out of both.
-// It returns the number.
+// signs its CRL with the next number. What ended long ago falls out of the list;
+// revoked.tsv keeps it: whether something has ended is the clock's word, which
+// may be wrong once, and a revocation is for good. It returns the number.
 func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 	path := f.at(caFile(issuer.number, "crl.pem"))
 	der, err := readCRL(path)
@@ -182,11 +184,9 @@ func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 	if err != nil {
 		return nil, err
 	}
-	before := len(revoked)
-	revoked = append(unexpired(revoked, issuer.now), more...)
-	changed := len(more) > 0 || len(revoked) != before
+	revoked = append(revoked, more...)
 	number := new(big.Int).Add(head.Number, big.NewInt(1))
-	text, err := issuer.crl(number, revoked)
+	text, err := issuer.crl(number, unexpired(revoked, issuer.now))
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 		return nil, err
 	}
 	// What is revoked comes first: a list that lacks some of it is noticed.
-	if changed {
+	if len(more) > 0 {
 		if err := Replace(f.at(caFile(issuer.number, "revoked.tsv")), privateFile, encodeRevoked(revoked)); err != nil {
 			return nil, fmt.Errorf("writing what is revoked: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestForeignIsRevokedByEveryCA breaks a revocation off between the lists of two
@@ -33,7 +34,7 @@ func TestForeignIsRevokedByEveryCA(t *testing.T) {
 	if err := folder.RevokeForeign(issuers, Superseded, serial); err != nil {
 		t.Fatal(err)
 	}
-	lists, err := folder.CRLs()
+	lists, err := folder.CRLs(now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,5 +45,58 @@ func TestForeignIsRevokedByEveryCA(t *testing.T) {
 	}
 	if err := folder.CheckForeign(serial); err == nil || !strings.Contains(err.Error(), "it was revoked on 2026-11-23 (superseded)") {
 		t.Errorf("once more: %v", err)
+	}
+}
+
+// TestRevokedStaysSoWhateverTheClockSaid signs the list once with a clock that is
+// years ahead, for which the revoked certificate has ended long ago.
+func TestRevokedStaysSoWhateverTheClockSaid(t *testing.T) {
+	folder := newFolder(t)
+	client, err := issueTo(t, folder, now, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.Add(client); err != nil {
+		t.Fatal(err)
+	}
+	serial := client.Pair.Certificate.SerialNumber
+	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, client.Pair.Certificate); err != nil {
+		t.Fatal(err)
+	}
+	ahead := now.Add(ClientLife + EndedFor + CRLLife)
+	if _, err := folder.SignCRL(unlock(t, folder, ahead)); err != nil {
+		t.Fatal(err)
+	}
+	if lists, err := folder.CRLs(ahead); err != nil || len(lists[0].RevokedCertificateEntries) != 0 {
+		t.Errorf("what ended long ago is listed: %v", err)
+	}
+	standing, err := folder.Standing(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann, _, err := folder.Person("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if live := standing.Live(ann); len(live) != 0 {
+		t.Errorf("revoked, and let in again: %v", live)
+	}
+	for _, at := range []time.Time{now, ahead} {
+		if err := folder.CheckRenewable(ann, at); err == nil || !strings.Contains(err.Error(), "they were revoked on") {
+			t.Errorf("revoked, and renewed at %s: %v", at, err)
+		}
+	}
+	if _, err := folder.CRLs(now); err == nil || !strings.Contains(err.Error(), "or the clock was ahead when it did") {
+		t.Errorf("the list without it can be published: %v", err)
+	}
+	if err := folder.RenewCRL(unlock(t, folder, now)); err != nil {
+		t.Fatal(err)
+	}
+	lists, err := folder.CRLs(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if listed := lists[0].RevokedCertificateEntries; len(listed) != 1 || listed[0].SerialNumber.Cmp(serial) != 0 {
+		t.Errorf("the list signed by a clock that is right has %v", listed)
 	}
 }
