@@ -25,23 +25,7 @@ import (
 func TestInterruptedPrompt(t *testing.T) {
 	folder := t.TempDir()
 	keyboard, terminal := newTerminal(t)
-	cmd := exec.CommandContext(t.Context(), "vpnami-pki", "init", "office")
-	cmd.Dir = folder
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "VPNAMI_PASSPHRASE") {
-			cmd.Env = append(cmd.Env, variable)
-		}
-	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(20 * time.Second); shows(t, terminal); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the terminal never hides what is typed")
-		}
-	}
+	cmd := startPrompt(t, folder, terminal)
 	const ctrlC = "\x03"
 	if _, err := io.WriteString(keyboard, "half a pass"+ctrlC); err != nil {
 		t.Fatal(err)
@@ -69,6 +53,70 @@ func TestInterruptedPrompt(t *testing.T) {
 	printed, _ := io.ReadAll(keyboard)
 	if !bytes.Contains(printed, []byte("reading the passphrase: interrupted")) {
 		t.Errorf("it said %q", printed)
+	}
+}
+
+// TestStoppedPrompt stops the program where it asks for a passphrase, as Ctrl-Z
+// does, and has it go on with a terminal that shows everything, as a shell leaves
+// it: what is typed then is not to be shown.
+func TestStoppedPrompt(t *testing.T) {
+	_, terminal := newTerminal(t)
+	cmd := startPrompt(t, t.TempDir(), terminal)
+	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	state.Lflag |= unix.ECHO
+	if err := unix.IoctlSetTermios(int(terminal.Fd()), unix.TCSETS, state); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	waitHidden(t, terminal)
+	// So does a program that is told to quit end, rather than with the terminal
+	// hidden and what is in its memory told.
+	if err := cmd.Process.Signal(unix.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed {
+		t.Errorf("it ends with %d", code)
+	}
+	if !shows(t, terminal) {
+		t.Error("the terminal does not show what is typed any more")
+	}
+}
+
+// startPrompt starts a program that asks for a passphrase, and waits until it
+// does.
+func startPrompt(t *testing.T, folder string, terminal *os.File) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "vpnami-pki", "init", "office")
+	cmd.Dir = folder
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "VPNAMI_PASSPHRASE") {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitHidden(t, terminal)
+	return cmd
+}
+
+func waitHidden(t *testing.T, terminal *os.File) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); shows(t, terminal); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the terminal does not hide what is typed")
+		}
 	}
 }
 

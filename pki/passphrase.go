@@ -10,7 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"syscall"
+	"slices"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -153,8 +153,7 @@ func (d *desk) prompt(question string) ([]byte, error) {
 	if !term.IsTerminal(descriptor) {
 		return nil, errors.New("reading the passphrase: there is no terminal to ask at: use --passphrase-file FILE, VPNAMI_PASSPHRASE_FILE or VPNAMI_PASSPHRASE")
 	}
-	fmt.Fprint(d.err, question)
-	passphrase, err := readHidden(descriptor)
+	passphrase, err := readHidden(descriptor, func() { fmt.Fprint(d.err, question) })
 	fmt.Fprintln(d.err)
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("reading the passphrase: the terminal's input ended (Ctrl-D) before one was typed")
@@ -168,29 +167,43 @@ func (d *desk) prompt(question string) ([]byte, error) {
 	return passphrase, nil
 }
 
-// readHidden reads a line that the terminal does not show. An interrupt ends
-// the wait for it, and the terminal shows again what is typed.
-func readHidden(descriptor int) ([]byte, error) {
-	show, err := hideTyping(descriptor)
+// readHidden asks, and reads a line that the terminal does not show. An interrupt
+// ends the wait for it, and the terminal shows again what is typed. A program
+// that was stopped (Ctrl-Z) hides it anew and asks again when it goes on: the
+// shell has had the terminal show everything meanwhile.
+func readHidden(descriptor int, ask func()) ([]byte, error) {
+	typing, err := typingAt(descriptor)
 	if err != nil {
 		return nil, err
 	}
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupted)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, append(interrupts(), goesOn()...)...)
+	defer signal.Stop(signals)
 	type answer struct {
 		line []byte
 		err  error
 	}
+	if err := typing.hide(); err != nil {
+		return nil, err
+	}
+	ask()
 	answered := make(chan answer, 1)
 	go func() {
 		line, err := readLine(descriptor)
 		answered <- answer{line, err}
 	}()
-	select {
-	case a := <-answered:
-		return a.line, errors.Join(a.err, show())
-	case <-interrupted:
-		return nil, errors.Join(errors.New("interrupted"), show())
+	for {
+		select {
+		case a := <-answered:
+			return a.line, errors.Join(a.err, typing.show())
+		case s := <-signals:
+			if !slices.Contains(goesOn(), s) {
+				return nil, errors.Join(errors.New("interrupted"), typing.show())
+			}
+			if err := typing.hide(); err != nil {
+				return nil, err
+			}
+			ask()
+		}
 	}
 }

@@ -8,22 +8,38 @@ package main
 import (
 	"errors"
 	"io"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// hideTyping has the terminal not show what is typed, until show is called.
-func hideTyping(descriptor int) (show func() error, err error) {
+// typing is whether a terminal shows what is typed.
+type typing struct {
+	descriptor     int
+	before, hidden unix.Termios
+}
+
+func typingAt(descriptor int) (typing, error) {
 	before, err := unix.IoctlGetTermios(descriptor, getTerminal)
 	if err != nil {
-		return nil, err
+		return typing{}, err
 	}
 	hidden := *before
 	hidden.Lflag = hidden.Lflag&^unix.ECHO | unix.ICANON | unix.ISIG
 	hidden.Iflag |= unix.ICRNL
-	return func() error { return unix.IoctlSetTermios(descriptor, setTerminal, before) },
-		unix.IoctlSetTermios(descriptor, setTerminal, &hidden)
+	return typing{descriptor, *before, hidden}, nil
 }
+
+func (t typing) hide() error { return unix.IoctlSetTermios(t.descriptor, setTerminal, &t.hidden) }
+func (t typing) show() error { return unix.IoctlSetTermios(t.descriptor, setTerminal, &t.before) }
+
+// interrupts are the signals that end the wait for what is typed.
+func interrupts() []os.Signal {
+	return []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}
+}
+
+// goesOn are the signals by which a program that was stopped (Ctrl-Z) goes on.
+func goesOn() []os.Signal { return []os.Signal{unix.SIGCONT} }
 
 // readLine reads a line; where the input ends before it does, the error is
 // [io.EOF]. term.ReadPassword takes the end for nothing and reads on: Ctrl-D is
