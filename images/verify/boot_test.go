@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,8 +29,8 @@ func TestBoot(t *testing.T) {
 		t.Fatal("this boots whole machines: LAB_VM=qemu")
 	}
 	vpn := launch(t, lab.LaunchSpec{
-		Name: "boot", PrivateAddress: netip.MustParseAddr("10.0.1.41"), PublicAddress: netip.MustParseAddr("203.0.113.41"),
-		Groups: []string{newGatewayGroup(t, "boot")}, UserData: "#vpnami\nrole: vpn\nsecret: vpn/office\n",
+		Name: "vpn", PrivateAddress: gatewayPrivate, PublicAddress: gatewayPublic,
+		Groups: []string{theOffice.VPC().GroupVPN}, UserData: "#vpnami\nrole: vpn\nsecret: vpn/office\n",
 	})
 	began := time.Now()
 	ready(t, vpn)
@@ -76,16 +75,22 @@ func TestBoot(t *testing.T) {
 			t.Errorf("%d MiB are used, at most %d are wanted", used>>20, mostUsed>>20)
 		}
 	})
+	t.Run("the root was checked before it was mounted", func(t *testing.T) {
+		// By the initrd, which tells systemd by this file that it need not.
+		inside(t, vpn, "test", "-e", "/run/initramfs/fsck-root")
+	})
 	t.Run("no service has failed", func(t *testing.T) {
 		if failed := inside(t, vpn, "systemctl", "--failed", "--plain", "--no-legend"); failed != "" {
 			t.Error(failed)
 		}
 	})
 	t.Run("its kernel is set as laid down", func(t *testing.T) { kernelSettings(t, vpn) })
+	t.Run("AppArmor confines the daemon", func(t *testing.T) { underProfile(t, vpn, host(t, "client1"), host(t, "client2")) })
 	t.Run("it boots a kernel that came by an update", func(t *testing.T) { kernelUpdate(t, vpn) })
 	t.Run("and is the gateway it was", func(t *testing.T) {
 		servicesRun(t, vpn)
 		routesAndFilters(t, vpn)
+		connect(t, host(t, "client1"), theOffice.profile("client1"))
 	})
 }
 

@@ -245,7 +245,8 @@ func state(t *testing.T, i *lab.Instance, unit string) string {
 
 func connect(t *testing.T, h *lab.Host, profile string) *lab.Session {
 	t.Helper()
-	s, err := h.Connect(within(t, 30*time.Second), profile)
+	// Under emulation, the first handshake may take longer than both sides give it.
+	s, err := h.Connect(within(t, bootTime()/2), profile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,10 +260,15 @@ func connect(t *testing.T, h *lab.Host, profile string) *lab.Session {
 
 // refused asserts that the profile gets nobody in. 12 s: a connect takes well
 // under one, a refusal is final at the first answer, and a server that keeps
-// silent is asked again after some seconds.
+// silent is asked again after some seconds. Under emulation it takes longer, and the
+// daemon's log is to be asked as well.
 func refused(t *testing.T, h *lab.Host, profile string) {
 	t.Helper()
-	s, err := h.Connect(within(t, 12*time.Second), profile)
+	patience := 12 * time.Second
+	if theOffice.Engine() == lab.Qemu {
+		patience = time.Minute
+	}
+	s, err := h.Connect(within(t, patience), profile)
 	if err == nil {
 		_ = s.Close()
 		t.Fatalf("%s let %s in with address %s", filepath.Base(profile), h.Name(), s.Address())

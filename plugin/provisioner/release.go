@@ -25,6 +25,7 @@ type release struct {
 // common are the packages that all releases have under the same names.
 func commonPackages() []string {
 	return []string{
+		"apparmor",            // confines the gateway
 		"ca-certificates",     // TLS to AWS
 		"chrony",              // certificates and logs need the right time
 		"iptables",            // the packet filter, nft-backed
