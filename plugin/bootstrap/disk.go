@@ -83,11 +83,14 @@ func (d disk) cmdline() string {
 	}, " ")
 }
 
-// fstab of the root.
+// fstab of the root. The boot partition is waited for longer than systemd's 90 s,
+// by nobody but its mount: a machine on which it is not mounted goes on booting the
+// kernel that it has, whatever updates bring, and an emulated one may take minutes to
+// see its partitions.
 func (d disk) fstab() string {
 	return fmt.Sprintf(`# Written by vpnami-bootstrap.
 UUID=%s / ext4 defaults,errors=remount-ro 0 1
-UUID=%s /boot/efi vfat umask=0077,nofail 0 2
+UUID=%s /boot/efi vfat umask=0077,nofail,x-systemd.device-timeout=10min 0 2
 `, d.rootID, d.espUUID())
 }
 

@@ -73,12 +73,14 @@ func (s *stepInstallPackages) takeDown() error {
 }
 
 // initrdSettings make the initrds of the bake reproducible: their files get one
-// time (0), and the compressor one thread. initramfs-tools reads the file as a
-// shell does; it leaves the image with the bake's other files.
+// time (0), and the compressor one thread. The type of the root, which is no device
+// yet, brings what checks it before it is mounted; initrds of kernel updates have
+// that as well, because they find it out by themselves. initramfs-tools reads the
+// file as a shell does; it leaves the image with the bake's other files.
 //
 // mmdebstrap itself gets no SOURCE_DATE_EPOCH: with it, Python compiles its
 // modules so that each start reads and hashes their sources as well.
-const initrdSettings = "SOURCE_DATE_EPOCH=0"
+const initrdSettings = "SOURCE_DATE_EPOCH=0 FSTYPE=ext4"
 
 // mmdebstrapArgs is the whole of what is asked of mmdebstrap.
 func mmdebstrapArgs(c *Config, settings, root string, sources []string) []string {
