@@ -90,7 +90,7 @@ func (d disk) cmdline() string {
 func (d disk) fstab() string {
 	return fmt.Sprintf(`# Written by vpnami-bootstrap.
 UUID=%s / ext4 defaults,errors=remount-ro 0 1
-UUID=%s /boot/efi vfat umask=0077,nofail,x-systemd.device-timeout=10min 0 2
+UUID=%s /boot/efi vfat umask=0077,nosuid,nodev,noexec,nofail,x-systemd.device-timeout=10min 0 2
 `, d.rootID, d.espUUID())
 }
 

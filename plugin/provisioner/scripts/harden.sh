@@ -57,6 +57,7 @@ set_login() {
 	sed -i -E "/^#?[[:space:]]*$1[[:space:]]/d" /etc/login.defs
 	printf '%s\t%s\n' "$1" "$2" >>/etc/login.defs
 }
+find /etc/skel -type f -exec chmod o-rwx {} +
 set_login UMASK 027
 set_login ENCRYPT_METHOD YESCRYPT
 set_login HOME_MODE 0700
