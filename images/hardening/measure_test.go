@@ -213,7 +213,9 @@ func boot(t *testing.T, image, userData string) *lab.Instance {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	const name = "measure"
+	// A lab for each release, so that both may be measured at once.
+	_, release, _ := strings.Cut(image, "-")
+	name := "m" + release
 	ctx := within(t, 2*time.Minute)
 	if err := lab.Down(ctx, name, log); err != nil {
 		t.Fatal(err)
