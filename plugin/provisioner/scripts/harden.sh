@@ -39,9 +39,10 @@ done
 # (AppArmorProfile=-): the bake is to fail for it.
 apparmor_parser --skip-kernel-load --skip-cache --quiet /etc/apparmor.d/vpnami-openvpn
 # The distributions have some hundred profiles that keep nobody from anything: they
-# name desktop programs that may make user namespaces where others may not. To read
-# them is most of what AppArmor takes of a boot. Those that confine stay, and so does
-# what a package brings later.
+# name programs, of desktops and for containers, that may make user namespaces where
+# Ubuntu lets nobody else. To read them is most of what AppArmor takes of a boot.
+# Those that confine stay, and so does what a package brings later; an owner who wants
+# one of the others removes its link.
 lenient='flags=\(([^)]*[ ,])?(unconfined|complain)[ ,)]'
 mkdir -p /etc/apparmor.d/disable
 for profile in /etc/apparmor.d/*; do
