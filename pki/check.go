@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -91,17 +92,32 @@ func endings(folder authority.Folder, within time.Duration, now time.Time) ([]en
 	if err != nil {
 		return nil, err
 	}
-	for _, ca := range folder.CAs() {
-		look("ca", shown(ca.Subject.CommonName), ca.NotAfter, "vpnami-pki rollover start")
+	cas := folder.CAs()
+	another := "vpnami-pki rollover start"
+	if folder.RollingOver() {
+		another = "vpnami-pki rollover end"
 	}
-	look("server", shown(server.Certificate.Subject.CommonName), server.Certificate.NotAfter, "vpnami-pki renew-server")
-	look("probe", server.Probe.Certificate.Subject.CommonName, server.Probe.Certificate.NotAfter, "vpnami-pki renew-server")
+	// What ends with its CA is not made longer by the same CA.
+	renewed := func(by string, notAfter time.Time, ca *x509.Certificate) string {
+		if notAfter.Before(ca.NotAfter) {
+			return by
+		}
+		return another
+	}
+	for _, ca := range cas {
+		look("ca", shown(ca.Subject.CommonName), ca.NotAfter, another)
+	}
+	gateways := func(kind string, c *x509.Certificate) {
+		look(kind, shown(c.Subject.CommonName), c.NotAfter, renewed("vpnami-pki renew-server", c.NotAfter, cas[len(cas)-1]))
+	}
+	gateways("server", server.Certificate)
+	gateways("probe", server.Probe.Certificate)
 	lists, err := folder.CRLs(now)
 	if err != nil {
 		return nil, err
 	}
 	for i, list := range lists {
-		look("crl", shown(folder.CAs()[i].Subject.CommonName), list.NextUpdate, "vpnami-pki crl")
+		look("crl", shown(cas[i].Subject.CommonName), list.NextUpdate, renewed("vpnami-pki crl", list.NextUpdate, cas[i]))
 	}
 	people, err := folder.People()
 	if err != nil {
@@ -117,7 +133,7 @@ func endings(folder authority.Folder, within time.Duration, now time.Time) ([]en
 		// A week after their end they have noticed, or have left: a monitor that
 		// is red for ever is looked at by nobody.
 		if c, ok := foremost(standing, p); ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign && !now.After(c.NotAfter.Add(authority.EndedFor)) {
-			look("client", p.Name, c.NotAfter, "vpnami-pki renew "+p.Name)
+			look("client", p.Name, c.NotAfter, renewed("vpnami-pki renew "+p.Name, c.NotAfter, cas[0]))
 		}
 	}
 	slices.SortStableFunc(ends, func(a, b ending) int { return a.NotAfter.Compare(b.NotAfter) })

@@ -8,8 +8,68 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
+
+// TestCheckRemedies looks at an authority shortly before its CA ends: what is to
+// be done about what cannot be longer than that is a roll-over, of which the
+// first half cannot be done twice.
+func TestCheckRemedies(t *testing.T) {
+	keeper := authority.UnderPassphrase{Passphrase: []byte("correct horse")}
+	folder, err := authority.Make(authority.Plan{Path: filepath.Join(t.TempDir(), "office"), Name: "office"}, keeper, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := folder.CA().NotAfter.Add(-10 * 24 * time.Hour)
+	keys := authority.Keys{Passphrase: keeper.Passphrase}
+	issuers, err := folder.UnlockAll(keys, late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if folder, err = folder.RenewServer(issuers); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := folder.SignCRL(issuers[0]); err != nil {
+		t.Fatal(err)
+	}
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := issuers[0].Issue(authority.Person{Name: "ann"}, wrapper, authority.ClientLife)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.Add(client); err != nil {
+		t.Fatal(err)
+	}
+	told := func() map[string]string {
+		t.Helper()
+		ends, err := endings(folder, 30*24*time.Hour, late)
+		if err != nil {
+			t.Fatal(err)
+		}
+		remedies := map[string]string{}
+		for _, e := range ends {
+			remedies[e.Kind+" "+e.Name] = e.Remedy
+		}
+		return remedies
+	}
+	const start, end = "vpnami-pki rollover start", "vpnami-pki rollover end"
+	want := map[string]string{"ca office CA": start, "server office-vpn": start, "probe vpnami-probe": start, "crl office CA": start, "client ann": start}
+	if diff := cmp.Diff(want, told()); diff != "" {
+		t.Error(diff)
+	}
+	if folder, err = folder.StartRollover(issuers[0], keeper); err != nil {
+		t.Fatal(err)
+	}
+	want = map[string]string{"ca office CA": end, "server office-vpn": end, "probe vpnami-probe": end, "crl office CA": end, "client ann": "vpnami-pki renew ann"}
+	if diff := cmp.Diff(want, told()); diff != "" {
+		t.Error(diff)
+	}
+}
 
 // TestCheckForgets is a year after somebody was issued to, and left.
 func TestCheckForgets(t *testing.T) {

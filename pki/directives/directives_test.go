@@ -31,11 +31,25 @@ func TestParse(t *testing.T) {
 	for text, want := range map[string]string{
 		"verb 3\nkey \"x": "line 2: a quote or a backslash has no end",
 		"<ca>\nx":         "line 1: <ca> has no end </ca>",
-		"verb\x00 3":      "there is a NUL in it",
+		"verb 3\n#" + strings.Repeat("x", 254) + "\n": "line 2: it has 255 bytes: OpenVPN does not start",
+		"verb\x00 3": "there is a NUL in it",
 	} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
+	}
+}
+
+// TestParseInline is what OpenVPN 2.6 takes for the ends of what lies inline.
+func TestParseInline(t *testing.T) {
+	text := "#" + strings.Repeat("x", 253) + "\n<ca> # ours\nverb 9\n </ca> and more\n<connection> ;\nremote a\n</connection>.\nverb 3\n"
+	lines, err := Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Line{{2, "ca", []string{"[inline]"}}, {6, "remote", []string{"a"}}, {8, "verb", []string{"3"}}}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -48,27 +48,30 @@ func Parse(text []byte) ([]Line, error) {
 		number := i + 1
 		trimmed := strings.TrimSpace(raw)
 		if inside != "" {
-			if trimmed == "</"+inside+">" {
+			if strings.HasPrefix(trimmed, "</"+inside+">") {
 				inside = ""
 			}
 			continue
 		}
-		if tag, ok := strings.CutPrefix(trimmed, "<"); ok && strings.HasSuffix(tag, ">") && !strings.HasPrefix(tag, "/") {
-			inside, since = strings.TrimSuffix(tag, ">"), number
-			if inside == "connection" {
-				inside, connection, since = "", true, number // it holds directives, not a file
-				continue
-			}
-			lines = append(lines, Line{Number: number, Name: inside, Args: []string{"[inline]"}})
-			continue
+		if len(raw) >= longestLine {
+			return nil, fmt.Errorf("line %d: it has %d bytes: OpenVPN does not start with a line of %d or more, of a comment either", number, len(raw), longestLine)
 		}
-		if connection && trimmed == "</connection>" {
+		if connection && strings.HasPrefix(trimmed, "</connection>") {
 			connection = false
 			continue
 		}
 		words, err := split(trimmed)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
+		}
+		if tag, is := tagOf(words); is {
+			inside, since = tag, number
+			if inside == "connection" {
+				inside, connection, since = "", true, number // it holds directives, not a file
+				continue
+			}
+			lines = append(lines, Line{Number: number, Name: inside, Args: []string{"[inline]"}})
+			continue
 		}
 		if len(words) > 0 {
 			lines = append(lines, Line{Number: number, Name: strings.TrimPrefix(words[0], "--"), Args: words[1:]})
@@ -81,6 +84,20 @@ func Parse(text []byte) ([]Line, error) {
 		return nil, fmt.Errorf("line %d: <%s> has no end </%s>", since, inside, inside)
 	}
 	return lines, nil
+}
+
+// longestLine is OPTION_LINE_SIZE in OpenVPN's options.h, less the line's end.
+const longestLine = 255
+
+// tagOf tells whether a line begins what lies inline: OpenVPN looks for a tag
+// alone among the words, so that a comment may stand behind it.
+func tagOf(words []string) (string, bool) {
+	if len(words) != 1 {
+		return "", false
+	}
+	tag, opens := strings.CutPrefix(words[0], "<")
+	tag, closes := strings.CutSuffix(tag, ">")
+	return tag, opens && closes && tag != "" && !strings.HasPrefix(tag, "/")
 }
 
 // split divides a line into words.

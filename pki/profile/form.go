@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"software.sslmate.com/src/go-pkcs12"
 
@@ -107,7 +108,7 @@ func (p Profile) inPKCS12(password string) (Laid, error) {
 }
 
 func (p Profile) inFiles() (Laid, error) {
-	at := placed{"ca": "ca.crt", "cert": p.Name + ".crt", "key": p.Name + ".key", "tls-crypt-v2": p.Name + ".tls-crypt-v2.key"}
+	at := placed{"ca": authorityFile(p.Name), "cert": p.Name + ".crt", "key": p.Name + ".key", "tls-crypt-v2": p.Name + ".tls-crypt-v2.key"}
 	text, err := p.render(at)
 	if err != nil {
 		return Laid{}, err
@@ -123,6 +124,15 @@ func (p Profile) inFiles() (Laid, error) {
 		laid.Files = append(laid.Files, File{in(at["key"]), p.Key.Reveal()})
 	}
 	return laid, nil
+}
+
+// authorityFile is the name of the file with the CAs, beside those of a person
+// who may be called "ca".
+func authorityFile(name string) string {
+	if strings.EqualFold(name, "ca") {
+		return "authority.crt"
+	}
+	return "ca.crt"
 }
 
 // placed are the files in which what a directive wants is, by directive; the

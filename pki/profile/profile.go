@@ -53,8 +53,11 @@ func ParseRemote(s string) (Remote, error) {
 // checkHost takes an IPv4 address or a host name (RFC 1123, with the
 // underscores that some zones have).
 func checkHost(host string) error {
-	if host == "" || len(host) > 253 {
-		return fmt.Errorf("has a host of %d bytes", len(host))
+	// OpenVPN ends at a line of more than 255 bytes with its end (OPTION_LINE_SIZE
+	// in its options.h); DNS has names of up to 253.
+	const longest = 255 - len("remote  65535\n")
+	if host == "" || len(host) > longest {
+		return fmt.Errorf("has a host of %d bytes, OpenVPN takes 1 to %d", len(host), longest)
 	}
 	for _, r := range host {
 		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_", r) {

@@ -83,16 +83,17 @@ func TestRenderRefuses(t *testing.T) {
 
 func TestParseRemote(t *testing.T) {
 	for text, want := range map[string]Remote{
-		"vpn.example.com":     {"vpn.example.com", 1194},
-		"vpn.example.com:443": {"vpn.example.com", 443},
-		"203.0.113.10":        {"203.0.113.10", 1194},
-		"gateway_1":           {"gateway_1", 1194},
+		"vpn.example.com":                     {"vpn.example.com", 1194},
+		"vpn.example.com:443":                 {"vpn.example.com", 443},
+		"203.0.113.10":                        {"203.0.113.10", 1194},
+		"gateway_1":                           {"gateway_1", 1194},
+		strings.Repeat("a.", 120) + "b:65535": {strings.Repeat("a.", 120) + "b", 65535}, // what fits into a line of OpenVPN's
 	} {
 		if got, err := ParseRemote(text); err != nil || got != want {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", ":1194", "a:", "a:0", "a:65536", "a:-1", "a b", "a\n", "-a", "a-", "a..b", "1.2.3", "1.2.3.4.5", "256.1.1.1", "010.0.0.1", "2001:db8::1", "[::1]:1194", "a/b", strings.Repeat("a", 64)} {
+	for _, text := range []string{"", ":1194", "a:", "a:0", "a:65536", "a:-1", "a b", "a\n", "-a", "a-", "a..b", "1.2.3", "1.2.3.4.5", "256.1.1.1", "010.0.0.1", "2001:db8::1", "[::1]:1194", "a/b", strings.Repeat("a", 64), strings.Repeat("a.", 120) + "bc"} {
 		if got, err := ParseRemote(text); err == nil {
 			t.Errorf("%q passes as %v", text, got)
 		}
