@@ -8,6 +8,13 @@ resource "aws_security_group" "gateway" {
   description = "vpnami ${var.name}: the tunnel"
   vpc_id      = local.vpc_id
   tags        = merge(local.tags, { Name = "${var.name}-gateway" })
+
+  lifecycle {
+    precondition {
+      condition     = length(local.tunnels_on_subnets) == 0
+      error_message = "tunnel_network, slots: ${join(", ", local.tunnels_on_subnets)} has addresses of the subnets of gateways and bastion (${join(", ", local.blocks)}), which could not answer clients: want a network that nobody has an address in."
+    }
+  }
 }
 
 resource "aws_vpc_security_group_ingress_rule" "clients" {

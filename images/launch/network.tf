@@ -43,6 +43,16 @@ locals {
     cidrhost("${split("/", b)[0]}/${min(split("/", n)[1], split("/", b)[1])}", 0)
   ])]
 
+  # Who has an address in a tunnel network is not reached through the VPC. A given
+  # subnet may have the tunnel network in it, which is reserved there; the new ones
+  # leave room beside them.
+  blocks = var.network != null ? keys(local.subnets_by_block) : concat(aws_subnet.gateway[*].cidr_block, aws_subnet.step[*].cidr_block)
+  tunnels_on_subnets = [for pair in setproduct(values(local.tunnel_networks), local.blocks) : pair[0] if
+    cidrhost("${split("/", pair[0])[0]}/${min([for n in pair : split("/", n)[1]]...)}", 0) ==
+    cidrhost("${split("/", pair[1])[0]}/${min([for n in pair : split("/", n)[1]]...)}", 0) &&
+    (var.network == null || tonumber(split("/", pair[0])[1]) <= tonumber(split("/", pair[1])[1]))
+  ]
+
   # A subnet that a tunnel network lies wholly in gives its addresses away. Subnets
   # of a VPC do not overlap: one block is one subnet, however often it was named.
   reservations = var.reserve ? merge([for slot, n in local.tunnel_networks : {

@@ -65,7 +65,7 @@ output "next" {
   description = "What is to be done now."
   value       = <<-EOT
     1. At the desk, where the authority is:
-         vpnami-pki issue client1 --folder office --remote ${local.remote}${var.port == 1194 ? "" : " --port ${var.port}"}
+         vpnami-pki issue client1 --folder office --remote ${local.remote}${local.spoken}
          vpnami-pki publish --folder office --secret ${var.secret} --region ${local.region}
        (policy for whoever publishes: ${aws_iam_policy.publisher.arn})
     2. The gateway takes it within a minute and says so:
@@ -78,5 +78,7 @@ output "next" {
 }
 
 locals {
+  # What profiles must say where it is not what they say by themselves.
+  spoken = "${var.proto == "udp" ? "" : " --proto ${var.proto}"}${var.port == 1194 ? "" : " --port ${var.port}"}"
   remote = local.grouped ? aws_lb.gateways[0].dns_name : aws_eip.gateway[0].public_ip
 }

@@ -53,7 +53,7 @@ variable "gateways" {
     error_message = "gateways: ami: want the id of an AMI, such as ami-0123456789abcdef0."
   }
   validation {
-    condition     = alltrue([for g in values(var.gateways) : g.private_address == null || can(cidrhost("${g.private_address}/32", 0))])
+    condition     = alltrue([for g in values(var.gateways) : g.private_address == null || can(cidrnetmask("${g.private_address}/32"))])
     error_message = "gateways: private_address: want an IPv4 address of the gateway's subnet."
   }
 }
@@ -82,12 +82,16 @@ variable "slots" {
     error_message = "slots: want up to 16, named by up to 4 lower-case letters and digits."
   }
   validation {
-    condition     = alltrue([for n in values(var.slots) : can(cidrhost(n, 0)) && try(cidrhost(n, 0) == split("/", n)[0], false) && try(tonumber(split("/", n)[1]) >= 16 && tonumber(split("/", n)[1]) <= 29, false)])
+    condition     = alltrue([for n in values(var.slots) : can(cidrnetmask(n)) && try(cidrhost(n, 0) == split("/", n)[0], false) && try(tonumber(split("/", n)[1]) >= 16 && tonumber(split("/", n)[1]) <= 29, false)])
     error_message = "slots: want IPv4 networks from /16 to /29 without host bits, such as 10.0.255.0/24."
   }
   validation {
-    condition     = length(distinct(values(var.slots))) == length(var.slots)
-    error_message = "slots: each needs a tunnel network of its own."
+    # Networks overlap when they begin alike, as far as the shorter prefix goes.
+    condition = try(alltrue([for pair in setproduct(keys(var.slots), keys(var.slots)) : pair[0] == pair[1] ||
+      cidrhost("${split("/", var.slots[pair[0]])[0]}/${min([for key in pair : split("/", var.slots[key])[1]]...)}", 0) !=
+      cidrhost("${split("/", var.slots[pair[1]])[0]}/${min([for key in pair : split("/", var.slots[key])[1]]...)}", 0)
+    ]), false)
+    error_message = "slots: each needs a tunnel network of its own, which overlaps none of the others."
   }
 }
 
@@ -116,7 +120,7 @@ variable "step" {
     error_message = "step: ami: want the id of an AMI, such as ami-0123456789abcdef0."
   }
   validation {
-    condition     = var.step == null || try(alltrue([for n in var.step.ssh_from : can(cidrhost(n, 0)) && tonumber(split("/", n)[1]) >= 8]), false)
+    condition     = var.step == null || try(alltrue([for n in var.step.ssh_from : can(cidrnetmask(n)) && tonumber(split("/", n)[1]) >= 8]), false)
     error_message = "step: ssh_from: want IPv4 networks of the company, /8 or smaller: a bastion is not for the internet."
   }
 }
@@ -156,6 +160,11 @@ variable "tags" {
   validation {
     condition     = alltrue([for key in keys(var.tags) : !startswith(key, "vpnami:") && key != "Name"])
     error_message = "tags: keys that begin with \"vpnami:\", and Name, are set by this module."
+  }
+  validation {
+    # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
+    condition     = alltrue([for key in keys(var.tags) : can(regex("^[A-Za-z0-9+=.,_:@-]{1,128}$", key)) && !contains([".", "..", "_index"], key)])
+    error_message = "tags: want keys of letters, digits and +-=.,_:@: EC2 launches no instance whose metadata has its tags if one has a space or a slash in its key."
   }
 }
 
@@ -213,7 +222,7 @@ variable "vpc_cidr" {
   description = "Block of the new VPC; it gets public subnets for the gateways and a private one for the bastion."
   default     = "10.0.0.0/16"
   validation {
-    condition     = can(cidrhost(var.vpc_cidr, 0)) && try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 24, false)
+    condition     = can(cidrnetmask(var.vpc_cidr)) && try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 24, false)
     error_message = "vpc_cidr: want an IPv4 network from /16 to /24."
   }
 }
@@ -223,7 +232,7 @@ variable "tunnel_network" {
   description = "Addresses in the tunnel of the one gateway. Inside the VPC for nat = \"masquerade\", where it is reserved; outside for \"routed\"."
   default     = "10.0.255.0/24"
   validation {
-    condition     = can(cidrhost(var.tunnel_network, 0)) && try(cidrhost(var.tunnel_network, 0) == split("/", var.tunnel_network)[0], false) && try(tonumber(split("/", var.tunnel_network)[1]) >= 16 && tonumber(split("/", var.tunnel_network)[1]) <= 29, false)
+    condition     = can(cidrnetmask(var.tunnel_network)) && try(cidrhost(var.tunnel_network, 0) == split("/", var.tunnel_network)[0], false) && try(tonumber(split("/", var.tunnel_network)[1]) >= 16 && tonumber(split("/", var.tunnel_network)[1]) <= 29, false)
     error_message = "tunnel_network: want an IPv4 network from /16 to /29 without host bits, such as 10.0.255.0/24."
   }
 }
@@ -233,8 +242,8 @@ variable "routes" {
   description = "Networks that clients reach through the tunnel. Null: the VPC's own blocks."
   default     = null
   validation {
-    condition     = var.routes == null || try(length(var.routes) > 0 && length(var.routes) <= 64 && alltrue([for n in var.routes : can(cidrhost(n, 0)) && tonumber(split("/", n)[1]) > 0]), false)
-    error_message = "routes: want 1 to 64 IPv4 networks, none of them 0.0.0.0/0: the tunnel is not for the rest of the internet."
+    condition     = var.routes == null || try(length(var.routes) > 0 && length(var.routes) <= 64 && alltrue([for n in var.routes : can(cidrnetmask(n)) && tonumber(split("/", n)[1]) > 0 && !startswith(n, "169.254.")]), false)
+    error_message = "routes: want 1 to 64 IPv4 networks, none of them 0.0.0.0/0 (the tunnel is not for the rest of the internet) or link-local (the metadata service)."
   }
 }
 
@@ -243,7 +252,7 @@ variable "dns" {
   description = "Name servers for clients, three at most; the VPC's own is its block plus two."
   default     = []
   validation {
-    condition     = length(var.dns) <= 3 && alltrue([for a in var.dns : can(cidrhost("${a}/32", 0))])
+    condition     = length(var.dns) <= 3 && alltrue([for a in var.dns : can(cidrnetmask("${a}/32"))])
     error_message = "dns: want up to three IPv4 addresses."
   }
 }
@@ -317,7 +326,7 @@ variable "clients_from" {
   description = "Networks that reach the daemon."
   default     = ["0.0.0.0/0"]
   validation {
-    condition     = length(var.clients_from) > 0 && alltrue([for n in var.clients_from : can(cidrhost(n, 0))])
+    condition     = length(var.clients_from) > 0 && alltrue([for n in var.clients_from : can(cidrnetmask(n))])
     error_message = "clients_from: want at least one IPv4 network, or nobody reaches the tunnel."
   }
 }
@@ -327,7 +336,7 @@ variable "ssh_from" {
   description = "Networks that reach the gateway's sshd until its first boot is over, which closes it for good. Read when the group is made, and never again."
   default     = []
   validation {
-    condition     = alltrue([for n in var.ssh_from : can(cidrhost(n, 0))])
+    condition     = alltrue([for n in var.ssh_from : can(cidrnetmask(n))])
     error_message = "ssh_from: want IPv4 networks."
   }
 }

@@ -185,3 +185,87 @@ run "a_bastion_for_the_internet" {
   }
   expect_failures = [var.step]
 }
+
+run "slots_that_overlap" {
+  command = plan
+  variables {
+    slots = { a = "10.0.254.0/23", b = "10.0.255.0/24" }
+  }
+  expect_failures = [var.slots]
+}
+
+run "a_tunnel_of_ipv6" {
+  command = plan
+  variables {
+    tunnel_network = "fd00::/24"
+  }
+  expect_failures = [var.tunnel_network]
+}
+
+run "a_slot_of_ipv6" {
+  command = plan
+  variables {
+    slots = { a = "fd00::/24" }
+  }
+  expect_failures = [var.slots]
+}
+
+run "a_name_server_of_ipv6" {
+  command = plan
+  variables {
+    dns = ["::1"]
+  }
+  expect_failures = [var.dns]
+}
+
+run "the_tunnel_is_not_for_the_metadata_service" {
+  command = plan
+  variables {
+    routes = ["169.254.169.254/32"]
+  }
+  expect_failures = [var.routes]
+}
+
+run "a_tag_that_the_metadata_cannot_have" {
+  command = plan
+  variables {
+    tags = { "Cost Center" = "x" }
+  }
+  expect_failures = [var.tags]
+}
+
+run "the_tunnel_is_the_gateways_subnet" {
+  command = plan
+  variables {
+    tunnel_network = "10.0.1.0/24"
+  }
+  expect_failures = [aws_security_group.gateway]
+}
+
+run "the_tunnel_lies_in_the_bastions_subnet" {
+  command = plan
+  variables {
+    tunnel_network = "10.0.2.128/25"
+  }
+  expect_failures = [aws_security_group.gateway]
+}
+
+run "the_tunnel_is_the_vpc" {
+  command = plan
+  variables {
+    tunnel_network = "10.0.0.0/16"
+  }
+  expect_failures = [aws_security_group.gateway]
+}
+
+run "the_next_step_over_tcp" {
+  command = plan
+  variables {
+    proto = "tcp"
+    port  = 8443
+  }
+  assert {
+    condition     = local.spoken == " --proto tcp --port 8443"
+    error_message = "want profiles for the protocol that the gateway speaks"
+  }
+}
