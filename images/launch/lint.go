@@ -6,6 +6,7 @@ package launch
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -133,6 +134,9 @@ func (l *linter) policy(r Resource) {
 				l.find(r, "%s is allowed on %q", action, resources)
 			}
 			l.consent(r, action, s.Condition)
+			if action == "secretsmanager:GetSecretValue" && r.Type == "aws_iam_role_policy" {
+				l.ownSecrets(r, resources)
+			}
 		}
 		if len(actions) == 0 || len(resources) == 0 {
 			l.find(r, "a statement names no action or no resource")
@@ -152,6 +156,18 @@ func (l *linter) consent(r Resource, action string, conditions map[string]map[st
 		values := words(conditions[c[0]][c[1]])
 		if len(values) == 0 || c[2] != "" && !slices.Equal(values, []string{c[2]}) {
 			l.find(r, "%s is allowed without the condition %s %s %s", action, c[0], c[1], c[2])
+		}
+	}
+}
+
+// ownSecrets looks for what is not the launch's own: everything below a prefix is also
+// that of a launch whose prefix is longer.
+func (l *linter) ownSecrets(r Resource, resources []string) {
+	for _, of := range resources {
+		_, name, _ := strings.Cut(of, ":secret:")
+		own := []string{"server", "server-*", "access", "access-*", "*"}
+		if base := path.Base(name); !slices.Contains(own, base) || base == "*" && path.Base(path.Dir(name)) != "access" {
+			l.find(r, "it reads %q, where another launch may have its secrets", of)
 		}
 	}
 }

@@ -15,13 +15,17 @@ data "aws_iam_policy_document" "assume" {
 
 locals {
   secret_arns = "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${var.secret}/*"
+  # Those that a gateway reads, and not those of another launch whose "secret" begins
+  # with this one's. After the name, AWS adds a dash and six characters of its own; of
+  # one that is not there yet it has the name alone, and says that it is not there.
+  read_arns = [for name in ["server", "server-*", "access", "access-*", "access/*"] : "${trimsuffix(local.secret_arns, "*")}${name}"]
 }
 
 data "aws_iam_policy_document" "gateway" {
   statement {
     sid       = "ReadTheSecret"
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = [local.secret_arns]
+    resources = local.read_arns
   }
 
   dynamic "statement" {
@@ -38,7 +42,7 @@ data "aws_iam_policy_document" "gateway" {
       condition {
         test     = "StringLike"
         variable = "kms:EncryptionContext:SecretARN"
-        values   = [local.secret_arns]
+        values   = local.read_arns
       }
     }
   }
