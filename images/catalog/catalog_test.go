@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -126,17 +129,27 @@ func TestParseImage(t *testing.T) {
 	}
 }
 
-func TestResolve(t *testing.T) {
-	parameters := map[string]string{"/vpnami/ami/noble/amd64/latest": "ami-1"}
-	for id, want := range map[string]string{
-		"ami-2": "ami-2",
-		"resolve:ssm:/vpnami/ami/noble/amd64/latest":   "ami-1",
-		"resolve:ssm:/vpnami/ami/noble/amd64/latest:3": "ami-1",
-		"resolve:ssm:/another":                         "",
-	} {
-		if got := resolve(id, parameters); got != want {
-			t.Errorf("%q: %q, want %q", id, got, want)
-		}
+// named is a Systems Manager of one parameter.
+type named struct {
+	parameterAPI
+	name, value string
+}
+
+func (n named) GetParameter(_ context.Context, in *ssm.GetParameterInput, _ ...func(*ssm.Options)) (*ssm.GetParameterOutput, error) {
+	if *in.Name != n.name {
+		return nil, &ssmtypes.ParameterNotFound{}
+	}
+	return &ssm.GetParameterOutput{Parameter: &ssmtypes.Parameter{Value: &n.value}}, nil
+}
+
+// TestRemovalOfWhatBecameLatest: somebody rolled back to the image while the sweep
+// that is to remove it went on. Nothing of it is touched (the nil panics).
+func TestRemovalOfWhatBecameLatest(t *testing.T) {
+	i := fleet(1)[0]
+	s := shelf{named{name: "/vpnami/ami/noble/amd64/latest", value: i.ID}, "/vpnami/ami"}
+	err := removal(nil, s, i, map[string]string{"/vpnami/ami/noble/amd64/0.1.0": i.ID}).do(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "it has become latest") {
+		t.Errorf("said %v", err)
 	}
 }
 

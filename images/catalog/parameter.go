@@ -56,10 +56,14 @@ func (s shelf) lineOf(name string) (line, bool) {
 	return line{parts[0], parts[1]}, true
 }
 
-// get returns "" for a parameter that is not there.
+// get returns "" for a parameter that is not there, or not in the version that may
+// stand after its name.
 func (s shelf) get(ctx context.Context, name string) (string, error) {
 	out, err := s.api.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(name)})
 	if _, missing := errors.AsType[*types.ParameterNotFound](err); missing {
+		return "", nil
+	}
+	if _, missing := errors.AsType[*types.ParameterVersionNotFound](err); missing {
 		return "", nil
 	}
 	if err != nil {

@@ -52,7 +52,9 @@ It needs ec2:DescribeImages, DescribeImageAttribute, DescribeInstances,
 DescribeLaunchTemplates, DescribeLaunchTemplateVersions, DescribeSnapshots,
 DescribeVolumes, DescribeKeyPairs, DescribeSecurityGroups, DeregisterImage,
 DeleteSnapshot, DeleteVolume, TerminateInstances, DeleteKeyPair, DeleteSecurityGroup,
-and on the parameters ssm:GetParametersByPath, GetParameterHistory, DeleteParameter.`,
+and on the parameters ssm:GetParametersByPath, GetParameterHistory, DeleteParameter,
+and ssm:GetParameter on those and on any that a launch template names in place of an
+AMI.`,
 		Example: `  vpnami-images sweep
   vpnami-images sweep --keep 5 --older-than 90 --apply
   vpnami-images sweep --json`,
@@ -204,7 +206,7 @@ func look(ctx context.Context, a account, s shelf) (seen, error) {
 			}
 		}
 	}
-	if read.uses, err = readUses(ctx, a.ec2, read.parameters); err != nil {
+	if read.uses, err = readUses(ctx, a.ec2, s); err != nil {
 		return seen{}, err
 	}
 	for _, i := range read.images {
@@ -221,11 +223,19 @@ type removalAPI interface {
 }
 
 // removal takes an image away: first what names it, then it, then what it is made
-// of. What a crash leaves, the next sweep finds.
+// of. What a crash leaves, the next sweep finds. Minutes may lie between the look and
+// this, in which somebody went back to it.
 func removal(api removalAPI, s shelf, i image, parameters map[string]string) change {
 	return change{
 		fmt.Sprintf("deregister %s and delete %s", i, strings.Join(i.Snapshots, ", ")),
 		func(ctx context.Context) error {
+			now, err := s.get(ctx, s.name(i.line(), latest))
+			if err != nil {
+				return err
+			}
+			if now == i.ID {
+				return fmt.Errorf("deregistering %s: it has become latest since this sweep began: sweep again", i)
+			}
 			for name, id := range parameters {
 				if id == i.ID {
 					if err := s.remove(ctx, name); err != nil {

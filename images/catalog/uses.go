@@ -21,7 +21,8 @@ type usesAPI interface {
 
 // readUses tells by AMI what in the account would miss it: instances that are not
 // terminated, and every version of every launch template.
-func readUses(ctx context.Context, api usesAPI, parameters map[string]string) (map[string][]string, error) {
+func readUses(ctx context.Context, api usesAPI, s shelf) (map[string][]string, error) {
+	names := resolver{s, map[string]string{}}
 	uses := map[string][]string{}
 	for pages := ec2.NewDescribeInstancesPaginator(api, &ec2.DescribeInstancesInput{}); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
@@ -43,7 +44,7 @@ func readUses(ctx context.Context, api usesAPI, parameters map[string]string) (m
 			return nil, fmt.Errorf("reading launch templates: %w", err)
 		}
 		for _, t := range page.LaunchTemplates {
-			if err := readTemplate(ctx, api, t, parameters, uses); err != nil {
+			if err := readTemplate(ctx, api, t, names, uses); err != nil {
 				return nil, err
 			}
 		}
@@ -51,7 +52,7 @@ func readUses(ctx context.Context, api usesAPI, parameters map[string]string) (m
 	return uses, nil
 }
 
-func readTemplate(ctx context.Context, api usesAPI, t types.LaunchTemplate, parameters map[string]string, uses map[string][]string) error {
+func readTemplate(ctx context.Context, api usesAPI, t types.LaunchTemplate, names resolver, uses map[string][]string) error {
 	pages := ec2.NewDescribeLaunchTemplateVersionsPaginator(api, &ec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: t.LaunchTemplateId})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -62,7 +63,10 @@ func readTemplate(ctx context.Context, api usesAPI, t types.LaunchTemplate, para
 			if v.LaunchTemplateData == nil {
 				continue
 			}
-			id := resolve(aws.ToString(v.LaunchTemplateData.ImageId), parameters)
+			id, err := names.resolve(ctx, aws.ToString(v.LaunchTemplateData.ImageId))
+			if err != nil {
+				return fmt.Errorf("reading what launch template %q launches: %w", aws.ToString(t.LaunchTemplateName), err)
+			}
 			if id != "" {
 				uses[id] = append(uses[id], fmt.Sprintf("launch template %s version %d", aws.ToString(t.LaunchTemplateName), aws.ToInt64(v.VersionNumber)))
 			}
@@ -71,13 +75,30 @@ func readTemplate(ctx context.Context, api usesAPI, t types.LaunchTemplate, para
 	return nil
 }
 
-// resolve reads what a launch template gives in place of an id,
-// "resolve:ssm:NAME" or "resolve:ssm:NAME:VERSION".
-func resolve(id string, parameters map[string]string) string {
+// resolver reads the parameters that launch templates give in place of an id, each
+// once. Whose they are does not matter: they may name an image of ours.
+type resolver struct {
+	shelf shelf
+	known map[string]string
+}
+
+// resolve reads "resolve:ssm:NAME", "resolve:ssm:NAME:VERSION" or with a label in
+// place of the version. It is "" for a parameter, or version, that is not there.
+func (r resolver) resolve(ctx context.Context, id string) (string, error) {
 	name, found := strings.CutPrefix(id, "resolve:ssm:")
 	if !found {
-		return id
+		return id, nil
 	}
-	name, _, _ = strings.Cut(name, ":")
-	return parameters[name]
+	// AWS's own, which everybody reads, name AWS's images.
+	if strings.HasPrefix(name, "/aws/") {
+		return "", nil
+	}
+	if _, known := r.known[name]; !known {
+		value, err := r.shelf.get(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		r.known[name] = value
+	}
+	return r.known[name], nil
 }
