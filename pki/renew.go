@@ -62,9 +62,9 @@ After "rollover start" the new certificate is of the new CA.`,
 					return fmt.Errorf("reading the certificate request: %w", err)
 				}
 			}
-			after := d.keepOld
+			after := afterRenewal{ofSigner(), d.keepOld}
 			if revokeOld {
-				after = d.revokeOld
+				after = afterRenewal{ofAll(), d.revokeOld}
 			}
 			return d.renew(cmd.Context(), folder, order, after)
 		},
@@ -77,14 +77,18 @@ After "rollover start" the new certificate is of the new CA.`,
 	return cmd
 }
 
-// afterRenewal is what becomes of the certificates that people had.
-type afterRenewal func(folder authority.Folder, issuers []authority.Issuer, old []*x509.Certificate) error
+// afterRenewal is what becomes of the certificates that people had, and with
+// which keys.
+type afterRenewal struct {
+	with opening
+	do   func(folder authority.Folder, issuers []authority.Issuer, old []*x509.Certificate) error
+}
 
 func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing, after afterRenewal) error {
 	if _, err := d.planRenewal(folder, order); err != nil {
 		return err
 	}
-	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+	return d.withKeys(ctx, folder, after.with, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 		people, err := d.planRenewal(folder, order) // again, now that nobody else writes
 		if err != nil {
 			return err
@@ -104,7 +108,7 @@ func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing
 		if err := d.issueAll(ctx, folder, issuers[0], order, people); err != nil {
 			return err
 		}
-		if err := after(folder, issuers, old); err != nil {
+		if err := after.do(folder, issuers, old); err != nil {
 			return err
 		}
 		return d.sayPublish(folder)

@@ -160,7 +160,7 @@ are to be cut off.`,
 			if cut {
 				allowed = d.tellDependents
 			}
-			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+			return d.withKeys(cmd.Context(), folder, ofSigner(), func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 				if folder.RollingOver() {
 					if err := allowed(folder, d.now()); err != nil {
 						return err
@@ -246,9 +246,26 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 	return cmd
 }
 
+// opening is which keys a command needs: where they are, and how they are opened.
+type opening struct {
+	held   func(authority.Folder) ([]string, error)
+	unlock func(authority.Folder, authority.Keys, time.Time) ([]authority.Issuer, error)
+}
+
+func ofAll() opening { return opening{authority.Folder.HeldKeys, authority.Folder.UnlockAll} }
+
+// ofSigner is for what the CA that is being replaced has no part in: its key may
+// be lost, or taken away from KMS too early.
+func ofSigner() opening {
+	return opening{authority.Folder.HeldKeyOfSigner, func(folder authority.Folder, keys authority.Keys, now time.Time) ([]authority.Issuer, error) {
+		issuer, err := folder.Unlock(keys, now)
+		return []authority.Issuer{issuer}, err
+	}}
+}
+
 // keys opens the keys that KMS holds, and asks for the passphrase of the rest.
-func (d *desk) keys(ctx context.Context, folder authority.Folder) (authority.Keys, error) {
-	held, err := folder.HeldKeys()
+func (d *desk) keys(ctx context.Context, folder authority.Folder, which opening) (authority.Keys, error) {
+	held, err := which.held(folder)
 	if err != nil {
 		return authority.Keys{}, err
 	}
@@ -273,10 +290,15 @@ func (d *desk) keys(ctx context.Context, folder authority.Folder) (authority.Key
 	return keys, err
 }
 
-// withIssuers asks for the passphrase, locks the folder, reads it anew, and
-// does something with the keys of its CAs.
+// withIssuers is [desk.withKeys] of all CAs in force.
 func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func(authority.Folder, []authority.Issuer, authority.Keys) error) error {
-	keys, err := d.keys(ctx, folder)
+	return d.withKeys(ctx, folder, ofAll(), do)
+}
+
+// withKeys asks for the passphrase, locks the folder, reads it anew, and does
+// something with the keys.
+func (d *desk) withKeys(ctx context.Context, folder authority.Folder, which opening, do func(authority.Folder, []authority.Issuer, authority.Keys) error) error {
+	keys, err := d.keys(ctx, folder, which)
 	if err != nil {
 		return err
 	}
@@ -292,7 +314,7 @@ func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func
 		if err := current.Sweep(); err != nil {
 			return err
 		}
-		issuers, err := current.UnlockAll(keys, d.now())
+		issuers, err := which.unlock(current, keys, d.now())
 		if err != nil {
 			return err
 		}

@@ -52,11 +52,8 @@ func (a Adopted) issuer(key crypto.Signer, now time.Time, random io.Reader) (Iss
 	if !sameKey(key.Public(), a.CA.PublicKey) {
 		return Issuer{}, errors.New("the key does not belong to the certificate of the CA")
 	}
-	if now.Before(a.CA.NotBefore) {
-		return Issuer{}, fmt.Errorf("the CA begins at %s, and it is %s: is this machine's clock right?", a.CA.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
-	}
-	if !now.Before(a.CA.NotAfter) {
-		return Issuer{}, fmt.Errorf("the CA ended on %s: everybody needs a certificate of a new one", a.CA.NotAfter.Format(time.DateOnly))
+	if err := checkSigns(a.CA, now); err != nil {
+		return Issuer{}, err
 	}
 	return Issuer{number: 1, certificate: a.CA, key: key, random: random, now: now}, nil
 }

@@ -108,6 +108,27 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+// TestNothingIsSignedThatNobodyTakes has a clock that is before the CA's
+// beginning, and one that is behind its end.
+func TestNothingIsSignedThatNobodyTakes(t *testing.T) {
+	folder := newFolder(t)
+	for at, want := range map[time.Time]string{
+		now.Add(-CALife):                        "is this machine's clock right?",
+		folder.CA().NotAfter:                    "the CA ended on 2036-11-20",
+		folder.CA().NotAfter.Add(2 * time.Hour): "the CA ended on 2036-11-20",
+	} {
+		_, err := issueTo(t, folder, at, "ann")
+		_, serverErr := folder.RenewServer([]Issuer{unlock(t, folder, at)})
+		for what, err := range map[string]error{
+			"issued": err, "to be issued": folder.CheckNew("ann", at), "to be renewed": folder.CheckRenewable(Person{Name: "ann"}, at), "for the gateway": serverErr,
+		} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s on %s: %v, want %q", what, at, err, want)
+			}
+		}
+	}
+}
+
 func TestRosterRemembers(t *testing.T) {
 	folder := newFolder(t)
 	client, err := issueTo(t, folder, now, "Ann")

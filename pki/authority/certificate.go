@@ -161,7 +161,29 @@ func (i Issuer) pair(name string, usage x509.ExtKeyUsage, notAfter time.Time, na
 	return Pair{Certificate: certificate, Key: bundle.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))}, nil
 }
 
+// checkSigns refuses a CA whose certificates nobody would take, because it has
+// ended or, by a clock that is wrong, not begun.
+func checkSigns(ca *x509.Certificate, now time.Time) error {
+	if err := checkBegun(ca, now); err != nil {
+		return err
+	}
+	if !now.Before(ca.NotAfter) {
+		return fmt.Errorf("the CA ended on %s: everybody needs a certificate of a new one", ca.NotAfter.UTC().Format(time.DateOnly))
+	}
+	return nil
+}
+
+func checkBegun(ca *x509.Certificate, now time.Time) error {
+	if now.Before(ca.NotBefore) {
+		return fmt.Errorf("the CA begins at %s, and it is %s: is this machine's clock right?", ca.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
 func (i Issuer) certify(name string, public crypto.PublicKey, usage x509.ExtKeyUsage, notAfter time.Time, names ...string) (*x509.Certificate, error) {
+	if err := checkSigns(i.certificate, i.now); err != nil {
+		return nil, fmt.Errorf("signing a certificate for %q: %w", name, err)
+	}
 	serial, err := newSerial(i.random)
 	if err != nil {
 		return nil, err

@@ -42,6 +42,9 @@ func (f Folder) CheckNew(name string, now time.Time) error {
 	if err := f.CheckName(name); err != nil {
 		return err
 	}
+	if err := checkSigns(f.CA(), now); err != nil {
+		return err
+	}
 	if err := f.checkLookalike(name, now); err != nil {
 		return err
 	}
@@ -84,6 +87,9 @@ func (f Folder) checkLookalike(name string, now time.Time) error {
 // CheckRenewable refuses somebody who was revoked: who renews everybody must not
 // let them in again.
 func (f Folder) CheckRenewable(p Person, now time.Time) error {
+	if err := checkSigns(f.CA(), now); err != nil {
+		return err
+	}
 	standing, err := f.Standing(now)
 	if err != nil {
 		return err

@@ -150,6 +150,12 @@ func (f Folder) HeldKeys() ([]string, error) {
 	return arns, nil
 }
 
+// HeldKeyOfSigner is as [Folder.HeldKeys], of the CA that signs.
+func (f Folder) HeldKeyOfSigner() ([]string, error) {
+	arn, err := f.heldKey(f.mark.Signing)
+	return []string{arn}, err
+}
+
 func (f Folder) heldKey(number int) (string, error) {
 	path := f.at(caFile(number, heldKeyFile))
 	raw, err := os.ReadFile(path)

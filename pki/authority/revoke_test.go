@@ -63,7 +63,7 @@ func TestRevokedStaysSoWhateverTheClockSaid(t *testing.T) {
 	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, client.Pair.Certificate); err != nil {
 		t.Fatal(err)
 	}
-	ahead := now.Add(ClientLife + EndedFor + CRLLife)
+	ahead := now.Add(ClientLife + EndedFor + CRLLife) // the CA is good then
 	if _, err := folder.SignCRL(unlock(t, folder, ahead)); err != nil {
 		t.Fatal(err)
 	}

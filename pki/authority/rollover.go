@@ -26,6 +26,9 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 	if f.RollingOver() {
 		return Folder{}, errors.New("starting a roll-over: one is under way; \"rollover status\" tells who is left, \"rollover end\" ends it")
 	}
+	if err := checkBegun(issuer.certificate, issuer.now); err != nil {
+		return Folder{}, fmt.Errorf("starting a roll-over: %w", err)
+	}
 	number := f.mark.Signing + 1
 	key, keyFile, kept, err := keeper.newKey(rand.Reader)
 	if err != nil {
