@@ -5,6 +5,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -96,13 +97,22 @@ func render(c Config, b bundle.Bundle, where placement, instance Instance) ([]Fi
 	}
 	files = append(files, people(b, p)...)
 	for _, serial := range b.Revoked() {
-		// OpenVPN looks for a file named by the decimal serial.
+		// OpenVPN looks for a file named by the decimal serial, of each certificate of
+		// the chain: the CA's own would shut everybody out. A person who has the same
+		// one of another program is bound by the roster.
+		if hasSerial(b.Server.CA, serial.String()) {
+			continue
+		}
 		files = append(files, File{revokedFolder + "/" + serial.String(), fileMode, nil})
 	}
 	// sort.Slice has one sorting for all types; slices.SortFunc would put another
 	// 20 kB into the program for this one.
 	sort.Slice(files, func(a, b int) bool { return files[a].Path < files[b].Path })
 	return files, nil
+}
+
+func hasSerial(certificates []*x509.Certificate, serial string) bool {
+	return slices.ContainsFunc(certificates, func(c *x509.Certificate) bool { return c.SerialNumber.String() == serial })
 }
 
 // people renders the allow-list: OpenVPN admits a name only if ccd/ has a file

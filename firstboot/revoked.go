@@ -10,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // stillRevoke adds to the last good state, before it takes the place of what is in
@@ -35,11 +38,15 @@ func (s store) stillRevoke(good generation, in intent) error {
 			serials = append(serials, serial.String())
 		}
 	}
+	needed, err := s.neededSerials(good)
+	if err != nil {
+		return err
+	}
 	folder := filepath.Join(s.folder(good), revokedFolder)
 	slices.Sort(serials)
 	missing := slices.DeleteFunc(slices.Compact(serials), func(serial string) bool {
 		_, err := os.Lstat(filepath.Join(folder, serial))
-		return err == nil
+		return err == nil || slices.Contains(needed, serial)
 	})
 	if len(missing) == 0 {
 		return nil
@@ -48,6 +55,29 @@ func (s store) stillRevoke(good generation, in intent) error {
 		return fmt.Errorf("revoking in generation %s who has been revoked since: %w", good.Name, err)
 	}
 	return nil
+}
+
+// neededSerials are those without which a generation cannot be proven, and nobody
+// gets in: its probe's, which a rotation may have revoked and which is let in from
+// this machine alone, and its CAs' own.
+func (s store) neededSerials(g generation) ([]string, error) {
+	probe, err := os.ReadFile(filepath.Join(s.folder(g), "serials", bundle.ProbeName))
+	if err != nil {
+		return nil, fmt.Errorf("reading the probe's serial of generation %s: %w", g.Name, err)
+	}
+	text, err := os.ReadFile(filepath.Join(s.folder(g), "ca.crt"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA of generation %s: %w", g.Name, err)
+	}
+	cas, err := bundle.ParseCertificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA of generation %s: %w", g.Name, err)
+	}
+	needed := strings.Fields(string(probe))
+	for _, ca := range cas {
+		needed = append(needed, ca.SerialNumber.String())
+	}
+	return needed, nil
 }
 
 // maxLinks is below what ext4 allows a file, 65,000.

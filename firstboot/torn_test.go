@@ -105,8 +105,13 @@ func TestRevokedStaysRevoked(t *testing.T) {
 			g.publishAgain(1)
 			g.want(g.boot(), Ready, "")
 			good, _ := g.machine.store.read(g.machine.layout.current())
+			before := g.people.server
 			c.change(g)
-			g.people.access.CRL = g.people.CRL(2, thief.SerialNumber)
+			revoked := []*big.Int{thief.SerialNumber}
+			if probe := before.Probe.Certificate; probe != g.people.server.Probe.Certificate {
+				revoked = append(revoked, probe.SerialNumber)
+			}
+			g.people.access.CRL = g.people.CRL(2, revoked...)
 			g.people.access.Roster = g.people.access.Roster[:1]
 			g.publishAgain(2)
 			g.proving = func() error {
@@ -126,6 +131,10 @@ func TestRevokedStaysRevoked(t *testing.T) {
 				info, err := os.Stat(filepath.Join(g.machine.layout.current(), "revoked", thief.SerialNumber.String()))
 				if err != nil || info.Mode() != fileMode {
 					t.Errorf("the thief is let in again: %v, %v", info, err)
+				}
+				// Its own probe proves the last good state, and comes from here alone.
+				if _, err := os.Stat(filepath.Join(g.machine.layout.current(), "revoked", before.Probe.Certificate.SerialNumber.String())); err == nil {
+					t.Error("the last good state cannot be proven any more")
 				}
 				g.cloud.spoil("imds", status(404))
 				g.reboot()
@@ -155,6 +164,22 @@ func TestRevokedBehindAnotherLaunch(t *testing.T) {
 		t.Errorf("the revoked is let in: %v, %v", info, err)
 	}
 	g.isClean()
+}
+
+// TestRevokedSerialOfCA: OpenVPN looks for the serial of each certificate of a chain,
+// whoever issued it: that of the CA itself would shut everybody out. Other programs
+// have given a CA and a person the same.
+func TestRevokedSerialOfCA(t *testing.T) {
+	g := newGateway(t, vpnDocument)
+	own := g.people.server.CA[0].SerialNumber
+	g.people.access.CRL = g.people.CRL(2, own, big.NewInt(666))
+	g.publishAgain(2)
+	g.want(g.boot(), Ready, "")
+	for serial, there := range map[string]bool{own.String(): false, "666": true} {
+		if _, err := os.Stat(filepath.Join(g.machine.layout.current(), revokedFolder, serial)); (err == nil) != there {
+			t.Errorf("serial %s: %v", serial, err)
+		}
+	}
 }
 
 // TestOthersRevoked: what another CA revokes is revoked by no last good state.
