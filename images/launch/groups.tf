@@ -109,12 +109,22 @@ resource "aws_vpc_security_group_ingress_rule" "step_tunnel" {
 resource "aws_vpc_security_group_ingress_rule" "step_others" {
   for_each          = toset(var.step == null ? [] : var.step.ssh_from)
   security_group_id = aws_security_group.step[0].id
-  description       = "SSH from the company's network"
+  description       = "SSH from elsewhere in the VPC"
   ip_protocol       = "tcp"
   from_port         = 22
   to_port           = 22
   cidr_ipv4         = each.value
   tags              = local.tags
+
+  lifecycle {
+    # The bastion's own packet filter admits its VPC, and the tunnel network if routed.
+    precondition {
+      condition = anytrue([for b in local.vpc_blocks : tonumber(split("/", b)[1]) <= tonumber(split("/", each.value)[1]) &&
+        cidrhost("${split("/", each.value)[0]}/${split("/", b)[1]}", 0) == cidrhost(b, 0)
+      ])
+      error_message = "step: ssh_from: ${each.value} is not in the VPC (${join(", ", local.vpc_blocks)}), and the bastion's packet filter would drop it: who is elsewhere comes through the tunnel."
+    }
+  }
 }
 
 resource "aws_vpc_security_group_egress_rule" "step_vpc" {

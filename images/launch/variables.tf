@@ -113,7 +113,7 @@ variable "step" {
     private_address = optional(string)
     ssh_from        = optional(list(string), [])
   })
-  description = "The bastion; null for none. ssh_from: networks besides the gateway that reach its sshd."
+  description = "The bastion; null for none. ssh_from: networks of the VPC that reach its sshd besides the gateway."
   default     = {}
   validation {
     condition     = var.step == null || try(var.step.ami, null) == null || can(regex("^ami-[0-9a-f]{8,17}$", var.step.ami))
@@ -121,7 +121,7 @@ variable "step" {
   }
   validation {
     condition     = var.step == null || try(alltrue([for n in var.step.ssh_from : can(cidrnetmask(n)) && tonumber(split("/", n)[1]) >= 8]), false)
-    error_message = "step: ssh_from: want IPv4 networks of the company, /8 or smaller: a bastion is not for the internet."
+    error_message = "step: ssh_from: want IPv4 networks of the VPC, /8 or smaller: a bastion is not for the internet."
   }
 }
 

@@ -269,3 +269,22 @@ run "the_next_step_over_tcp" {
     error_message = "want profiles for the protocol that the gateway speaks"
   }
 }
+
+run "a_bastion_for_the_vpc" {
+  command = plan
+  variables {
+    step = { ssh_from = ["10.0.8.0/24"] }
+  }
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.step_others) == 1
+    error_message = "want the network admitted"
+  }
+}
+
+run "a_bastion_for_who_its_packet_filter_drops" {
+  command = plan
+  variables {
+    step = { ssh_from = ["192.168.0.0/16"] }
+  }
+  expect_failures = [aws_vpc_security_group_ingress_rule.step_others]
+}
