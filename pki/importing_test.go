@@ -66,6 +66,30 @@ func TestIssueKnowsLookalikes(t *testing.T) {
 	}
 }
 
+// TestNobodyHasTheNameOfTheCA: OpenSSL takes a certificate that has its issuer's
+// name for self-signed ("error 18 at 0 depth lookup"), whatever signed it.
+func TestNobodyHasTheNameOfTheCA(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := selfSigned(t, key)
+	name := strings.ToUpper(ca.Subject.CommonName)
+	plan := authority.Plan{Path: filepath.Join(t.TempDir(), "office"), Name: "office", ServerName: name, Adopted: &authority.Adopted{CA: ca}}
+	const want = "is the CA's own: a certificate of that name would count as self-signed"
+	if _, err := plan.Check(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the server: %v", err)
+	}
+	plan.ServerName = "vpn.example.com"
+	folder, err := authority.Make(plan, authority.AdoptedKey{Key: key, Passphrase: []byte("correct horse")}, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.CheckNew(name, testNow); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a person: %v", err)
+	}
+}
+
 // oldPKI is one with a certificate for a client of each name, from serial 2 on.
 func oldPKI(t *testing.T, names ...string) easyrsa.PKI {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -161,6 +162,17 @@ func (i Issuer) pair(name string, usage x509.ExtKeyUsage, notAfter time.Time, na
 	return Pair{Certificate: certificate, Key: bundle.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))}, nil
 }
 
+// checkNotCA refuses a name under which a certificate would have its own issuer's:
+// OpenSSL takes that for self-signed, and nobody for good. It can be only that of
+// a CA which another program made: ours have a space in it. OpenSSL compares
+// names without regard to capitals (X509_NAME_cmp).
+func checkNotCA(ca *x509.Certificate, name string) error {
+	if len(ca.Subject.Names) == 1 && strings.EqualFold(ca.Subject.CommonName, name) {
+		return fmt.Errorf("the name %q is the CA's own: a certificate of that name would count as self-signed; choose another", name)
+	}
+	return nil
+}
+
 // checkSigns refuses a CA whose certificates nobody would take, because it has
 // ended or, by a clock that is wrong, not begun.
 func checkSigns(ca *x509.Certificate, now time.Time) error {
@@ -181,7 +193,7 @@ func checkBegun(ca *x509.Certificate, now time.Time) error {
 }
 
 func (i Issuer) certify(name string, public crypto.PublicKey, usage x509.ExtKeyUsage, notAfter time.Time, names ...string) (*x509.Certificate, error) {
-	if err := checkSigns(i.certificate, i.now); err != nil {
+	if err := errors.Join(checkNotCA(i.certificate, name), checkSigns(i.certificate, i.now)); err != nil {
 		return nil, fmt.Errorf("signing a certificate for %q: %w", name, err)
 	}
 	serial, err := newSerial(i.random)

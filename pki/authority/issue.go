@@ -32,7 +32,7 @@ func (f Folder) CheckName(name string) error {
 	if strings.EqualFold(name, f.mark.ServerName) {
 		return fmt.Errorf("the name %q is the server's", name)
 	}
-	return nil
+	return checkNotCA(f.CA(), name)
 }
 
 // CheckNew refuses a name that cannot be issued to anew. That of somebody whose

@@ -44,6 +44,11 @@ func (p Plan) Check() (Plan, error) {
 	if p.ServerName == bundle.ProbeName {
 		return Plan{}, fmt.Errorf("naming the server: the name %q is reserved", p.ServerName)
 	}
+	if p.Adopted != nil {
+		if err := checkNotCA(p.Adopted.CA, p.ServerName); err != nil {
+			return Plan{}, fmt.Errorf("naming the server: %w", err)
+		}
+	}
 	if p.Network == "" {
 		p.Network = bundle.DefaultNetwork
 	}
