@@ -5,7 +5,7 @@
 
 variable "name" {
   type        = string
-  description = "Name of this launch: the beginning of what it makes, and the value of the tag vpnami:launch."
+  description = "Name of this launch: the beginning of what it makes, and the value of the tag vpnami:launch. One in the account, whatever the region: roles have no region."
   default     = "vpn"
   validation {
     condition     = can(regex("^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$", var.name))
