@@ -80,6 +80,7 @@ func TestRehearsal(t *testing.T) {
 	stage("the gateway's policy, an action less each time", r.gatewayPolicy)
 	stage("replaced without a cut", r.replace)
 	stage("terraform destroy leaves nothing", r.destroy)
+	stage("several gateways, and the second plan is empty", r.several)
 	t.Logf("%-52s %5.1f s (bound 360 s)", "all of it", time.Since(began).Seconds())
 }
 
