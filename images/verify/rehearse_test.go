@@ -1,0 +1,265 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+//go:build rehearse
+
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+	"github.com/vpnami/packer-plugin-vpnami/images/launch/launchtest"
+	"github.com/vpnami/packer-plugin-vpnami/images/verify/leftovers"
+)
+
+// labTarget is the article's office, whose bastion has no way out.
+type labTarget struct{ *office }
+
+// labRemote is an address of its own: the tests of the article have theirs.
+var labRemote = netip.MustParseAddr("203.0.113.20")
+
+func (l labTarget) launch(t *testing.T) {
+	for _, args := range [][]string{{"issue", "out1", "out2", "--out", l.folder(), "--remote", labRemote.String()}, {"publish", "--secret", "vpn/office"}} {
+		if out, err := l.pki(soon(t, time.Minute), args...); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for from, to := range map[string]string{"out1": "client1", "out2": "client2"} {
+		data, err := os.ReadFile(filepath.Join(l.folder(), from+".ovpn"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(l.folder(), to+".ovpn"), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	launch(t, lab.LaunchSpec{Name: "out-vpn", PrivateAddress: netip.MustParseAddr("10.0.1.20"), PublicAddress: labRemote,
+		Groups: []string{l.VPC().GroupVPN}, UserData: "#vpnami\nrole: vpn\nsecret: vpn/office\n"})
+	launch(t, lab.LaunchSpec{Name: "out-step", PrivateAddress: netip.MustParseAddr("10.0.2.20"),
+		Groups: []string{l.VPC().GroupStep}, UserData: "#vpnami\nrole: step\n"})
+}
+
+func (l labTarget) folder() string { return filepath.Join(l.Dir(), "outside") }
+
+func (l labTarget) find(t *testing.T) site {
+	t.Helper()
+	s := site{remote: labRemote, login: login, profiles: l.folder(), client: host(t, "client2"), secret: "vpn/office",
+		mirror: host(t, "desk").Address().String(), boots: bootTime()}
+	for name, id := range map[string]*string{"out-vpn": &s.gateway, "out-step": &s.step} {
+		i, err := l.Instance(soon(t, 10*time.Second), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*id, s.bastion = i.ID(), netip.MustParseAddr("10.0.2.20")
+	}
+	return s
+}
+
+func (l labTarget) console(ctx context.Context, instance string) (string, error) {
+	i, err := l.Instance(ctx, instance)
+	if err != nil {
+		return "", err
+	}
+	return i.Console()
+}
+
+func (l labTarget) tags(ctx context.Context, instance string) (map[string]string, error) {
+	return tagsOf(ctx, ec2.NewFromConfig(l.AWS()), instance)
+}
+
+func (l labTarget) pki(ctx context.Context, args ...string) (string, error) {
+	if args[0] == "revoke" { // the profile client2 is of out2
+		args = []string{"revoke", "out2"}
+	}
+	if args[0] != "reach" {
+		args = append(args, "--folder", l.authority)
+	}
+	return l.runPKI(ctx, args...)
+}
+
+func (l labTarget) destroy(t *testing.T) {
+	for _, name := range []string{"out-vpn", "out-step"} {
+		i, err := l.Instance(context.WithoutCancel(t.Context()), name)
+		if err == nil {
+			err = i.Terminate(context.WithoutCancel(t.Context()))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOutsideOfTheLab is the suite against the lab.
+func TestOutsideOfTheLab(t *testing.T) {
+	reflect(t)
+	fromOutside(t, labTarget{theOffice})
+}
+
+// TestOutsideOfAWS is the suite as "make verify-aws" runs it, by Terraform and with
+// the rights of images/iam/verify.json alone, against moto with the lab's machines;
+// and what ends a launch whose run was killed.
+func TestOutsideOfAWS(t *testing.T) {
+	launchtest.Need(t)
+	reflect(t)
+	policy := shippedPolicy(t)
+	cfg := theOffice.AWS()
+	keys := verifier(t, policy)
+	before, err := theOffice.Calls()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := theOffice.EnforceIAM(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Credentials = credentials.NewStaticCredentialsProvider(keys[0], keys[1], "")
+	desk := host(t, "desk")
+	target := awsTarget{
+		cfg: cfg, env: append(theOffice.AWSEnv(), "AWS_ACCESS_KEY_ID="+keys[0], "AWS_SECRET_ACCESS_KEY="+keys[1]), command: desk.Command,
+		client: host(t, "client1"), ami: theOffice.VPC().Image, login: login, mirror: desk.Address().String(), boots: bootTime(),
+		folder: filepath.Join(theOffice.Dir(), "aws"),
+	}
+	// The key of the launch is not the lab's.
+	target.client = target.client.With(target.at("key"))
+	fromOutside(t, target)
+
+	t.Run("what a killed run left is ended", func(t *testing.T) {
+		target.launch(t)
+		if err := os.RemoveAll(target.folder); err != nil {
+			t.Fatal(err)
+		}
+		account, ended := leftovers.Open(cfg), 0
+		if err := account.End(soon(t, time.Minute), time.Now().Add(-time.Hour), func(what string) { t.Error(what + ", which is too young") }); err != nil {
+			t.Fatal(err)
+		}
+		if err := account.End(soon(t, 2*time.Minute), time.Now().Add(time.Minute), func(what string) { ended++; t.Log(what) }); err != nil {
+			t.Error(err)
+		}
+		left, err := account.Find(soon(t, time.Minute), time.Now().Add(time.Minute))
+		if err != nil || len(left) > 0 {
+			t.Errorf("left of %d: %v %v", ended, left, err)
+		}
+		if ended < 20 {
+			t.Errorf("%d things are ended of a launch, which has more", ended)
+		}
+	})
+	t.Run("its policy allows what was called, and no more", func(t *testing.T) {
+		calls, err := theOffice.Calls()
+		if err != nil {
+			t.Fatal(err)
+		}
+		called := map[string]bool{}
+		for _, c := range calls[len(before):] {
+			// The machines of a launch have roles of their own.
+			if !netip.MustParsePrefix("10.0.0.0/8").Contains(c.Source) {
+				called[c.Action] = true
+			}
+		}
+		for action := range called {
+			// Needs no right: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+			if action != "sts:GetCallerIdentity" && !slices.Contains(policy.actions, action) {
+				t.Errorf("%s is called, and not allowed", action)
+			}
+		}
+		for _, action := range policy.actions {
+			if !called[action] && !slices.Contains(neverHere(), action) {
+				t.Errorf("%s is allowed, and never called", action)
+			}
+		}
+		t.Logf("%d actions", len(called))
+	})
+}
+
+// neverHere are rights that a run needs on AWS and not here.
+func neverHere() []string {
+	return []string{
+		// moto tags what it makes without asking for the right.
+		"ec2:CreateTags", "iam:TagRole", "iam:TagPolicy", "iam:TagInstanceProfile", "secretsmanager:TagResource",
+		"events:TagResource", "logs:TagResource", "cloudwatch:TagResource",
+		// AWS asks for it when an instance is launched with a role.
+		"iam:PassRole",
+	}
+}
+
+type shipped struct {
+	text    string
+	actions []string
+}
+
+func shippedPolicy(t *testing.T) shipped {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "iam", "verify.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := shipped{text: strings.ReplaceAll(string(data), "ACCOUNT", "123456789012")}
+	var document struct {
+		Statement []struct{ Action any }
+	}
+	if err := json.Unmarshal([]byte(p.text), &document); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range document.Statement {
+		switch actions := s.Action.(type) {
+		case string:
+			p.actions = append(p.actions, actions)
+		case []any:
+			for _, a := range actions {
+				p.actions = append(p.actions, a.(string))
+			}
+		}
+	}
+	return p
+}
+
+// verifier makes a user who has the policy and nothing else, and returns the key.
+func verifier(t *testing.T, policy shipped) [2]string {
+	t.Helper()
+	client, name := iam.NewFromConfig(theOffice.AWS()), aws.String("verifier")
+	if _, err := client.CreateUser(t.Context(), &iam.CreateUserInput{UserName: name}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.PutUserPolicy(t.Context(), &iam.PutUserPolicyInput{UserName: name, PolicyName: aws.String("verify"), PolicyDocument: &policy.text}); err != nil {
+		t.Fatal(err)
+	}
+	made, err := client.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return [2]string{aws.ToString(made.AccessKey.AccessKeyId), aws.ToString(made.AccessKey.SecretAccessKey)}
+}
+
+// reflect has the desk answer over HTTP with the address that it sees.
+func reflect(t *testing.T) {
+	t.Helper()
+	desk := host(t, "desk")
+	var listener net.Listener
+	err := desk.Do(func() (err error) {
+		listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", desk.Address().String()+":80")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, _ := netip.ParseAddrPort(r.RemoteAddr)
+		_, _ = w.Write([]byte(from.Addr().String() + "\n"))
+	})}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+}
