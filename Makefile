@@ -164,11 +164,12 @@ lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt,
 lint-terraform: ## Read images/launch with tflint: all rules of the language (two minutes the first time)
 	@for folder in images/launch images/launch/examples/*/; do \
 		"$$(scripts/tool tflint)" --chdir="$$folder" --config="$(CURDIR)/images/launch/.tflint.hcl"; done
-bench: image build moto ## Measure the operator's desk against easy-rsa and openssl, a first boot against a bare openvpn (some minutes)
+bench: image build moto bin/packer-plugin-amazon ## Measure the desk against easy-rsa and openssl, a first boot against a bare openvpn, the bake of an AMI against apt alone (some minutes)
 	@scripts/packages bench
 	@$(go_build) -tags noaws,bench -o build/bench/vpnami-pki ./pki
 	@VPNAMI_BENCH_PROGRAM=$(CURDIR)/build/bench/vpnami-pki go test -tags bench -count=1 -timeout 20m -run '^TestBench$$' -v ./pki | grep --line-buffered -v '^=== \|^ok'
 	@$(root_tests) -tags lab,bench -run '^TestBench$$' -v ./images/verify | grep --line-buffered -v '^=== \|^ok'
+	@$(root_tests) -tags lab,bench -run '^TestBenchBake$$' -v ./plugin | grep --line-buffered -v '^=== \|^ok'
 	@echo "On whole machines: make bench-boot (from the kernel's start to OpenVPN up, beside the stock image), make verify-offload (throughput with and without data channel offload), make bench-script."
 bench-script: ## Measure whole machines from power-on to ready: by firstboot, and by a cloud-init script with awscli (half an hour)
 	@$(MAKE) IMAGE=build/image-awscli PACKAGES='["awscli"]' LAB_VM=qemu bench-script-of-image

@@ -5,6 +5,7 @@ package amitest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -27,7 +28,7 @@ mount --rbind /dev "$1/dev"
 mount -t tmpfs run "$1/run"
 mkdir -p "$1/run/sshd" "$1/run/systemd/resolve"
 cat /etc/resolv.conf >"$1/run/systemd/resolve/stub-resolv.conf"
-rm "$1/usr/sbin/vpnami-firstboot" "$1/etc/iptables/rules.v4"
+rm -f "$1/usr/sbin/vpnami-firstboot" "$1/etc/iptables/rules.v4"
 echo secret >"$1/root/.bash_history"
 exec chroot "$1" /bin/sh -ec '
 useradd --create-home --shell /bin/bash ubuntu
@@ -52,29 +53,43 @@ type Guest struct {
 // StartGuest makes a guest of a baked root.tar. It ends with the test.
 func StartGuest(t *testing.T, rootTar string) *Guest {
 	t.Helper()
-	g := &Guest{Root: t.TempDir()}
-	if said, err := exec.Command("tar", "--extract", "--same-owner", "--same-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*",
-		"--file", rootTar, "--directory", g.Root).CombinedOutput(); err != nil {
+	root := t.TempDir()
+	Unpack(t, rootTar, root)
+	return Boot(t, root)
+}
+
+// Unpack lays the files of a root.tar down.
+func Unpack(t *testing.T, rootTar, root string) {
+	t.Helper()
+	if said, err := exec.CommandContext(t.Context(), "tar", "--extract", "--same-owner", "--same-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*",
+		"--file", rootTar, "--directory", root).CombinedOutput(); err != nil {
 		t.Fatalf("unpacking the image: %v\n%s", err, said)
 	}
-	if err := os.Chmod(g.Root, 0o755); err != nil {
+	if err := os.Chmod(root, 0o755); err != nil { //nolint:gosec // it becomes the machine's own "/"
 		t.Fatal(err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+}
+
+// Boot makes a guest of the files that are there. It ends with the test.
+func Boot(t *testing.T, root string) *Guest {
+	t.Helper()
+	g := &Guest{Root: root}
+	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.Port = free.Addr().(*net.TCPAddr).Port
 	_ = free.Close()
 	var said bytes.Buffer
-	g.machine = exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", sshGuest, "guest", g.Root, strconv.Itoa(g.Port))
+	// Ended by the clean-up, which waits for it.
+	g.machine = exec.CommandContext(context.WithoutCancel(t.Context()), "unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", sshGuest, "guest", g.Root, strconv.Itoa(g.Port))
 	g.machine.Stdout, g.machine.Stderr = &said, &said
 	if err := g.machine.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.End)
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", g.Port))
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", g.Port))
 		if err == nil {
 			_ = c.Close()
 			return g

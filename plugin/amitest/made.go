@@ -69,7 +69,7 @@ func (b Bake) CheckAMI(t *testing.T) types.Image {
 func (b Bake) CheckPromoted(t *testing.T) {
 	t.Helper()
 	for _, args := range [][]string{{"promote", "--artifacts", b.Artifacts, "--apply"}, {"list"}} {
-		cmd := exec.Command(Need(t, "vpnami-images"), args...)
+		cmd := exec.CommandContext(t.Context(), Need(t, "vpnami-images"), args...)
 		cmd.Env = b.Env
 		said, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(said), "latest") {
