@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
@@ -56,6 +57,7 @@ func TestJudge(t *testing.T) {
 		{"what another line promotes is no reason", retention{keep: 1}, func(s *seen) { s.histories[line{"noble", "arm64"}] = []string{"a7"} }, "a2 a3 a4 a5 a6 a7"},
 		{"an instance's stays", retention{keep: 1}, func(s *seen) { s.uses["a5"] = []string{"instance i-1"} }, "a2 a3 a4 a6 a7"},
 		{"a shared one stays", retention{keep: 1}, func(s *seen) { s.sharers["a6"] = []string{"111122223333"} }, "a2 a3 a4 a5 a7"},
+		{"a protected one stays", retention{keep: 1}, func(s *seen) { s.images[5].Protected = true }, "a2 a3 a4 a5 a7"},
 		{"each line has its newest", retention{keep: 6}, func(s *seen) { s.images[6].Architecture = "arm64" }, ""},
 	} {
 		s := seen{images: fleet(7), histories: map[line][]string{}, uses: map[string][]string{}, sharers: map[string][]string{}}
@@ -112,7 +114,8 @@ func TestParseImage(t *testing.T) {
 	got, err := parseImage(types.Image{
 		ImageId: aws.String("ami-1"), Name: aws.String("vpnami"), CreationDate: aws.String("2026-11-26T08:32:00.000Z"),
 		DeprecationTime: aws.String("2027-06-30T00:00:00.000Z"), State: types.ImageStateAvailable,
-		Tags: []types.Tag{{Key: aws.String(tagVersion), Value: aws.String("0.1.0")}, {Key: aws.String(tagRelease), Value: aws.String("noble")}},
+		DeregistrationProtection: aws.String("enabled-with-cooldown"),
+		Tags:                     []types.Tag{{Key: aws.String(tagVersion), Value: aws.String("0.1.0")}, {Key: aws.String(tagRelease), Value: aws.String("noble")}},
 		BlockDeviceMappings: []types.BlockDeviceMapping{
 			{Ebs: &types.EbsBlockDevice{SnapshotId: aws.String("snap-1"), Encrypted: aws.Bool(true)}},
 			{VirtualName: aws.String("ephemeral0")},
@@ -123,9 +126,32 @@ func TestParseImage(t *testing.T) {
 	}
 	deprecated := time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC)
 	want := image{ID: "ami-1", Name: "vpnami", Version: "0.1.0", Release: "noble", Created: time.Date(2026, 11, 26, 8, 32, 0, 0, time.UTC),
-		State: "available", Deprecated: &deprecated, Snapshots: []string{"snap-1"}, Encrypted: true}
+		State: "available", Deprecated: &deprecated, Snapshots: []string{"snap-1"}, Encrypted: true, Protected: true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// withDisabled is an EC2 that has one image, which is disabled: it is told of only to
+// who asks for such, as AWS does.
+type withDisabled struct{}
+
+func (withDisabled) DescribeImages(_ context.Context, in *ec2.DescribeImagesInput, _ ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
+	if !aws.ToBool(in.IncludeDisabled) {
+		return &ec2.DescribeImagesOutput{}, nil
+	}
+	return &ec2.DescribeImagesOutput{Images: []types.Image{{ImageId: aws.String("ami-1"), CreationDate: aws.String("2026-11-26T08:32:00.000Z"), State: types.ImageStateDisabled}}}, nil
+}
+
+// TestDisabledImagesAreSeen: the snapshot of one that is not seen would be taken for
+// one whose image is gone.
+func TestDisabledImagesAreSeen(t *testing.T) {
+	images, err := readImages(t.Context(), withDisabled{})
+	if err != nil || len(images) != 1 {
+		t.Fatalf("read %v, %v", images, err)
+	}
+	if err := checkLaunchable(images[0], now); err == nil {
+		t.Error("a disabled image passes as one that can be launched")
 	}
 }
 

@@ -45,6 +45,8 @@ type image struct {
 	Deprecated   *time.Time `json:"deprecated,omitempty"`
 	Snapshots    []string   `json:"snapshots"`
 	Encrypted    bool       `json:"encrypted"`
+	// Protected: AWS refuses to deregister it, for a day longer if so chosen.
+	Protected bool `json:"protected"`
 }
 
 // line is the kind of images that replace each other.
@@ -68,6 +70,7 @@ func readImages(ctx context.Context, api ec2.DescribeImagesAPIClient) ([]image, 
 		Owners:            []string{"self"},
 		Filters:           []types.Filter{{Name: aws.String("tag-key"), Values: []string{tagVersion}}},
 		IncludeDeprecated: aws.Bool(true),
+		IncludeDisabled:   aws.Bool(true),
 	})
 }
 
@@ -75,7 +78,7 @@ func readImages(ctx context.Context, api ec2.DescribeImagesAPIClient) ([]image, 
 // account's own.
 func readImage(ctx context.Context, api ec2.DescribeImagesAPIClient, id string) (image, error) {
 	found, err := describeImages(ctx, api, &ec2.DescribeImagesInput{
-		ImageIds: []string{id}, Owners: []string{"self"}, IncludeDeprecated: aws.Bool(true)})
+		ImageIds: []string{id}, Owners: []string{"self"}, IncludeDeprecated: aws.Bool(true), IncludeDisabled: aws.Bool(true)})
 	if err != nil {
 		return image{}, fmt.Errorf("reading AMI %q: %w", id, err)
 	}
@@ -125,6 +128,9 @@ func parseImage(raw types.Image) (image, error) {
 		Source:       tag(raw.Tags, tagSource),
 		State:        string(raw.State),
 	}
+	// "disabled", "enabled", "enabled-with-cooldown", and in the day between, a sentence.
+	protection := aws.ToString(raw.DeregistrationProtection)
+	i.Protected = protection != "" && protection != "disabled"
 	var err error
 	if i.Created, err = time.Parse(time.RFC3339, aws.ToString(raw.CreationDate)); err != nil {
 		return image{}, fmt.Errorf("reading AMI %q: its date of creation: %w", i.ID, err)

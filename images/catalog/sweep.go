@@ -42,6 +42,7 @@ func (k *keeper) sweepCommand() *cobra.Command {
   - what an instance that is not terminated was launched from,
   - what a launch template names in any of its versions, by id or by parameter,
   - what is shared with anybody, whose instances this account does not see,
+  - what is protected from being deregistered,
   - what is younger than --older-than days.
 
 It also removes what bears the tag of a bake that nobody is at work on any more, a
@@ -123,6 +124,9 @@ func judge(s seen, rule retention, now time.Time) []verdict {
 		}
 		for _, w := range s.sharers[i.ID] {
 			stays("%s may launch it", w)
+		}
+		if i.Protected {
+			stays("it is protected from being deregistered")
 		}
 		if now.Sub(i.Created) < rule.age {
 			stays("it is younger than %d days", int(rule.age.Hours()/24))
