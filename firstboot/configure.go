@@ -204,8 +204,8 @@ func (c Config) judgeNetwork(d *document, instance Instance) {
 		d.problem("network", fmt.Sprintf("%q has the instance's own public address %s in it", network, instance.Public))
 		return
 	}
-	if network.Bits() >= 16 && !private(network) {
-		d.problem("network", fmt.Sprintf("%q is of the internet's addresses, whose owners the clients could not reach: allowed are parts of %s, such as %q", network, strings.Join(privateNetworks(), ", "), bundle.DefaultNetwork))
+	if network.Bits() >= 16 && !bundle.IsPrivate(network) {
+		d.problem("network", fmt.Sprintf("%q is of the internet's addresses, whose owners the clients could not reach: allowed are parts of %s, such as %q", network, strings.Join(bundle.PrivateNetworks(), ", "), bundle.DefaultNetwork))
 		return
 	}
 	// /16 is as much as OpenVPN's pool takes (65,536); a /29 has the gateway,
@@ -283,19 +283,6 @@ func specialPurpose(network netip.Prefix) (bool, string) {
 		}
 	}
 	return false, ""
-}
-
-// privateNetworks are those of RFC 1918, and RFC 6598's for carriers, which
-// many choose for tunnels because offices do not have it.
-func privateNetworks() []string {
-	return []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"}
-}
-
-func private(network netip.Prefix) bool {
-	return slices.ContainsFunc(privateNetworks(), func(block string) bool {
-		outer := netip.MustParsePrefix(block)
-		return outer.Bits() <= network.Bits() && outer.Contains(network.Addr())
-	})
 }
 
 func quoted(words []string) string {

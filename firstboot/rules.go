@@ -116,7 +116,7 @@ func (f *ruleFile) egress(networks []netip.Prefix) {
 	}
 	f.line("# Updates, from the internet alone.")
 	for _, network := range networks {
-		for _, inside := range append(privateNetworks(), "169.254.0.0/16") {
+		for _, inside := range append(bundle.PrivateNetworks(), "169.254.0.0/16") {
 			f.line("-A FORWARD ! -i tun0 ! -o tun0 -s %s -d %s -j DROP", network, inside)
 		}
 		for _, port := range []int{80, 443} {

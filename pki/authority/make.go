@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
@@ -52,8 +53,12 @@ func (p Plan) Check() (Plan, error) {
 	if p.Network == "" {
 		p.Network = bundle.DefaultNetwork
 	}
-	if _, err := ParseNetwork(p.Network); err != nil {
+	network, err := ParseNetwork(p.Network)
+	if err != nil {
 		return Plan{}, err
+	}
+	if !bundle.IsPrivate(network) { // nor does the gateway take it
+		return Plan{}, fmt.Errorf("the tunnel network %q is of the internet's addresses, or none that a machine can have: give a part of %s, such as %q", p.Network, strings.Join(bundle.PrivateNetworks(), ", "), bundle.DefaultNetwork)
 	}
 	info, err := os.Lstat(p.Path)
 	switch {

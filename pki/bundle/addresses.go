@@ -8,10 +8,26 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // DefaultNetwork is the tunnel network of a launch that names none.
 const DefaultNetwork = "10.0.255.0/24"
+
+// PrivateNetworks are what a tunnel network is a part of: those of RFC 1918, and
+// RFC 6598's for carriers, which many choose for tunnels because offices do not
+// have it. Every other address has an owner, whom the clients could not reach.
+func PrivateNetworks() []string {
+	return []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"}
+}
+
+// IsPrivate tells whether a network is a part of one of [PrivateNetworks].
+func IsPrivate(network netip.Prefix) bool {
+	return slices.ContainsFunc(PrivateNetworks(), func(block string) bool {
+		outer := netip.MustParsePrefix(block)
+		return outer.Bits() <= network.Bits() && outer.Contains(network.Addr())
+	})
+}
 
 // AddressPlan is who has which address of the tunnel network. The gateway
 // serves by it, and the operator's desk gives addresses by it.
