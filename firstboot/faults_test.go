@@ -215,6 +215,8 @@ func (c *cell) play(t *testing.T, f fault, m moment) time.Duration {
 	f.mend(g)
 	g.broken = false
 	c.passes = g.passes(m)
+	// A start that was given up looks for the rules once more, and ends.
+	time.Sleep(2 * filterPoll)
 	return took
 }
 
