@@ -158,3 +158,22 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestNewIsToldFromUnknown has what only 2.7 takes, and what no version does.
+func TestNewIsToldFromUnknown(t *testing.T) {
+	for line, want := range map[string][2]Effect{
+		"allow-deprecated-insecure-static-crypto": {Unknown, Works},
+		"block-ipv6":                    {Works, Works},
+		"http-proxy-retry":              {Warns, Ignored},
+		"force-tls-key-material-export": {Works, Works},
+		"foo-bar":                       {Unknown, Unknown},
+	} {
+		lines, err := Parse([]byte("client\n" + line + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := Lint(lines)[1]; found.On26 != want[0] || found.On27 != want[1] {
+			t.Errorf("%s: %s and %s, want %v", line, found.On26, found.On27, want)
+		}
+	}
+}

@@ -78,8 +78,8 @@ func judge(l Line, role Role) Finding {
 	}
 	switch {
 	case slices.Contains(strings.Fields(unchanged), l.Name):
-	case slices.Contains(strings.Fields(of26), l.Name):
-		found.On27, found.Why = Unknown, "see openvpn(8) of 2.7"
+	case slices.Contains(strings.Fields(of27), l.Name):
+		found.On26, found.Why = Unknown, "new in 2.7: 2.6 does not start with it"
 	default:
 		found.On26, found.On27, found.Why = Unknown, Unknown, "OpenVPN does not start with what it does not know: see openvpn(8)"
 	}
@@ -91,39 +91,41 @@ func has(lines []Line, name string) bool {
 	return slices.ContainsFunc(lines, func(l Line) bool { return l.Name == name })
 }
 
-// of26 are those that 2.6.14 takes, and that were not tried with 2.7.
-const of26 = `
-allow-compression allow-pull-fqdn auth-token-user auth-user-pass-optional bcast-buffers bind-dev block-ipv6 capath
-client-crresponse comp-noadapt compat-mode disable-occ errors-to-stderr http-proxy-user-pass ifconfig-nowarn
-ignore-unknown-option keying-material-exporter lladdr management-client management-external-cert
-management-external-key management-log-cache management-query-proxy management-query-remote management-signal
-management-up-down mark max-packet-size mlock mtu-disc pkcs11-cert-private pkcs11-id-management pkcs11-pin-cache
-pkcs11-private-mode pkcs11-protected-authentication port-share proto-force providers route-ipv6-gateway
-route-method session-timeout tls-export-cert
-`
+// of27 are those that came with 2.7.
+const of27 = `allow-deprecated-insecure-static-crypto dns-updown route-table tls-crypt-v2-max-age`
 
-// unchanged are the directives that 2.6 and 2.7 take as they always did.
+// unchanged are the directives that 2.6 and 2.7 take as they always did. Both
+// were asked, 2.6.14 and 2.7.8, about every word of theirs.
 const unchanged = `
-allow-recursive-routing askpass auth-gen-token auth-gen-token-secret auth-nocache auth-retry auth-token
-auth-user-pass auth-user-pass-verify bind block-outside-dns ca ccd-exclusive cd cert chroot client
-client-config-dir client-connect client-disconnect config connect-freq connect-freq-initial connect-retry
-connect-retry-max connect-timeout crl-verify daemon data-ciphers data-ciphers-fallback dev dev-node dev-type
-dhcp-option disable-dco dns down down-pre echo engine explicit-exit-notify extra-certs fast-io float fragment
-group hand-window hash-size http-proxy http-proxy-option ifconfig ifconfig-ipv6 ifconfig-ipv6-pool
-ifconfig-noexec ifconfig-pool ifconfig-pool-persist ifconfig-push inactive ipchange iroute iroute-ipv6
-keepalive key key-direction learn-address link-mtu local log log-append lport machine-readable-output
-management management-client-auth management-client-group management-client-user management-forget-disconnect
-management-hold management-query-passwords max-clients mode mssfix mtu-test multihome mute
-mute-replay-warnings nice nobind passtos peer-fingerprint persist-local-ip persist-remote-ip persist-tun ping
-ping-exit ping-restart ping-timer-rem pkcs11-id pkcs11-providers pkcs12 plugin port proto pull pull-filter push
-push-peer-info push-remove rcvbuf redirect-gateway redirect-private remap-usr1 remote remote-cert-eku
-remote-cert-ku remote-cert-tls remote-random remote-random-hostname reneg-bytes reneg-pkts reneg-sec
-replay-persist replay-window resolv-retry route route-delay route-gateway route-ipv6 route-metric
-route-noexec route-nopull route-pre-down route-up rport script-security server server-bridge server-ipv6
-server-poll-timeout setenv setenv-safe shaper single-session sndbuf socket-flags socks-proxy stale-routes-check
+allow-compression allow-pull-fqdn allow-recursive-routing askpass auth-gen-token auth-gen-token-secret
+auth-nocache auth-retry auth-token auth-token-user auth-user-pass auth-user-pass-optional auth-user-pass-verify
+bcast-buffers bind bind-dev block-ipv6 block-outside-dns ca capath ccd-exclusive cd cert chroot client
+client-config-dir client-connect client-crresponse client-disconnect client-nat comp-noadapt compat-mode config
+connect-freq connect-freq-initial connect-retry connect-retry-max connect-timeout crl-verify daemon data-ciphers
+data-ciphers-fallback dev dev-node dev-type dhcp-option disable-dco disable-occ dns down down-pre echo engine
+errors-to-stderr explicit-exit-notify extra-certs fast-io float force-tls-key-material-export fragment group
+hand-window hash-size http-proxy http-proxy-option http-proxy-override http-proxy-user-pass ifconfig
+ifconfig-ipv6 ifconfig-ipv6-pool ifconfig-noexec ifconfig-nowarn ifconfig-pool ifconfig-pool-persist
+ifconfig-push ifconfig-push-constraint ignore-unknown-option inactive ip-remote-hint ipchange iroute iroute-ipv6
+keepalive key key-derivation key-direction keying-material-exporter learn-address link-mtu lladdr local log
+log-append lport machine-readable-output management management-client management-client-auth
+management-client-group management-client-user management-external-cert management-external-key
+management-forget-disconnect management-hold management-log-cache management-query-passwords
+management-query-proxy management-query-remote management-signal management-up-down mark max-clients
+max-packet-size mlock mode mssfix mtu-disc mtu-test multihome mute mute-replay-warnings nice nobind passtos
+peer-fingerprint persist-local-ip persist-remote-ip persist-tun ping ping-exit ping-restart ping-timer-rem
+pkcs11-cert-private pkcs11-id pkcs11-id-management pkcs11-pin-cache pkcs11-private-mode
+pkcs11-protected-authentication pkcs11-providers pkcs12 plugin port port-share preresolve proto proto-force
+protocol-flags providers pull pull-filter push push-peer-info push-remove rcvbuf redirect-gateway
+redirect-private remap-usr1 remote remote-cert-eku remote-cert-ku remote-cert-tls remote-random
+remote-random-hostname reneg-bytes reneg-pkts reneg-sec replay-persist replay-window resolv-retry route
+route-delay route-gateway route-ipv6 route-ipv6-gateway route-method route-metric route-noexec route-nopull
+route-pre-down route-up rport script-security server server-bridge server-ipv6 server-poll-timeout
+session-timeout setenv setenv-safe shaper single-session sndbuf socket-flags socks-proxy stale-routes-check
 static-challenge status status-version suppress-timestamps syslog tcp-nodelay tcp-queue-limit tls-cert-profile
-tls-ciphersuites tls-client tls-crypt tls-crypt-v2 tls-crypt-v2-verify tls-exit tls-server tls-timeout
-tls-verify tls-version-max tls-version-min tmp-dir topology tran-window tun-mtu tun-mtu-extra txqueuelen up
-up-delay up-restart user username-as-common-name verb verify-client-cert verify-hash verify-x509-name
-vlan-accept vlan-pvid vlan-tagging windows-driver writepid x509-track x509-username-field
+tls-ciphersuites tls-client tls-crypt tls-crypt-v2 tls-crypt-v2-verify tls-exit tls-export-cert tls-server
+tls-timeout tls-verify tls-version-max tls-version-min tmp-dir topology tran-window tun-mtu tun-mtu-extra
+tun-mtu-max txqueuelen udp-mtu up up-delay up-restart user username-as-common-name verb verify-client-cert
+verify-hash verify-x509-name vlan-accept vlan-pvid vlan-tagging windows-driver writepid x509-track
+x509-username-field
 `
