@@ -235,7 +235,19 @@ func (d *desk) open(cmd *cobra.Command) (authority.Folder, error) {
 		}
 		path = "."
 	}
-	return authority.Open(filepath.Clean(path))
+	folder, err := authority.Open(filepath.Clean(path))
+	if err == nil {
+		d.warnOpenTo(folder)
+	}
+	return folder, err
+}
+
+// warnOpenTo tells of a folder that a copy left open to others: the CA's key in
+// it is encrypted, the gateway's are not.
+func (d *desk) warnOpenTo(folder authority.Folder) {
+	if info, err := os.Stat(folder.Path()); err == nil && openToOthers(info.Mode()) {
+		d.warn("the folder %q can be read by others (mode %04o), and the gateway's keys in it are not encrypted: chmod 700 it", folder.Path(), info.Mode().Perm())
+	}
 }
 
 func (d *desk) say(format string, args ...any)  { fmt.Fprintf(d.out, format+"\n", args...) }

@@ -5,7 +5,14 @@
 
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
 
 // mayMakeFilesIn asks the system whether this person may, without trying.
 func mayMakeFilesIn(folder string) error { return unix.Access(folder, unix.W_OK|unix.X_OK) }
+
+// openToOthers tells whether others than the owner may do something with a file.
+func openToOthers(mode fs.FileMode) bool { return mode.Perm()&0o077 != 0 }

@@ -3,7 +3,10 @@
 
 package main
 
-import "os"
+import (
+	"io/fs"
+	"os"
+)
 
 // mayMakeFilesIn only tells whether the folder is there: what may be done in it
 // Windows tells whoever tries.
@@ -11,3 +14,6 @@ func mayMakeFilesIn(folder string) error {
 	_, err := os.Stat(folder)
 	return err
 }
+
+// openToOthers is not told by a mode here.
+func openToOthers(fs.FileMode) bool { return false }
