@@ -177,7 +177,7 @@ func TestReadableWaitsForFilter(t *testing.T) {
 	if err := os.Mkdir(filepath.Dir(started), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Dir(started), 0o777); err != nil { //nolint:gosec // the daemon's user writes there
+	if err := os.Chmod(filepath.Dir(started), 0o777); err != nil { // the daemon's user writes there
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)

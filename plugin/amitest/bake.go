@@ -119,7 +119,8 @@ func (b Bake) there(t *testing.T) (keys, groups []string) {
 	return keys, groups
 }
 
-// CheckNothingLeft: what a bake makes for itself alone is gone when it ends.
+// CheckNothingLeft fails where what a bake makes for itself alone is not gone when
+// it ends.
 func (b Bake) CheckNothingLeft(t *testing.T) {
 	t.Helper()
 	keys, groups := b.there(t)

@@ -21,7 +21,8 @@ import (
 // Region is where the AMI is made.
 const Region = "ap-northeast-1"
 
-// CheckAMI: it is registered, and says what it is: baked with commit=abc1234.
+// CheckAMI fails where the AMI is not registered or does not say what it is: baked
+// with commit=abc1234.
 func (b Bake) CheckAMI(t *testing.T) types.Image {
 	t.Helper()
 	made := b.Made(t)
@@ -65,7 +66,7 @@ func (b Bake) CheckAMI(t *testing.T) types.Image {
 	return i
 }
 
-// CheckPromoted: what the bake wrote is enough to promote it by.
+// CheckPromoted fails where what the bake wrote is not enough to promote it by.
 func (b Bake) CheckPromoted(t *testing.T) {
 	t.Helper()
 	for _, args := range [][]string{{"promote", "--artifacts", b.Artifacts, "--apply"}, {"list"}} {

@@ -56,7 +56,7 @@ func Copy(t *testing.T, from, to string, env []string, command Command) Module {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".tf") && !strings.HasSuffix(path, ".tftest.hcl") {
 			return err
 		}
-		data, err := os.ReadFile(path)
+		data, err := os.ReadFile(path) //nolint:gosec // of this repository
 		if err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func Copy(t *testing.T, from, to string, env []string, command Command) Module {
 		if err := os.MkdirAll(filepath.Dir(copied), 0o750); err != nil {
 			return err
 		}
-		return os.WriteFile(copied, data, 0o600)
+		return os.WriteFile(copied, data, 0o600) //nolint:gosec // below the folder of the test
 	})
 	if err != nil {
 		t.Fatalf("copying the module: %v", err)

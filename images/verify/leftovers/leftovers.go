@@ -36,7 +36,7 @@ func Name(began time.Time) string { return prefix + began.UTC().Format(layout) }
 // Secret is the beginning of the names of its secrets.
 func Secret(name string) string { return secretFolder + name }
 
-const secretFolder = "vpnami-verify/"
+const secretFolder = "vpnami-verify/" //nolint:gosec // the beginning of a name, no secret
 
 // launchOf is the name of the verification that a name or a tag's value begins with,
 // and when it began.
