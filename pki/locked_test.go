@@ -8,14 +8,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
@@ -80,16 +81,11 @@ func whileItWaits(t *testing.T, office authority.Folder, endpoint string, do fun
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse", "AWS_ENDPOINT_URL="+endpoint, "AWS_REGION=ap-northeast-1",
 		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=none", "AWS_SHARED_CREDENTIALS_FILE=none")
+	opened := watchOpened(t, filepath.Join(office.Path(), "lock"))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lock := filepath.Join(office.Path(), "lock")
-	for !hasOpen(cmd.Process.Pid, lock) {
-		if ctx.Err() != nil {
-			t.Fatalf("%q never waits for the lock", args)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	awaitOpened(t, opened)
 	do()
 	if err := release(); err != nil {
 		t.Fatal(err)
@@ -100,12 +96,31 @@ func whileItWaits(t *testing.T, office authority.Folder, endpoint string, do fun
 	return out.String()
 }
 
-// hasOpen tells whether a process has a file open.
-func hasOpen(pid int, path string) bool {
-	folder := filepath.Join("/proc", strconv.Itoa(pid), "fd")
-	entries, err := os.ReadDir(folder)
-	return err == nil && slices.ContainsFunc(entries, func(entry os.DirEntry) bool {
-		target, err := os.Readlink(filepath.Join(folder, entry.Name()))
-		return err == nil && target == path
-	})
+// watchOpened has the kernel note when somebody opens a file: whoever waits for the
+// lock has it open for some microseconds at each try.
+func watchOpened(t *testing.T, path string) (notes int) {
+	t.Helper()
+	notes, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(notes) })
+	if _, err := unix.InotifyAddWatch(notes, path, unix.IN_OPEN); err != nil {
+		t.Fatal(err)
+	}
+	return notes
+}
+
+func awaitOpened(t *testing.T, notes int) {
+	t.Helper()
+	const within = 20 * time.Second
+	poll := []unix.PollFd{{Fd: int32(notes), Events: unix.POLLIN}}
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		if n, err := unix.Poll(poll, int(within.Milliseconds())); err == nil && n == 1 {
+			return
+		} else if err != nil && !errors.Is(err, unix.EINTR) {
+			t.Fatal(err)
+		}
+	}
+	t.Fatalf("nobody asked for the lock within %s", within)
 }
