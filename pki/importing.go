@@ -118,12 +118,23 @@ type taking struct {
 	leftOut      []string
 }
 
+// servesOnly tells whether a certificate is a gateway's and no client's. One that
+// is for both ("easyrsa build-serverClient-full") is a client's, where there is
+// another that is not.
+func servesOnly(c *x509.Certificate) bool {
+	return slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
+}
+
 // takeOver sorts what easy-rsa signed. It is pure.
 func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, error) {
 	t := taking{serverName: serverName, adopted: authority.Adopted{CA: theirs.CA, CRLNumber: theirs.CRLNumber}}
 	people := map[string]*authority.AdoptedPerson{} // by name in small letters
 	var order []string
 	var serverUntil time.Time
+	pure := slices.ContainsFunc(theirs.Entries, func(e easyrsa.Entry) bool {
+		c := theirs.Certificates[e.Serial.String()]
+		return e.State == easyrsa.Valid && now.Before(e.NotAfter) && c != nil && servesOnly(c)
+	})
 	for _, e := range theirs.Entries {
 		switch {
 		case e.State == easyrsa.Revoked:
@@ -147,7 +158,7 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 		}
 		name := c.Subject.CommonName
 		switch {
-		case slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
+		case servesOnly(c), !pure && slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
 			if serverName == "" && c.NotAfter.After(serverUntil) && bundle.CheckName(name) == nil {
 				t.serverName, serverUntil = name, c.NotAfter
 			}

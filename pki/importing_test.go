@@ -40,6 +40,28 @@ func TestTakeOverTellsPeopleApart(t *testing.T) {
 	}
 }
 
+// TestTakeOverBothUsages: a certificate that is for both, as "easyrsa
+// build-serverClient-full" makes them, is a client's beside a gateway's own, and
+// the gateway's where there is no other.
+func TestTakeOverBothUsages(t *testing.T) {
+	both := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	theirs := oldPKI(t, "alice", "branch", "vpn.example.com")
+	theirs.Certificates["3"].ExtKeyUsage = both
+	theirs.Certificates["4"].ExtKeyUsage = both[:1]
+	theirs.Certificates["3"].NotAfter = theirs.Certificates["3"].NotAfter.Add(time.Second)
+	taken, err := takeOver(theirs, "", testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken.serverName != "vpn.example.com" || len(taken.adopted.People) != 2 || len(taken.leftOut) != 0 {
+		t.Errorf("the server %q, %d people, left out %q", taken.serverName, len(taken.adopted.People), taken.leftOut)
+	}
+	theirs.Entries = theirs.Entries[:2]
+	if taken, err = takeOver(theirs, "", testNow); err != nil || taken.serverName != "branch" || len(taken.adopted.People) != 1 {
+		t.Errorf("the server %q, %d people; %v", taken.serverName, len(taken.adopted.People), err)
+	}
+}
+
 // TestIssueKnowsLookalikes is the same of a name that comes later.
 func TestIssueKnowsLookalikes(t *testing.T) {
 	theirs := oldPKI(t, "a/b")

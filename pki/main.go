@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
@@ -175,6 +176,7 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
 	root.SetErr(d.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkGiven(cmd) }
 	verbs := d.verbs()
 	// Of many verbs the one that is given is enough: to make all of them is a
 	// fortieth of what issuing takes.
@@ -254,3 +256,15 @@ func (d *desk) say(format string, args ...any)  { fmt.Fprintf(d.out, format+"\n"
 func (d *desk) warn(format string, args ...any) { fmt.Fprintf(d.err, "warning: "+format+"\n", args...) }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// checkGiven refuses a flag whose value is empty, as by a script whose variable
+// is not set: a key would be made where it was not wanted. A note may be empty.
+func checkGiven(cmd *cobra.Command) error {
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "note" && err == nil {
+			err = usage(cmd, "--%s is empty: give it a value, or leave it out", f.Name)
+		}
+	})
+	return err
+}

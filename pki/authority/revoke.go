@@ -181,7 +181,11 @@ func (f Folder) revoke(issuers []Issuer, entries []Entry, more [][]Revocation) e
 			continue
 		}
 		if _, err := f.SignCRL(issuer, more[i]...); err != nil {
-			return err
+			// The log says already that they are revoked, and nobody takes a line out.
+			for j := range entries {
+				entries[j].Action += "-failed"
+			}
+			return errors.Join(fmt.Errorf("revoking: %w: who was to be revoked may be let in still; try again when that is mended", err), f.Log(issuers[0].now, entries...))
 		}
 	}
 	return nil

@@ -4,7 +4,12 @@
 package authority
 
 import (
+	"crypto"
+	"errors"
+	"io"
 	"math/big"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -99,4 +104,38 @@ func TestRevokedStaysSoWhateverTheClockSaid(t *testing.T) {
 	if listed := lists[0].RevokedCertificateEntries; len(listed) != 1 || listed[0].SerialNumber.Cmp(serial) != 0 {
 		t.Errorf("the list signed by a clock that is right has %v", listed)
 	}
+}
+
+// TestRevokeThatFailsIsLoggedSo: the log has the revocation from before the list is
+// signed, and must not end with it where the list could not be.
+func TestRevokeThatFailsIsLoggedSo(t *testing.T) {
+	folder := newFolder(t)
+	client, err := issueTo(t, folder, now, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.Add(client); err != nil {
+		t.Fatal(err)
+	}
+	issuer := unlock(t, folder, now)
+	issuer.key = refusing{issuer.key}
+	err = folder.Revoke([]Issuer{issuer}, KeyCompromise, client.Pair.Certificate)
+	if err == nil || !strings.Contains(err.Error(), "the key is disabled") || !strings.Contains(err.Error(), "may be let in still") {
+		t.Errorf("error %v", err)
+	}
+	log, err := os.ReadFile(filepath.Join(folder.Path(), "log.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+	if last := lines[len(lines)-1]; !strings.Contains(last, `"action":"revoke-failed","name":"ann"`) {
+		t.Errorf("the log ends with %s", last)
+	}
+}
+
+// refusing is a key that does not sign, as KMS's when it is disabled.
+type refusing struct{ crypto.Signer }
+
+func (refusing) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("the key is disabled")
 }

@@ -52,7 +52,10 @@ func (b Bundle) check(now time.Time) ([]Warning, error) {
 		if !ca.BasicConstraintsValid || !ca.IsCA {
 			return nil, &FieldError{Field: field, Problem: fmt.Sprintf("(%q) is not a CA", ca.Subject.CommonName), Allowed: "a certificate with the basic constraint CA"}
 		}
-		if ca.KeyUsage&x509.KeyUsageCertSign == 0 || ca.KeyUsage&x509.KeyUsageCRLSign == 0 {
+		// Without the extension a key may sign both (RFC 5280, section 4.2.1.3): the
+		// CAs of easy-rsa 2 are so.
+		const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+		if ca.KeyUsage != 0 && ca.KeyUsage&signs != signs {
 			return nil, &FieldError{Field: field, Problem: fmt.Sprintf("(%q) may not sign certificates and CRLs", ca.Subject.CommonName), Allowed: "a certificate with the key usages certificate sign and CRL sign"}
 		}
 		if err := checkStrength(field, ca); err != nil {

@@ -6,6 +6,9 @@ package bundle_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	cryptorand "crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -319,5 +322,21 @@ func TestTwoCAs(t *testing.T) {
 	}
 	if got := fmt.Sprint(b.Revoked()); got != "[300 400]" {
 		t.Errorf("revoked %s", got)
+	}
+}
+
+// TestOpenTakesCAWithoutKeyUsage: so are the CAs of easy-rsa 2, and the extension's
+// absence restricts nothing.
+func TestOpenTakesCAWithoutKeyUsage(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := bundletest.NewWithKey(t, now, key)
+	s := a.Server()
+	s.CA = []*x509.Certificate{bundletest.NewWithKey(t, now, key, func(c *x509.Certificate) { c.KeyUsage = 0 }).CA}
+	sealed := a.Seal(s, bundle.Access{CRL: a.CRL(1), Roster: everybody})
+	if _, _, err := bundle.Open(sealed.Server, sealed.Head, sealed.Shards, now); err != nil {
+		t.Error(err)
 	}
 }
