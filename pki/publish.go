@@ -111,6 +111,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err != nil {
 		return err
 	}
+	place := authority.Place{Region: region, Prefix: order.prefix}
 	there, err := readRemote(ctx, v, order.prefix)
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 		}
 	}
 	now := d.now()
-	p, err := plan(server, access, order.prefix, there, published[order.prefix].Generation, now)
+	p, err := plan(server, access, order.prefix, there, published[place].Generation, now)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 		return err
 	}
 	if !order.replace {
-		if err := p.checkCopy(there, published[order.prefix]); err != nil {
+		if err := p.checkCopy(there, published[place]); err != nil {
 			return err
 		}
 	}
@@ -164,7 +165,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err != nil {
 		return err
 	}
-	if err := folder.RecordPublish(now, order.prefix, p.generation, contentOf(head)); err != nil {
+	if err := folder.RecordPublish(now, place, p.generation, contentOf(head)); err != nil {
 		return err
 	}
 	if err := p.write(ctx, v, func(c change) { d.say("wrote %s (%d bytes)", c.id, c.size) }); err != nil {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -216,8 +217,10 @@ func (d *desk) sayPublish(folder authority.Folder) error {
 		return nil
 	}
 	d.say("the gateway does not know it yet; tell it:")
-	for _, prefix := range slices.Sorted(maps.Keys(published)) {
-		d.say("  vpnami-pki publish --folder %s --secret %s", folder.Path(), prefix)
+	for _, place := range slices.SortedFunc(maps.Keys(published), func(a, b authority.Place) int {
+		return cmp.Or(strings.Compare(a.Prefix, b.Prefix), strings.Compare(a.Region, b.Region))
+	}) {
+		d.say("  vpnami-pki publish --folder %s --secret %s --region %s", folder.Path(), place.Prefix, place.Region)
 	}
 	return nil
 }

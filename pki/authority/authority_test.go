@@ -299,20 +299,21 @@ func TestWritesAreWhole(t *testing.T) {
 
 func TestGenerationsAreKept(t *testing.T) {
 	folder := newFolder(t)
+	a, b, abroad := Place{"eu-central-1", "vpn/a"}, Place{"eu-central-1", "vpn/b"}, Place{"us-east-1", "vpn/a"}
 	for _, c := range []struct {
-		prefix     string
+		place      Place
 		generation uint64
-	}{{"vpn/a", 1}, {"vpn/b", 5}, {"vpn/a", 2}} {
-		if err := folder.RecordPublish(now, c.prefix, c.generation, "content"); err != nil {
+	}{{a, 1}, {b, 5}, {a, 2}, {abroad, 1}} {
+		if err := folder.RecordPublish(now, c.place, c.generation, "content"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	published, err := folder.Published()
-	if err != nil || published["vpn/a"].Generation != 2 || published["vpn/b"].Generation != 5 {
+	if err != nil || published[a].Generation != 2 || published[b].Generation != 5 || published[abroad].Generation != 1 {
 		t.Errorf("%v, %v", published, err)
 	}
 	raw, err := os.ReadFile(filepath.Join(folder.Path(), "log.jsonl"))
-	if err != nil || bytes.Count(raw, []byte("\"publish\"")) != 3 {
+	if err != nil || bytes.Count(raw, []byte("\"publish\"")) != 4 {
 		t.Errorf("%s, %v", raw, err)
 	}
 }
@@ -336,7 +337,7 @@ func FuzzDecodePerson(f *testing.F) {
 func TestGenerationNeverFalls(t *testing.T) {
 	folder := newFolder(t)
 	for _, generation := range []uint64{7, 5} {
-		if err := folder.RecordPublish(now, "vpn/office", generation, fmt.Sprint(generation)); err != nil {
+		if err := folder.RecordPublish(now, Place{"eu-central-1", "vpn/office"}, generation, fmt.Sprint(generation)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -344,7 +345,7 @@ func TestGenerationNeverFalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last := published["vpn/office"]; last.Generation != 7 || last.Content != "7" {
+	if last := published[Place{"eu-central-1", "vpn/office"}]; last.Generation != 7 || last.Content != "7" {
 		t.Errorf("after generations 7 and 5: %+v", last)
 	}
 }

@@ -8,26 +8,44 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 )
 
-// Publish is what was last published under a prefix.
+// Place is where something is published: secrets of one prefix may be in several
+// regions, each with generations of its own.
+type Place struct{ Region, Prefix string }
+
+// MarshalText gives "eu-central-1:vpn/office".
+func (p Place) MarshalText() ([]byte, error) { return []byte(p.Region + ":" + p.Prefix), nil }
+
+// UnmarshalText reads what MarshalText gives.
+func (p *Place) UnmarshalText(text []byte) error {
+	region, prefix, ok := strings.Cut(string(text), ":")
+	if !ok {
+		return fmt.Errorf("%q is not a region, a colon and a prefix", text)
+	}
+	p.Region, p.Prefix = region, prefix
+	return nil
+}
+
+// Publish is what was last published at a place.
 type Publish struct {
 	Generation uint64    `json:"generation"`
 	Content    string    `json:"content,omitempty"` // hash of what was put, to tell it from what another copy of the folder put
 	Time       time.Time `json:"time"`
 }
 
-// Published reads what was published, by prefix.
-func (f Folder) Published() (map[string]Publish, error) {
+// Published reads what was published, by place.
+func (f Folder) Published() (map[Place]Publish, error) {
 	raw, err := os.ReadFile(f.at("published.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return map[string]Publish{}, nil
+		return map[Place]Publish{}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading what was published: %w", err)
 	}
-	published := map[string]Publish{}
+	published := map[Place]Publish{}
 	if err := decode(raw, &published); err != nil {
 		return nil, fmt.Errorf("reading what was published: %q: %w", f.at("published.json"), err)
 	}
@@ -37,19 +55,19 @@ func (f Folder) Published() (map[string]Publish, error) {
 // RecordPublish keeps a generation, before it is put: a generation is never
 // used twice, also when the publish breaks off. So a lower one, that of a
 // publish which changes only tags after one that broke off, takes nothing back.
-func (f Folder) RecordPublish(now time.Time, prefix string, generation uint64, content string) error {
+func (f Folder) RecordPublish(now time.Time, place Place, generation uint64, content string) error {
 	published, err := f.Published()
 	if err != nil {
 		return err
 	}
-	if generation >= published[prefix].Generation {
-		published[prefix] = Publish{Generation: generation, Content: content, Time: now.UTC().Truncate(time.Second)}
+	if generation >= published[place].Generation {
+		published[place] = Publish{Generation: generation, Content: content, Time: now.UTC().Truncate(time.Second)}
 	}
 	raw, err := encode(published)
 	if err != nil {
 		return fmt.Errorf("writing what is published: %w", err)
 	}
-	if err := f.Log(now, Entry{Action: "publish", Name: prefix, Detail: fmt.Sprintf("generation %d", generation)}); err != nil {
+	if err := f.Log(now, Entry{Action: "publish", Name: place.Prefix, Detail: fmt.Sprintf("generation %d in %s", generation, place.Region)}); err != nil {
 		return err
 	}
 	return Replace(f.at("published.json"), privateFile, raw)
