@@ -114,3 +114,22 @@ func TestCheckForgets(t *testing.T) {
 		}
 	}
 }
+
+// TestForemostIsTheOneInUse: an older certificate that ends later must not hide
+// that the profile in use ends.
+func TestForemostIsTheOneInUse(t *testing.T) {
+	long := authority.Issued{CA: 1, Serial: "1", Profile: authority.Unwrapped, NotAfter: testNow.AddDate(2, 0, 0)}
+	short := authority.Issued{CA: 1, Serial: "2", NotAfter: testNow.AddDate(0, 0, 20)}
+	keeper := authority.UnderPassphrase{Passphrase: []byte("correct horse")}
+	folder, err := authority.Make(authority.Plan{Path: filepath.Join(t.TempDir(), "office"), Name: "office"}, keeper, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	standing, err := folder.Standing(testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := foremost(standing, authority.Person{Certificates: []authority.Issued{long, short}}); !ok || got.Serial != "2" {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -26,14 +26,12 @@ func stateOf(standing authority.Standing, c authority.Issued, now time.Time) str
 	return string(state)
 }
 
-// foremost is the certificate that tells how a person stands: of those in
-// force the one that ends last, else the one issued last.
+// foremost is the certificate that tells how a person stands: of those in force
+// the one issued last, whose profile is the one in use, else the one issued last.
+// One that easy-rsa signed for longer tells nothing once its profile is refused.
 func foremost(standing authority.Standing, p authority.Person) (authority.Issued, bool) {
-	best, found := p.Last()
-	for i, c := range standing.Live(p) {
-		if i == 0 || c.NotAfter.After(best.NotAfter) {
-			best = c
-		}
+	if live := standing.Live(p); len(live) > 0 {
+		return live[len(live)-1], true
 	}
-	return best, found
+	return p.Last()
 }
