@@ -41,9 +41,6 @@ machine, no passphrase is needed, and AWS credentials that may use the key are
 			if plan.Path == "" {
 				plan.Path = args[0]
 			}
-			if cmd.Flags().Changed("server-name") && serverName == "" {
-				return usage(cmd, "--server-name is empty")
-			}
 			if err := keeping.check(cmd); err != nil {
 				return err
 			}

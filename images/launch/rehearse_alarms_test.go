@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
 
 // alarms has the gateway tell what it would be called for, and asks of each alarm that
@@ -57,12 +59,10 @@ func (r *rehearsal) alarms(t *testing.T) {
 	r.sync(t, vpn)
 	want("all is well", "")
 
-	// The clock of a container is this machine's: the end is brought nearer instead.
-	soon := time.Now().AddDate(0, 0, 10).UTC().Format(time.RFC3339)
-	r.edit(t, vpn, "/var/lib/vpnami/result.json", "not_after", soon)
+	r.publishEnding(t, time.Now().AddDate(0, 0, 10))
 	r.sync(t, vpn)
 	want("ten days before its certificate ends", "vpnami-vpn-certificate")
-	_, err = vpn.Exec(within(t, time.Minute), "systemctl", "restart", "vpnami-firstboot.service")
+	_, err = r.runPKI(t, "publish", "--secret", "vpn/office", "--replace")
 	fatal(t, err)
 	r.sync(t, vpn)
 	want("with another certificate", "")
@@ -84,6 +84,19 @@ func (r *rehearsal) alarms(t *testing.T) {
 	set(whole)
 	r.sync(t, vpn)
 	want("the syncs work again", "")
+}
+
+// publishEnding publishes an authority whose gateway's certificate ends then: it was
+// made so much earlier. Its list of revocations is of today.
+func (r *rehearsal) publishEnding(t *testing.T, end time.Time) {
+	t.Helper()
+	_, err := authority.Make(authority.Plan{Path: filepath.Join(r.Dir(), "ending"), Name: "ending", ServerName: "vpn.example.com"},
+		authority.UnderPassphrase{Passphrase: []byte(passphrase)}, end.Add(-authority.ServerLife))
+	fatal(t, err)
+	for _, args := range [][]string{{"crl"}, {"publish", "--secret", "vpn/office", "--replace"}} {
+		_, err := r.runPKIOf(t, "ending", args...)
+		fatal(t, err)
+	}
 }
 
 // watchedRules are the patterns of the rules that an alarm counts.

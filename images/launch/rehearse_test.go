@@ -132,7 +132,7 @@ func open(t *testing.T) *rehearsal {
 	fatal(t, err)
 	r := &rehearsal{Lab: l, guest: guest, pki: programs["vpnami-pki"], Module: launchtest.Copy(t, ".", t.TempDir(), l.AWSEnv(), desk.Command)}
 	r.vars = map[string]string{"key_name": l.VPC().KeyName, "secret_recovery_days": "0"}
-	fatal(t, os.WriteFile(filepath.Join(l.Dir(), "passphrase"), []byte("only for the minutes of a test\n"), 0o600))
+	fatal(t, os.WriteFile(filepath.Join(l.Dir(), "passphrase"), []byte(passphrase+"\n"), 0o600))
 	return r
 }
 
@@ -154,12 +154,21 @@ func (r *rehearsal) apply(t *testing.T) {
 	r.publisher = r.makePublisher(t, out.VPN.Value.Publisher)
 }
 
+// passphrase is of the keys of the desk's CAs.
+const passphrase = "only for the minutes of a test"
+
 // runPKI runs the operator's command at the desk, as the publisher.
 func (r *rehearsal) runPKI(t *testing.T, args ...string) (string, error) {
 	t.Helper()
+	return r.runPKIOf(t, "office", args...)
+}
+
+// runPKIOf is runPKI for another authority of the desk.
+func (r *rehearsal) runPKIOf(t *testing.T, authority string, args ...string) (string, error) {
+	t.Helper()
 	desk, err := r.Host("desk")
 	fatal(t, err)
-	cmd := desk.Command(within(t, time.Minute), r.pki, append(args, "--folder", filepath.Join(r.Dir(), "office"))...)
+	cmd := desk.Command(within(t, time.Minute), r.pki, append(args, "--folder", filepath.Join(r.Dir(), authority))...)
 	cmd.Env = append(append(append(os.Environ(), r.AWSEnv()...), r.publisher.env...), "VPNAMI_PASSPHRASE_FILE="+filepath.Join(r.Dir(), "passphrase"))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

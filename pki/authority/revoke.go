@@ -129,9 +129,9 @@ func (f Folder) caOf(certificate *x509.Certificate) (int, error) {
 }
 
 // Revoke takes certificates back for good: they are logged, listed, and on the
-// newly signed CRLs. The issuers are those of [Folder.UnlockAll]. A command
-// that is broken off between leaves what the next "crl" mends, and a publish
-// refuses.
+// newly signed CRLs. The issuers are those of [Folder.UnlockAll]. The log comes
+// first: where a list cannot be signed, a second line says that it failed, and a
+// command that was killed before has revoked nobody and is to be given again.
 func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...*x509.Certificate) error {
 	more := make([][]Revocation, len(issuers))
 	var entries []Entry
@@ -182,13 +182,27 @@ func (f Folder) revoke(issuers []Issuer, entries []Entry, more [][]Revocation) e
 		}
 		if _, err := f.SignCRL(issuer, more[i]...); err != nil {
 			// The log says already that they are revoked, and nobody takes a line out.
-			for j := range entries {
-				entries[j].Action += "-failed"
-			}
-			return errors.Join(fmt.Errorf("revoking: %w: who was to be revoked may be let in still; try again when that is mended", err), f.Log(issuers[0].now, entries...))
+			return errors.Join(fmt.Errorf("revoking: %w: who was to be revoked may be let in still; try again when that is mended", err),
+				f.Log(issuers[0].now, failed(entries, more[i:])...))
 		}
 	}
 	return nil
+}
+
+// failed are entries that tell of those whose list was not signed.
+func failed(entries []Entry, unsigned [][]Revocation) []Entry {
+	var out []Entry
+	for _, entry := range entries {
+		serial := entry.Name // that of a foreign one
+		if entry.Certificate != nil {
+			serial = entry.Certificate.SerialNumber.String()
+		}
+		if slices.ContainsFunc(slices.Concat(unsigned...), func(r Revocation) bool { return r.Serial.String() == serial }) {
+			entry.Action += "-failed"
+			out = append(out, entry)
+		}
+	}
+	return out
 }
 
 // nameOf is a certificate's name as it may stand in a log: that of a
