@@ -182,14 +182,6 @@ var (
 // The login that the image's cloud-init makes for the launch key.
 const login = "debian"
 
-// within gives a context that ends with the test or after d, whichever is first.
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func host(t *testing.T, name string) *lab.Host {
 	t.Helper()
 	h, err := theOffice.Host(name)
@@ -246,16 +238,7 @@ func state(t *testing.T, i *lab.Instance, unit string) string {
 func connect(t *testing.T, h *lab.Host, profile string) *lab.Session {
 	t.Helper()
 	// Under emulation, the first handshake may take longer than both sides give it.
-	s, err := h.Connect(within(t, bootTime()/2), profile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return joined(t, h, profile, bootTime()/2)
 }
 
 // refused asserts that the profile gets nobody in. 12 s: a connect takes well
@@ -278,13 +261,7 @@ func refused(t *testing.T, h *lab.Host, profile string) {
 // expectPort asserts what a port looks like from a host.
 func expectPort(t *testing.T, h *lab.Host, address netip.AddrPort, want lab.Port) {
 	t.Helper()
-	got, err := h.Probe(within(t, 10*time.Second), address.String(), time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != want {
-		t.Errorf("%s from %s is %s, want %s", address, h.Name(), got, want)
-	}
+	looks(t, h, address, want, time.Second)
 }
 
 func ssh(addr netip.Addr) netip.AddrPort { return netip.AddrPortFrom(addr, 22) }

@@ -120,26 +120,26 @@ func verifyFromOutside(t *testing.T, where target, s site) {
 		})
 	})
 	t.Run("SSH from the internet is closed", func(t *testing.T) {
-		looks(t, s.client, netip.AddrPortFrom(s.remote, 22), lab.PortFiltered)
+		looks(t, s.client, netip.AddrPortFrom(s.remote, 22), lab.PortFiltered, 3*time.Second)
 	})
 	t.Run("the bastion is not reached without the tunnel", func(t *testing.T) {
-		port, err := s.client.Probe(soon(t, 10*time.Second), netip.AddrPortFrom(s.bastion, 22).String(), 3*time.Second)
+		port, err := s.client.Probe(within(t, 10*time.Second), netip.AddrPortFrom(s.bastion, 22).String(), 3*time.Second)
 		if err != nil || port == lab.PortOpen {
 			t.Errorf("TCP 22 of %s is %s, %v", s.bastion, port, err)
 		}
 	})
 	t.Run("a client connects, and logs in to the bastion", func(t *testing.T) {
-		session := joined(t, s.client, profile("client1"))
-		out, err := s.client.SSH(soon(t, time.Minute), s.login, s.bastion, "ip", "-4", "-o", "addr")
+		session := joined(t, s.client, profile("client1"), time.Minute)
+		out, err := s.client.SSH(within(t, time.Minute), s.login, s.bastion, "ip", "-4", "-o", "addr")
 		if err != nil || !strings.Contains(out, s.bastion.String()) {
 			t.Errorf("the machine behind %s: %v\n%s", s.bastion, err, out)
 		}
 		t.Logf("connected within %s, with %s", session.Took().Round(time.Millisecond), session.Address())
 	})
 	t.Run("the bastion's way out", func(t *testing.T) {
-		joined(t, s.client, profile("client1"))
+		joined(t, s.client, profile("client1"), time.Minute)
 		ask := fmt.Sprintf(`timeout 5 bash -c 'exec 3<>/dev/tcp/%s/80 && printf "GET / HTTP/1.0\r\nHost: %s\r\n\r\n" >&3 && cat <&3'`, s.mirror, s.mirror)
-		out, err := s.client.SSH(soon(t, time.Minute), s.login, s.bastion, ask)
+		out, err := s.client.SSH(within(t, time.Minute), s.login, s.bastion, ask)
 		switch {
 		case !s.out.IsValid() && err == nil:
 			t.Errorf("it gets out, where there is no way:\n%s", out)
@@ -148,18 +148,18 @@ func verifyFromOutside(t *testing.T, where target, s site) {
 		}
 	})
 	t.Run("who is revoked is refused within a minute, and the other is not", func(t *testing.T) {
-		if err := joined(t, s.client, profile("client2")).Close(); err != nil {
+		if err := joined(t, s.client, profile("client2"), time.Minute).Close(); err != nil {
 			t.Fatal(err)
 		}
 		for _, args := range [][]string{{"revoke", "client2"}, {"publish", "--secret", s.secret}} {
-			if out, err := where.pki(soon(t, time.Minute), args...); err != nil {
+			if out, err := where.pki(within(t, time.Minute), args...); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 		}
 		published := time.Now()
 		// 60 s, and what one refusal takes to be known.
 		eventually(t, 75*time.Second, func(ctx context.Context) error {
-			session, err := s.client.Connect(soon(t, 8*time.Second), profile("client2"))
+			session, err := s.client.Connect(within(t, 8*time.Second), profile("client2"))
 			if err != nil {
 				return nil
 			}
@@ -167,15 +167,15 @@ func verifyFromOutside(t *testing.T, where target, s site) {
 			return fmt.Errorf("client2 is let in, %s after it was revoked", time.Since(published).Round(time.Second))
 		})
 		t.Logf("refused %s after it was published", time.Since(published).Round(time.Second))
-		joined(t, s.client, profile("client1"))
+		joined(t, s.client, profile("client1"), time.Minute)
 	})
 }
 
 // told waits for the line with which a first boot ends.
-func told(t *testing.T, where target, instance string, within time.Duration) string {
+func told(t *testing.T, where target, instance string, patience time.Duration) string {
 	t.Helper()
 	line := ""
-	eventually(t, within, func(ctx context.Context) error {
+	eventually(t, patience, func(ctx context.Context) error {
 		text, err := where.console(ctx, instance)
 		if err != nil {
 			return err
@@ -194,9 +194,9 @@ func told(t *testing.T, where target, instance string, within time.Duration) str
 }
 
 // eventually asks again until there is no error, or fails with the last one.
-func eventually(t *testing.T, within time.Duration, ask func(context.Context) error) {
+func eventually(t *testing.T, patience time.Duration, ask func(context.Context) error) {
 	t.Helper()
-	ctx := soon(t, within)
+	ctx := within(t, patience)
 	for {
 		err := ask(ctx)
 		if err == nil {
@@ -204,38 +204,9 @@ func eventually(t *testing.T, within time.Duration, ask func(context.Context) er
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("after %s: %v", within, err)
-		case <-time.After(min(5*time.Second, within/50)):
+			t.Fatalf("after %s: %v", patience, err)
+		case <-time.After(min(5*time.Second, patience/50)):
 		}
-	}
-}
-
-// soon is a context that ends with the test or after d, whichever is first.
-func soon(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func joined(t *testing.T, client *lab.Host, profile string) *lab.Session {
-	t.Helper()
-	session, err := client.Connect(soon(t, time.Minute), profile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := session.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return session
-}
-
-func looks(t *testing.T, from *lab.Host, address netip.AddrPort, want lab.Port) {
-	t.Helper()
-	if got, err := from.Probe(soon(t, 10*time.Second), address.String(), 3*time.Second); err != nil || got != want {
-		t.Errorf("%s is %s, %v; want %s", address, got, err, want)
 	}
 }
 

@@ -36,7 +36,7 @@ var labRemote = netip.MustParseAddr("203.0.113.20")
 
 func (l labTarget) launch(t *testing.T) {
 	for _, args := range [][]string{{"issue", "out1", "out2", "--out", l.folder(), "--remote", labRemote.String()}, {"publish", "--secret", "vpn/office"}} {
-		if out, err := l.pki(soon(t, time.Minute), args...); err != nil {
+		if out, err := l.pki(within(t, time.Minute), args...); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
@@ -62,7 +62,7 @@ func (l labTarget) find(t *testing.T) site {
 	s := site{remote: labRemote, login: login, profiles: l.folder(), client: host(t, "client2"), secret: "vpn/office",
 		mirror: host(t, "desk").Address().String(), boots: bootTime()}
 	for name, id := range map[string]*string{"out-vpn": &s.gateway, "out-step": &s.step} {
-		i, err := l.Instance(soon(t, 10*time.Second), name)
+		i, err := l.Instance(within(t, 10*time.Second), name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,13 +144,13 @@ func TestOutsideOfAWS(t *testing.T) {
 			t.Fatal(err)
 		}
 		account, ended := leftovers.Open(cfg), 0
-		if err := account.End(soon(t, time.Minute), time.Now().Add(-time.Hour), func(what string) { t.Error(what + ", which is too young") }); err != nil {
+		if err := account.End(within(t, time.Minute), time.Now().Add(-time.Hour), func(what string) { t.Error(what + ", which is too young") }); err != nil {
 			t.Fatal(err)
 		}
-		if err := account.End(soon(t, 2*time.Minute), time.Now().Add(time.Minute), func(what string) { ended++; t.Log(what) }); err != nil {
+		if err := account.End(within(t, 2*time.Minute), time.Now().Add(time.Minute), func(what string) { ended++; t.Log(what) }); err != nil {
 			t.Error(err)
 		}
-		left, err := account.Find(soon(t, time.Minute), time.Now().Add(time.Minute))
+		left, err := account.Find(within(t, time.Minute), time.Now().Add(time.Minute))
 		if err != nil || len(left) > 0 {
 			t.Errorf("left of %d: %v %v", ended, left, err)
 		}

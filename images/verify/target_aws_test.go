@@ -80,7 +80,7 @@ func (a awsTarget) launch(t *testing.T) {
 		// As in the article: open for the world until the first boot is over.
 		"ssh_from": `["0.0.0.0/0"]`,
 	}}
-	images, err := api.DescribeImages(soon(t, time.Minute), &ec2.DescribeImagesInput{ImageIds: []string{a.ami}})
+	images, err := api.DescribeImages(within(t, time.Minute), &ec2.DescribeImagesInput{ImageIds: []string{a.ami}})
 	if err != nil || len(images.Images) != 1 {
 		t.Fatalf("looking for AMI %q: %v; VPNAMI_AMI names it, AWS_REGION its region", a.ami, err)
 	}
@@ -105,7 +105,7 @@ func (a awsTarget) launch(t *testing.T) {
 		{"issue", "client1", "client2", "--out", a.folder, "--remote", a.find(t).remote.String()},
 		{"publish", "--secret", l.Vars["secret"]},
 	} {
-		if out, err := a.pki(soon(t, time.Minute), args...); err != nil {
+		if out, err := a.pki(within(t, time.Minute), args...); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
@@ -113,13 +113,13 @@ func (a awsTarget) launch(t *testing.T) {
 
 func (a awsTarget) makeKey(t *testing.T, api *ec2.Client, name string) {
 	t.Helper()
-	said, err := a.command(soon(t, time.Minute), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", a.at("key")).CombinedOutput()
+	said, err := a.command(within(t, time.Minute), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", a.at("key")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("making a key: %v\n%s", err, said)
 	}
 	public, err := os.ReadFile(a.at("key.pub"))
 	if err == nil {
-		_, err = api.ImportKeyPair(soon(t, time.Minute), &ec2.ImportKeyPairInput{KeyName: &name, PublicKeyMaterial: public,
+		_, err = api.ImportKeyPair(within(t, time.Minute), &ec2.ImportKeyPairInput{KeyName: &name, PublicKeyMaterial: public,
 			TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeKeyPair, Tags: []types.Tag{{Key: aws.String(leftovers.Tag), Value: &name}}}}})
 	}
 	if err != nil {
