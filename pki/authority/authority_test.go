@@ -46,6 +46,19 @@ func unlock(t *testing.T, folder Folder, at time.Time) Issuer {
 	return issuer
 }
 
+// added is a certificate that was issued and counts.
+func added(t *testing.T, folder Folder, name string) Client {
+	t.Helper()
+	client, err := issueTo(t, folder, now, name)
+	if err == nil {
+		err = folder.Add(client)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
 func issueTo(t *testing.T, folder Folder, at time.Time, name string) (Client, error) {
 	t.Helper()
 	wrapper, err := folder.Wrapper()

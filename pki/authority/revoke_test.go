@@ -57,13 +57,7 @@ func TestForeignIsRevokedByEveryCA(t *testing.T) {
 // years ahead, for which the revoked certificate has ended long ago.
 func TestRevokedStaysSoWhateverTheClockSaid(t *testing.T) {
 	folder := newFolder(t)
-	client, err := issueTo(t, folder, now, "ann")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := folder.Add(client); err != nil {
-		t.Fatal(err)
-	}
+	client := added(t, folder, "ann")
 	serial := client.Pair.Certificate.SerialNumber
 	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, client.Pair.Certificate); err != nil {
 		t.Fatal(err)
@@ -110,16 +104,10 @@ func TestRevokedStaysSoWhateverTheClockSaid(t *testing.T) {
 // signed, and must not end with it where the list could not be.
 func TestRevokeThatFailsIsLoggedSo(t *testing.T) {
 	folder := newFolder(t)
-	client, err := issueTo(t, folder, now, "ann")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := folder.Add(client); err != nil {
-		t.Fatal(err)
-	}
+	client := added(t, folder, "ann")
 	issuer := unlock(t, folder, now)
 	issuer.key = refusing{issuer.key}
-	err = folder.Revoke([]Issuer{issuer}, KeyCompromise, client.Pair.Certificate)
+	err := folder.Revoke([]Issuer{issuer}, KeyCompromise, client.Pair.Certificate)
 	if err == nil || !strings.Contains(err.Error(), "the key is disabled") || !strings.Contains(err.Error(), "may be let in still") {
 		t.Errorf("error %v", err)
 	}
