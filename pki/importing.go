@@ -36,8 +36,9 @@ Old profiles have no key for tls-crypt-v2. They connect while the window for the
 is open ("migration open", then publish); profiles made meanwhile connect then
 and later. Give everybody one with "renew", and close the window.
 
-A name outside the alphabet of names is kept: the person is "imported-SERIAL" in
-the roster, and let in by that certificate alone.`,
+A name outside the alphabet of names is kept, and so is the second of two that
+differ by capitals: the person is "imported-SERIAL" in the roster, and let in by
+that certificate alone.`,
 		Example: `  vpnami-pki import-easyrsa /etc/openvpn/easy-rsa --folder office
   vpnami-pki import-easyrsa keys --folder office --server-name vpn.example.com`,
 		Args: exactly(1, "one DIR, that of easy-rsa"),
@@ -99,6 +100,9 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	d.say("  server   %s, with a new key", folder.ServerName())
 	d.say("  people   %d, with %s", len(taken.adopted.People), plural(taken.certificates, "certificate", "certificates"))
 	d.say("  revoked  %s", plural(len(taken.adopted.Revoked), "certificate", "certificates"))
+	if taken.outlive > 0 {
+		d.say("  %s for longer than the CA: to end with it on %s", plural(taken.outlive, "certificate", "certificates"), day(folder.CA().NotAfter))
+	}
 	if taken.ended > 0 {
 		d.say("  ended    %s, not taken over", plural(taken.ended, "certificate", "certificates"))
 	}
@@ -114,6 +118,7 @@ type taking struct {
 	adopted      authority.Adopted
 	serverName   string
 	certificates int
+	outlive      int // of the certificates, those for longer than their CA
 	ended        int
 	leftOut      []string
 }
@@ -167,29 +172,24 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 			t.leftOut = append(t.leftOut, fmt.Sprintf("%q, serial %X: the gateway refuses the certificate, which is weak or not marked for clients; issue another", name, e.Serial))
 			continue
 		}
-		common := ""
-		if err := bundle.CheckPersonName(name); err != nil {
-			if bundle.CheckName(name) != nil {
-				err = bundle.CheckCommonName(name)
-			}
-			if err != nil {
-				t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, serial %X: the name cannot be taken (%v); issue to another", name, e.Serial, err))
+		low, common := strings.ToLower(name), ""
+		if bundle.CheckPersonName(name) != nil {
+			if err := bundle.CheckCommonName(name); err != nil {
+				t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, serial %X: the name cannot be taken (it %v); issue to another", name, e.Serial, err))
 				continue
 			}
-			// Bound by its serial: the name that people see is made of it.
-			name, common = fmt.Sprintf("imported-%x", e.Serial), name
+			common = name
+		} else if people[low] != nil && people[low].Name != name {
+			common = name // to OpenVPN it is another's, in the roster it would be the same
 		}
-		low := strings.ToLower(name)
 		if common != "" {
+			// Bound by its serial: the name that people see is made of it.
+			name = fmt.Sprintf("imported-%x", e.Serial)
 			low = "\x00" + common // the second certificate of that name is the same person's
 		}
 		if people[low] == nil {
 			people[low] = &authority.AdoptedPerson{Name: name, CommonName: common}
 			order = append(order, low)
-		}
-		if common == "" && people[low].Name != name {
-			t.leftOut = append(t.leftOut, fmt.Sprintf("%q, serial %X: %q is there, and capitals do not count; issue to another name", name, e.Serial, people[low].Name))
-			continue
 		}
 		people[low].Certificates = append(people[low].Certificates, c)
 		t.certificates++
@@ -213,6 +213,11 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 			continue
 		}
 		t.adopted.People = append(t.adopted.People, *people[low])
+		for _, c := range people[low].Certificates {
+			if c.NotAfter.After(theirs.CA.NotAfter) {
+				t.outlive++
+			}
+		}
 	}
 	slices.SortFunc(t.adopted.Revoked, func(a, b authority.Revocation) int { return a.Serial.Cmp(b.Serial) })
 	return t, nil

@@ -9,13 +9,17 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"math/big"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
 	"github.com/vpnami/packer-plugin-vpnami/pki/easyrsa"
 )
 
@@ -37,6 +41,32 @@ func TestTakeOverTellsPeopleApart(t *testing.T) {
 	}
 	if len(taken.leftOut) != 1 || !strings.Contains(taken.leftOut[0], `"a/b", imported-2: to OpenVPN that is "a_b", as "a_b" is`) || taken.certificates != 2 {
 		t.Errorf("left out: %q, %d certificates taken", taken.leftOut, taken.certificates)
+	}
+}
+
+// TestTakeOverCapitals: to easy-rsa and to OpenVPN "client1" and "Client1" are two
+// people; both go on connecting, and neither gets the other's address.
+func TestTakeOverCapitals(t *testing.T) {
+	taken, err := takeOver(oldPKI(t, "client1", "Client1", "client1", "Client1", "CLIENT1"), "vpn.example.com", testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	var roster []bundle.Person
+	for _, p := range taken.adopted.People {
+		got = append(got, fmt.Sprintf("%s=%s %d", p.Name, p.CommonName, len(p.Certificates)))
+		person := bundle.Person{Name: p.Name, CommonName: p.CommonName}
+		for _, c := range p.Certificates {
+			person.Serials = append(person.Serials, c.SerialNumber)
+		}
+		roster = append(roster, person)
+	}
+	if want := []string{"client1= 2", "imported-3=Client1 2", "imported-6=CLIENT1 1"}; !slices.Equal(got, want) || len(taken.leftOut) != 0 {
+		t.Errorf("taken over: %q, left out: %q; want %q", got, taken.leftOut, want)
+	}
+	desk := bundletest.New(t, testNow)
+	if _, err := bundle.Seal(desk.Server(), bundle.Access{CRL: desk.CRL(1), Roster: roster}, "vpn", 1); err != nil {
+		t.Errorf("the gateway refuses it: %v", err)
 	}
 }
 

@@ -87,8 +87,12 @@ func (a Adopted) files() ([]NewFile, []Entry, error) {
 		person := Person{Schema: schema, Name: p.Name, CommonName: p.CommonName}
 		for _, c := range p.Certificates {
 			sum := sha256.Sum256(c.Raw)
+			end := c.NotAfter
+			if end.After(a.CA.NotAfter) { // easy-rsa signs for as long as it is told; nothing verifies without its CA
+				end = a.CA.NotAfter
+			}
 			person.Certificates = append(person.Certificates, Issued{
-				CA: 1, Serial: c.SerialNumber.String(), SHA256: hex.EncodeToString(sum[:]), NotBefore: c.NotBefore, NotAfter: c.NotAfter, Profile: Unwrapped,
+				CA: 1, Serial: c.SerialNumber.String(), SHA256: hex.EncodeToString(sum[:]), NotBefore: c.NotBefore, NotAfter: end, Profile: Unwrapped,
 			})
 			files = append(files, NewFile{certificateFile(c), publicFile, bundle.CertificatesPEM(c)})
 			entries = append(entries, Entry{Action: "import", Name: p.Name, Certificate: c})

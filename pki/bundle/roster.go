@@ -83,17 +83,18 @@ func parseSerial(s string) (*big.Int, bool) {
 	return n, true
 }
 
-const allowedCommonName = "a string of 1 to 64 bytes without control characters, which is no safe name, and serials with it"
+const allowedCommonName = "a string of 1 to 64 bytes without control characters, which is no reserved name, and serials with it"
 
 // CheckCommonName refuses a common name that OpenVPN cannot be let see: one
-// with control characters, and one that is a safe name and so belongs in the
-// name itself.
+// with control characters, and one that means something else (as in
+// [CheckPersonName]). It may be of the safe alphabet: to OpenVPN capitals count,
+// in a roster they do not, so of "ann" and "Ann" one is bound as this.
 func CheckCommonName(s string) error {
 	if s == "" || len(s) > MaxNameLength {
 		return fmt.Errorf("has %d bytes", len(s))
 	}
-	if CheckName(s) == nil {
-		return fmt.Errorf("is %q, which is a safe name", s)
+	if CheckName(s) == nil && CheckPersonName(s) != nil {
+		return fmt.Errorf("is %q, which is reserved", s)
 	}
 	if ClientFile(s) == "." || ClientFile(s) == ".." {
 		return errors.New("is a folder's name")
