@@ -46,6 +46,11 @@ func parseNode(node *yaml.Node) (Entry, error) {
 		return Entry{}, errors.New("it is no person: write \"- name: NAME\"")
 	}
 	entry := Entry{Line: node.Line}
+	// A tag makes another text of what is written: "!!binary YWRtaW4=" is "admin" to
+	// one reader and not to another.
+	if line, tagged := taggedLine(node); tagged {
+		return Entry{}, fmt.Errorf("there is a tag (\"!...\") in line %d: write the text as it is meant", line)
+	}
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i].Value, node.Content[i+1]
@@ -78,4 +83,17 @@ func parseNode(node *yaml.Node) (Entry, error) {
 		}
 	}
 	return entry, nil
+}
+
+// taggedLine finds a tag that somebody wrote.
+func taggedLine(node *yaml.Node) (int, bool) {
+	if node.Style&yaml.TaggedStyle != 0 {
+		return node.Line, true
+	}
+	for _, inside := range node.Content {
+		if line, tagged := taggedLine(inside); tagged {
+			return line, true
+		}
+	}
+	return 0, false
 }
