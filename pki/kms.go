@@ -168,6 +168,12 @@ func explainKMS(doing, id, action string, err error) error {
 	if _, off := errors.AsType[*types.DisabledException](err); off {
 		return fmt.Errorf(what+"it is disabled: enable it with \"aws kms enable-key\": %w", doing, id, err)
 	}
+	if _, state := errors.AsType[*types.KMSInvalidStateException](err); state {
+		return fmt.Errorf(what+"its state forbids it (\"aws kms describe-key\" tells it): cancel its deletion with \"aws kms cancel-key-deletion\" and enable it, or bring in its material: %w", doing, id, err)
+	}
+	if _, away := errors.AsType[*types.KeyUnavailableException](err); away {
+		return fmt.Errorf(what+"AWS cannot reach it just now: try again: %w", doing, id, err)
+	}
 	if refused, is := errors.AsType[smithy.APIError](err); is && refused.ErrorCode() == "AccessDeniedException" {
 		return fmt.Errorf(what+"AWS denies it to these credentials: they need %s on it, by its key policy or theirs: %w", doing, id, action, err)
 	}
