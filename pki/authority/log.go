@@ -40,6 +40,22 @@ type logLine struct {
 // Log adds lines. It is called before what it tells takes effect: what was
 // signed and then lost in a crash is known all the same.
 func (f Folder) Log(now time.Time, entries ...Entry) error {
+	lines, err := logLines(now, entries...)
+	if err != nil {
+		return fmt.Errorf("writing the log: %w", err)
+	}
+	// Whoever reads a log that began anew must not take it for the whole.
+	lost, err := logLines(now, Entry{Action: "log-lost", Name: f.Name(), Detail: "log.jsonl was gone: what was done before is not in it"})
+	if err != nil {
+		return fmt.Errorf("writing the log: %w", err)
+	}
+	if err := f.appendLines(lines, lost); err != nil {
+		return fmt.Errorf("writing the log: %w", err)
+	}
+	return nil
+}
+
+func logLines(now time.Time, entries ...Entry) ([]byte, error) {
 	var lines bytes.Buffer
 	for _, e := range entries {
 		line := logLine{Time: now.UTC(), By: operator(), Action: e.Action, Name: e.Name, Detail: e.Detail}
@@ -49,21 +65,20 @@ func (f Folder) Log(now time.Time, entries ...Entry) error {
 		}
 		raw, err := json.Marshal(line)
 		if err != nil {
-			return fmt.Errorf("writing the log: %w", err)
+			return nil, err
 		}
 		lines.Write(append(raw, '\n'))
 	}
-	if err := f.appendLines(lines.Bytes()); err != nil {
-		return fmt.Errorf("writing the log: %w", err)
-	}
-	return nil
+	return lines.Bytes(), nil
 }
 
-func (f Folder) appendLines(lines []byte) error {
+// appendLines adds lines to the log; lost go before them where there is none.
+func (f Folder) appendLines(lines, lost []byte) error {
 	file, err := os.OpenFile(f.at("log.jsonl"), os.O_RDWR|os.O_APPEND, privateFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		// Its name is made durable once: a sync of the folder for each line is
-		// a tenth of what issuing takes.
+		// [Make] laid it down. Its name is made durable once: a sync of the folder
+		// for each line is a tenth of what issuing takes.
+		lines = append(lost, lines...)
 		if file, err = os.OpenFile(f.at("log.jsonl"), os.O_RDWR|os.O_CREATE|os.O_APPEND, privateFile); err == nil {
 			err = syncFolder(f.path)
 		}

@@ -185,6 +185,7 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 		NewFile{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(adopted.Revoked)},
 		NewFile{caFile(1, "crl.pem"), publicFile, list},
 		NewFile{"lock", privateFile, nil},
+		NewFile{"log.jsonl", privateFile, nil},
 		NewFile{markFile, publicFile, marked})
 	entries := []Entry{{Action: "init", Name: plan.Name, Certificate: issuer.certificate}}
 	for _, c := range certificates {

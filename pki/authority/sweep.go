@@ -30,10 +30,11 @@ func SweepProfiles(folder string, now time.Time) ([]string, error) {
 	})
 }
 
-// isProfile tells whether a folder has files of a profile and nothing else.
+// isProfile tells whether a folder has files of a profile and nothing else. It
+// may have none yet: a kill can come before the first.
 func isProfile(path string) bool {
 	entries, err := os.ReadDir(path)
-	return err == nil && len(entries) > 0 && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
+	return err == nil && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
 		name, temporary := temporaryOf(entry.Name())
 		if !temporary {
 			name = entry.Name()

@@ -29,6 +29,11 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 	if err := fill(building, plan, UnderPassphrase{Passphrase: passphrase}, now); err != nil {
 		t.Fatal(err)
 	}
+	// Killed before the first file was in it.
+	empty, err := startBuilding(filepath.Join(folder, "client1.tblk"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	sweep := func(at time.Time) {
 		t.Helper()
 		if _, err := SweepProfiles(folder, at); err != nil {
@@ -46,11 +51,11 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 		}
 		return len(entries)
 	}
-	if sweep(time.Now()); left() != 2 {
-		t.Errorf("what is being written was swept: %d of %q, %q left", left(), profile, building)
+	if sweep(time.Now()); left() != 3 {
+		t.Errorf("what is being written was swept: %d of %q, %q, %q left", left(), profile, building, empty)
 	}
 	if sweep(time.Now().Add(2 * leftAfter)); left() != 0 {
-		t.Errorf("%d of %q, %q left", left(), profile, building)
+		t.Errorf("%d of %q, %q, %q left", left(), profile, building, empty)
 	}
 	if swept, err := SweepProfiles(filepath.Join(folder, "none"), now); err != nil || swept != nil {
 		t.Errorf("a folder that is not there: %q, %v", swept, err)
