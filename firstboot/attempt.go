@@ -46,6 +46,10 @@ func (s store) failed(attempt string) error {
 
 // forget: what works now makes the one that failed worth another attempt.
 func (s store) forget() error {
+	// On a disk that is read-only, to remove even what is not there fails.
+	if _, err := os.Lstat(s.layout.failed()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err := os.Remove(s.layout.failed()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forgetting what failed before: %w", err)
 	}

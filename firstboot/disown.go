@@ -50,7 +50,7 @@ func firmware(path string) string {
 // image's own rules back, for the packet filter to take up. A crash on the way
 // leaves what makes the next boot begin again: the links go last.
 func (s store) wipe() error {
-	if err := s.setWaiting([]string{filterUnit}); err != nil {
+	if err := s.setWaiting(filterUnit); err != nil {
 		return err
 	}
 	for name, data := range map[string][]byte{rules4: baseRules(), rules6: closedRules6()} {

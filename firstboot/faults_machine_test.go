@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -110,17 +111,7 @@ func ofDisk() []fault {
 	const ballast = "ballast"
 	fill := func(g *gateway, folder string) {
 		g.t.Helper()
-		file, err := os.Create(filepath.Join(folder, ballast))
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		defer file.Close()
-		for err == nil {
-			_, err = file.Write(make([]byte, 4096))
-		}
-		if !errors.Is(err, syscall.ENOSPC) {
-			g.t.Fatal(err)
-		}
+		fillDisk(g.t, filepath.Join(folder, ballast))
 	}
 	free := func(g *gateway, folder string) {
 		g.t.Helper()
@@ -150,6 +141,22 @@ func ofDisk() []fault {
 		}
 	}
 	return faults
+}
+
+// fillDisk writes a file until there is no room for more.
+func fillDisk(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for err == nil {
+		_, err = file.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
 }
 
 // disk is a tmpfs of 1 MiB: some four generations of the article's launch.

@@ -173,7 +173,7 @@ func need(tb testing.TB, programs ...string) {
 		tb.Skipf(format, args...)
 	}
 	if os.Geteuid() != 0 {
-		lack("needs root, for a network namespace and a tun device")
+		lack("needs root: it makes network namespaces, tun devices, mounts")
 	}
 	for _, program := range programs {
 		if _, err := exec.LookPath(program); err != nil {

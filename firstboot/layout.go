@@ -39,9 +39,9 @@ func (l layout) current() string { return l.at(currentFolder) }
 // proven is a link to the last generation through which a client has connected.
 func (l layout) proven() string { return l.at(stateFolder + "/proven") }
 
-// pending holds the id of the boot in which files were laid down that the
-// packet filter or the daemon has not taken up yet.
-func (l layout) pending() string { return l.at(stateFolder + "/pending") }
+// pending holds the id of the boot in which files were laid down that a unit, the
+// packet filter's or the daemon's, has not taken up yet.
+func (l layout) pending(unit string) string { return l.at(stateFolder + "/pending-" + unit) }
 
 // failed holds the digest of what was tried in this boot and did not work.
 func (l layout) failed() string { return l.at(stateFolder + "/failed") }

@@ -14,37 +14,47 @@ import (
 	"time"
 )
 
+// takers are the units that have to take up what is laid down.
+func takers() []string { return []string{filterUnit, openvpnUnit} }
+
 // waiting names the units that have not taken up yet what lies on the disk. A
-// reboot makes them all do so: what another boot wrote means nothing.
+// reboot makes them all do so: what another boot noted means nothing.
 func (s store) waiting() []string {
-	boot, units, err := readPending(s.layout)
-	if err != nil || boot != s.bootID {
-		return nil
+	var units []string
+	for _, unit := range takers() {
+		if boot, noted, err := readPending(s.layout, unit); err == nil && noted && boot == s.bootID {
+			units = append(units, unit)
+		}
 	}
 	return units
 }
 
-// readPending names the units that have not taken up what a boot wrote: none
-// where nothing is noted.
-func readPending(l layout) (boot string, units []string, err error) {
-	data, err := os.ReadFile(l.pending())
+// readPending tells which boot noted that a unit has something to take up. There
+// is a file for each unit: to remove one needs no room on a full disk.
+func readPending(l layout, unit string) (boot string, noted bool, err error) {
+	data, err := os.ReadFile(l.pending(unit))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil, nil
+		return "", false, nil
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("reading what is not taken up yet: %w", err)
+		return "", false, fmt.Errorf("reading whether %q has something to take up: %w", unit, err)
 	}
-	boot, rest, _ := strings.Cut(string(data), "\n")
-	return boot, strings.Fields(rest), nil
+	return strings.TrimSuffix(string(data), "\n"), true, nil
 }
 
-// forgetOtherBoots removes what another boot wrote: whoever waits for the packet
+// forgetOtherBoots removes what another boot noted: whoever waits for the packet
 // filter cannot tell, since a confined unit does not see the boot's id.
 func (s store) forgetOtherBoots() error {
-	if boot, units, err := readPending(s.layout); err != nil || boot == s.bootID || len(units) == 0 {
-		return err
+	for _, unit := range takers() {
+		boot, noted, err := readPending(s.layout, unit)
+		if err == nil && noted && boot != s.bootID {
+			err = s.strike(unit)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return s.setWaiting(nil)
+	return nil
 }
 
 const (
@@ -64,8 +74,7 @@ func awaitFilter(ctx context.Context, l layout, within time.Duration) error {
 	look := time.NewTicker(filterPoll)
 	defer look.Stop()
 	for {
-		_, units, err := readPending(l)
-		if err != nil || !slices.Contains(units, filterUnit) {
+		if _, noted, err := readPending(l, filterUnit); err != nil || !noted {
 			return err
 		}
 		select {
@@ -76,21 +85,34 @@ func awaitFilter(ctx context.Context, l layout, within time.Duration) error {
 	}
 }
 
-func (s store) setWaiting(units []string) error {
-	if len(units) == 0 {
-		if err := os.Remove(s.layout.pending()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("noting what was taken up: %w", err)
+// setWaiting notes which units have something to take up, and which have not.
+func (s store) setWaiting(units ...string) error {
+	for _, unit := range takers() {
+		boot, noted, err := readPending(s.layout, unit)
+		switch wanted := slices.Contains(units, unit); {
+		case wanted && (err != nil || !noted || boot != s.bootID):
+			err = replaceFile(s.layout.pending(unit), []byte(s.bootID+"\n"), 0o644)
+		case !wanted && (err != nil || noted):
+			err = s.strike(unit)
 		}
-		return nil
+		if err != nil {
+			return err
+		}
 	}
-	return replaceFile(s.layout.pending(), []byte(s.bootID+"\n"+strings.Join(units, "\n")+"\n"), 0o644)
+	return nil
 }
 
 // taken notes that a unit has taken up what lies on the disk.
 func (s store) taken(unit string) error {
-	waiting := s.waiting()
-	if !slices.Contains(waiting, unit) {
+	if !slices.Contains(s.waiting(), unit) {
 		return nil
 	}
-	return s.setWaiting(slices.DeleteFunc(waiting, func(u string) bool { return u == unit }))
+	return s.strike(unit)
+}
+
+func (s store) strike(unit string) error {
+	if err := os.Remove(s.layout.pending(unit)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("noting that %q took up what was laid down: %w", unit, err)
+	}
+	return nil
 }

@@ -304,7 +304,7 @@ func (s store) enforce(g generation) error {
 		waiting, changed = append(waiting, openvpnUnit), true
 	}
 	if changed {
-		if err := s.setWaiting(waiting); err != nil {
+		if err := s.setWaiting(waiting...); err != nil {
 			return err
 		}
 	}

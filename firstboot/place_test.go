@@ -62,7 +62,8 @@ func TestPlace(t *testing.T) {
 	m := newMachine(t)
 	g := place(t, m, "one")
 	want := map[string]string{
-		".": "drwxr-xr-x", "current": "Lrwxrwxrwx", "generations": "drwxr-xr-x", "pending": "-rw-r--r--",
+		".": "drwxr-xr-x", "current": "Lrwxrwxrwx", "generations": "drwxr-xr-x",
+		"pending-" + filterUnit: "-rw-r--r--", "pending-" + openvpnUnit: "-rw-r--r--",
 		"generations/1":                 "drwxr-x---",
 		"generations/1/ccd":             "drwxr-x---",
 		"generations/1/ccd/client1":     "-rw-r-----",
@@ -94,7 +95,7 @@ func TestPlace(t *testing.T) {
 func TestPlaceAgain(t *testing.T) {
 	m := newMachine(t)
 	first := place(t, m, "one")
-	if err := m.store.setWaiting(nil); err != nil {
+	if err := m.store.setWaiting(); err != nil {
 		t.Fatal(err)
 	}
 	before := stamps(t, m)
@@ -206,32 +207,11 @@ func TestPlaceEnds(t *testing.T) {
 	place(t, m, "one")
 }
 
-// TestPending: what a crash kept from being taken up is remembered until the
-// next boot, which takes up everything.
-func TestPending(t *testing.T) {
-	m := newMachine(t)
-	place(t, m, "one")
-	place(t, m, "one")
-	if diff := cmp.Diff([]string{filterUnit, openvpnUnit}, m.store.waiting()); diff != "" {
-		t.Error(diff)
-	}
-	if err := m.store.taken(filterUnit); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{openvpnUnit}, m.store.waiting()); diff != "" {
-		t.Error(diff)
-	}
-	m.reboot(t)
-	if got := m.store.waiting(); len(got) != 0 {
-		t.Errorf("got %q", got)
-	}
-}
-
 // TestDaemonFilesOnly: a change of who may come in restarts nothing.
 func TestDaemonFilesOnly(t *testing.T) {
 	m := newMachine(t)
 	place(t, m, "one")
-	if err := m.store.setWaiting(nil); err != nil {
+	if err := m.store.setWaiting(); err != nil {
 		t.Fatal(err)
 	}
 	files := append(someFiles("one"), File{"revoked/17", fileMode, nil})
@@ -280,7 +260,7 @@ func TestWipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := tree(t, m.layout.state())
-	if diff := cmp.Diff(map[string]string{".": "drwxr-xr-x", "pending": "-rw-r--r--"}, left); diff != "" {
+	if diff := cmp.Diff(map[string]string{".": "drwxr-xr-x", "pending-" + filterUnit: "-rw-r--r--"}, left); diff != "" {
 		t.Error(diff)
 	}
 	if text, err := os.ReadFile(filepath.Join(m.layout.rules(), rules4)); err != nil || !slices.Equal(text, baseRules()) {

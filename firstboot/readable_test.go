@@ -207,34 +207,6 @@ func TestReadableWaitsForFilter(t *testing.T) {
 	}
 }
 
-// TestAwaitFilter: the wait has an end, and what another boot wrote is no reason
-// to wait once a run has begun.
-func TestAwaitFilter(t *testing.T) {
-	m := newMachine(t)
-	place(t, m, "one")
-	if err := awaitFilter(t.Context(), m.layout, 20*time.Millisecond); err == nil || !strings.Contains(err.Error(), "were not loaded within 20ms") {
-		t.Errorf("got %v", err)
-	}
-	if err := m.store.sweep(); err != nil || len(m.store.waiting()) == 0 {
-		t.Errorf("what this boot wrote is forgotten: %v", err)
-	}
-	later := m.store
-	later.bootID = "boot-two"
-	if err := later.sweep(); err != nil {
-		t.Fatal(err)
-	}
-	if err := awaitFilter(t.Context(), m.layout, 20*time.Millisecond); err != nil {
-		t.Error(err)
-	}
-	// What cannot be read is not taken for nothing.
-	if err := os.Mkdir(m.layout.pending(), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := awaitFilter(t.Context(), m.layout, 20*time.Millisecond); err == nil {
-		t.Error("a note that cannot be read is taken for none")
-	}
-}
-
 // asDaemon runs the program with the rights of the daemon's user.
 func (m machine) asDaemon(args ...string) (string, error) {
 	command := exec.Command("/proc/self/exe", args...)

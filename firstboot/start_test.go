@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -158,8 +157,8 @@ func (f *fakeUnits) RestartUnitContext(ctx context.Context, name, _ string, resu
 }
 
 func (f *fakeUnits) filterPending() bool {
-	_, units, _ := readPending(f.layout)
-	return slices.Contains(units, filterUnit)
+	_, noted, _ := readPending(f.layout, filterUnit)
+	return noted
 }
 
 // restart is a job of which the units that wait for it hear.

@@ -70,7 +70,7 @@ func TestSyncKilledBeforeTheLink(t *testing.T) {
 		g := newGateway(t, vpnDocument)
 		g.want(g.boot(), Ready, "")
 		g.sync(exitReady, "nothing new")
-		if err := g.machine.store.setWaiting([]string{filterUnit, openvpnUnit}); err != nil {
+		if err := g.machine.store.setWaiting(filterUnit, openvpnUnit); err != nil {
 			t.Fatal(err)
 		}
 		if away {
