@@ -26,6 +26,10 @@ const (
 	awsBoots = 15 * time.Minute
 	// awsMirror answers over HTTP with the address that it sees.
 	awsMirror = "checkip.amazonaws.com"
+	// Nobody's office, so that the routes of the tunnel take no address away that
+	// this machine has another way to.
+	awsNetwork = "10.213.0.0/16"
+	awsTunnel  = "10.213.255.0/24"
 )
 
 // TestAWS is the suite on a real account. It needs root, for the tunnel of the client,
@@ -57,5 +61,6 @@ func TestAWS(t *testing.T) {
 		cfg: cfg, env: []string{"AWS_REGION=" + cfg.Region}, command: exec.CommandContext,
 		client: lab.Here(filepath.Join(folder, "key"), folder),
 		ami:    os.Getenv("VPNAMI_AMI"), login: os.Getenv("VPNAMI_AWS_LOGIN"), mirror: awsMirror, boots: awsBoots, folder: folder,
+		network: awsNetwork, tunnel: awsTunnel,
 	})
 }

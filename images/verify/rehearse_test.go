@@ -133,6 +133,8 @@ func TestOutsideOfAWS(t *testing.T) {
 		cfg: cfg, env: append(theOffice.AWSEnv(), "AWS_ACCESS_KEY_ID="+keys[0], "AWS_SECRET_ACCESS_KEY="+keys[1]), command: desk.Command,
 		client: host(t, "client1"), ami: theOffice.VPC().Image, login: login, mirror: desk.Address().String(), boots: bootTime(),
 		folder: filepath.Join(theOffice.Dir(), "aws"),
+		// The lab gives out no addresses of another network.
+		network: "10.0.0.0/16", tunnel: "10.0.255.0/24",
 	}
 	// The key of the launch is not the lab's.
 	target.client = target.client.With(target.at("key"))

@@ -39,6 +39,8 @@ type awsTarget struct {
 	login   string
 	mirror  string
 	boots   time.Duration
+	// network is the VPC's, tunnel that of the clients.
+	network, tunnel string
 	// folder is the launch as a later run finds it: the copy of the module with
 	// Terraform's state, the authority, the keys.
 	folder string
@@ -49,13 +51,6 @@ type awsLaunch struct {
 	Name string            `json:"name"`
 	Vars map[string]string `json:"vars"`
 }
-
-const (
-	// Nobody's office, so that the routes of the tunnel take no address away that
-	// this machine has another way to.
-	awsNetwork = "10.213.0.0/16"
-	awsTunnel  = "10.213.255.0/24"
-)
 
 func (a awsTarget) at(names ...string) string {
 	return filepath.Join(append([]string{a.folder}, names...)...)
@@ -76,7 +71,7 @@ func (a awsTarget) launch(t *testing.T) {
 	name := leftovers.Name(time.Now())
 	l := awsLaunch{name, map[string]string{
 		"name": name, "ami": a.ami, "secret": leftovers.Secret(name), "secret_recovery_days": "0", "key_name": name,
-		"vpc_cidr": awsNetwork, "tunnel_network": awsTunnel,
+		"vpc_cidr": a.network, "tunnel_network": a.tunnel,
 		// As in the article: open for the world until the first boot is over.
 		"ssh_from": `["0.0.0.0/0"]`,
 	}}
