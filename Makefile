@@ -43,7 +43,7 @@ root_tests := go test -tags lab -count=1 -timeout 25m \
 	-exec "$(AS_ROOT) env VPNAMI_REQUIRE=1 VPNAMI_IMAGE=$(CURDIR)/$(IMAGE) VPNAMI_LOGS=$(CURDIR)/$(LOGS) $(terraform)"
 
 go_files   := $(shell find plugin firstboot images pki -name '*.go' -not -name '*_test.go') go.mod go.sum
-embedded   := $(shell find images/rootfs plugin/bootstrap/base plugin/*/scripts -type f -not -name '*.go')
+embedded   := $(shell find images/rootfs plugin/bootstrap/base plugin/bootstrap/mke2fs.conf plugin/*/scripts -type f -not -name '*.go')
 programs   := plugin/provisioner/programs/vpnami-firstboot_linux_amd64 plugin/provisioner/programs/vpnami-firstboot_linux_arm64
 
 # The programs that leave this machine are built the same everywhere: no cgo, no
@@ -84,7 +84,7 @@ bin/vpnami-pki-aws: $(go_files)
 	$(go_build) -o $@ ./pki
 bin/vpnami-images: $(go_files)
 	$(go_build) -o $@ ./images/catalog
-bin/vpnami-lab: $(go_files)
+bin/vpnami-lab: $(go_files) $(wildcard images/lab/moto/*.*)
 	$(go_build) -o $@ ./images/lab/vpnami-lab
 bin/ec2-metadata-mock bin/packer-sdc bin/packer-plugin-amazon: scripts/tools/go.sum
 	@scripts/tool $(notdir $@) >/dev/null && touch $@

@@ -32,14 +32,12 @@ func (r *rehearsal) several(t *testing.T) {
 	r.publish(t)
 	step, err := r.Instance(within(t, 30*time.Second), "office-step")
 	fatal(t, err)
-	for _, name := range []string{"office-a", "office-b"} {
-		r.complete(t, name)
-	}
 	shut := r.letIn(t, "office-gateway", "office-step")
 	for _, name := range []string{"office-a", "office-b"} {
 		i, err := r.Instance(within(t, 30*time.Second), name)
 		fatal(t, err)
-		_, err = i.WaitReady(within(t, time.Minute))
+		// It came up before its secret did, and asks at longer and longer intervals.
+		_, err = i.WaitReady(within(t, 2*time.Minute))
 		fatal(t, err)
 		healthy(t, step, i, true)
 		_, err = i.Exec(within(t, 30*time.Second), "systemctl", "stop", "openvpn-server@vpn.service")
@@ -52,48 +50,6 @@ func (r *rehearsal) several(t *testing.T) {
 	}
 	shut()
 	r.Destroy(t, example, vars)
-}
-
-// complete gives a gateway what its launch template asks for and moto's Auto Scaling
-// forgets: the groups, the public address, how its metadata is asked for.
-func (r *rehearsal) complete(t *testing.T, name string) {
-	t.Helper()
-	ctx := within(t, 30*time.Second)
-	i, err := r.Instance(ctx, name)
-	fatal(t, err)
-	client := ec2.NewFromConfig(r.AWS())
-	asked := r.asked(ctx, t, name)
-	described, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{i.ID()}})
-	fatal(t, err)
-	_, err = client.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{
-		NetworkInterfaceId: described.Reservations[0].Instances[0].NetworkInterfaces[0].NetworkInterfaceId, Groups: asked.NetworkInterfaces[0].Groups,
-	})
-	fatal(t, err)
-	if !aws.ToBool(asked.NetworkInterfaces[0].AssociatePublicIpAddress) {
-		t.Fatalf("the launch template %q asks for no public address: the gateway has no way to AWS", name)
-	}
-	made, err := client.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc})
-	fatal(t, err)
-	_, err = client.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: made.AllocationId, InstanceId: aws.String(i.ID())})
-	fatal(t, err)
-	_, err = client.ModifyInstanceMetadataOptions(ctx, &ec2.ModifyInstanceMetadataOptionsInput{
-		InstanceId: aws.String(i.ID()), HttpPutResponseHopLimit: asked.MetadataOptions.HttpPutResponseHopLimit,
-		HttpTokens: types.HttpTokensState(asked.MetadataOptions.HttpTokens),
-	})
-	fatal(t, err)
-}
-
-// asked is what the launch template of a slot says now.
-func (r *rehearsal) asked(ctx context.Context, t *testing.T, name string) *types.ResponseLaunchTemplateData {
-	t.Helper()
-	out, err := ec2.NewFromConfig(r.AWS()).DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
-		LaunchTemplateName: aws.String(name), Versions: []string{"$Latest"},
-	})
-	fatal(t, err)
-	if len(out.LaunchTemplateVersions) != 1 || len(out.LaunchTemplateVersions[0].LaunchTemplateData.NetworkInterfaces) != 1 {
-		t.Fatalf("the launch template %q has %d versions that are the latest, want one with one interface", name, len(out.LaunchTemplateVersions))
-	}
-	return out.LaunchTemplateVersions[0].LaunchTemplateData
 }
 
 // letIn opens the health port of one group for another, by their names, until it is

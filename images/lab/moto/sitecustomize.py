@@ -10,6 +10,7 @@ import itertools
 import json
 
 import moto.ec2.models.elastic_ip_addresses as addresses
+import moto.ec2.models.elastic_network_interfaces as interfaces
 import moto.ec2.models.instances as instances
 import moto.ec2.models.launch_templates as templates
 import moto.iam.access_control as access_control
@@ -194,8 +195,39 @@ def without_own_tags(self, data, description):
 templates.LaunchTemplate.create_version = without_own_tags
 
 
-# An Elastic IP is of the lab's internet; moto's are of 127.0.0.0/8, which leads
-# nowhere.
+# A public address is of the lab's internet; moto's Elastic IPs are of 127.0.0.0/8,
+# which leads nowhere, and what it gives an interface is somebody's.
 
 numbers = itertools.count(101)
-addresses.random_ip = lambda: f"203.0.113.{next(numbers)}"
+addresses.random_ip = interfaces.random_public_ip = lambda: f"203.0.113.{next(numbers)}"
+
+
+# A machine of an Auto Scaling group has what its launch template asks for; moto takes
+# the image, the key, the user-data and the tags from there, and forgets the interface
+# with its groups and its address, the role, and how the metadata service is asked.
+
+run_instances = instances.InstanceBackend.run_instances
+
+
+def as_its_template_asks(self, image_id, count, user_data, security_group_names, **kwargs):
+    template = kwargs.get("launch_template")
+    if not template:
+        return run_instances(self, image_id, count, user_data, security_group_names, **kwargs)
+    asked = self._get_template_from_args(template).data
+    if not kwargs.get("nics"):
+        kwargs["nics"] = [{"DeviceIndex": 0, **nic} for nic in asked.get("NetworkInterfaces", [])]
+    if not kwargs.get("metadata_options"):
+        kwargs["metadata_options"] = asked.get("MetadataOptions", {})
+    made = run_instances(self, image_id, count, user_data, security_group_names, **kwargs)
+    profile = asked.get("IamInstanceProfile", {})
+    if profile:
+        for instance in made.instances:
+            self.associate_iam_instance_profile(
+                instance_id=instance.id,
+                iam_instance_profile_name=profile.get("Name"),
+                iam_instance_profile_arn=profile.get("Arn"),
+            )
+    return made
+
+
+instances.InstanceBackend.run_instances = as_its_template_asks
