@@ -33,7 +33,8 @@ const (
 	unsealWithin = 30 * time.Second
 	// ec2Within: two descriptions, a revocation, the reading back.
 	ec2Within = 15 * time.Second
-	// startWithin: openvpn's unit waits for network-online.target.
+	// startWithin: a machine without hardware virtualisation takes some ten seconds
+	// to confine the units.
 	startWithin = 60 * time.Second
 	// restoreWithin is for going back to the last good state, or stopping.
 	restoreWithin = 60 * time.Second

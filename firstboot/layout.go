@@ -6,7 +6,7 @@ package main
 import "path/filepath"
 
 // The names that the image and the units know. They are part of the image's
-// contract: openvpn's drop-in and /etc/openvpn/server/vpn.conf name them too.
+// contract: openvpn's unit and /etc/openvpn/server/vpn.conf name them too.
 const (
 	stateFolder   = "/var/lib/vpnami"
 	currentFolder = stateFolder + "/current"
@@ -50,7 +50,7 @@ func (l layout) result() string { return l.at(stateFolder + "/result.json") }
 func (l layout) sync() string   { return l.at(stateFolder + "/sync.json") }
 func (l layout) rules() string  { return l.at("/etc/iptables") }
 
-// sessions is the status file of the distribution's unit (--status), which the
+// sessions is the status file of the daemon's unit (--status), which the
 // daemon writes once a minute.
 func (l layout) sessions() string { return l.at("/run/openvpn-server/status-vpn.log") }
 

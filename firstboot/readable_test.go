@@ -125,10 +125,10 @@ func TestManyConnections(t *testing.T) {
 	}
 }
 
-// unitSays is what the drop-in of the daemon's unit has for a key.
+// unitSays is what the daemon's unit has for a key.
 func unitSays(t *testing.T, key string) string {
 	t.Helper()
-	unit, err := os.ReadFile("../images/rootfs/etc/systemd/system/openvpn-server@vpn.service.d/10-vpnami.conf")
+	unit, err := os.ReadFile("../images/rootfs/usr/lib/systemd/system/openvpn-server@vpn.service")
 	if err != nil {
 		t.Fatal(err)
 	}
