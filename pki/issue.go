@@ -9,11 +9,13 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
 	"github.com/vpnami/packer-plugin-vpnami/pki/roster"
 )
@@ -151,6 +153,9 @@ func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Pe
 	var people []authority.Person
 	var names []string
 	for _, wanted := range order.people {
+		if !filepath.IsLocal(wanted.Name) && bundle.CheckName(wanted.Name) == nil {
+			return nil, fmt.Errorf("issuing for %q: this system keeps the name for a device, and files cannot bear it: choose another", wanted.Name)
+		}
 		if err := folder.CheckNew(wanted.Name, order.now); err != nil {
 			return nil, fmt.Errorf("issuing for %q: %w", wanted.Name, err)
 		}

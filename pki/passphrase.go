@@ -117,7 +117,7 @@ func (d *desk) passphraseOf(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
-	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+	if info.Mode().IsRegular() && openToOthers(info.Mode()) {
 		d.warn("the passphrase file %q can be read by others (mode %04o): chmod 600 it", path, info.Mode().Perm())
 	}
 	raw, err := readUpTo(path, longest)

@@ -49,17 +49,6 @@ func createPlainly(path string, mode fs.FileMode, data []byte) error {
 	return nil
 }
 
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("making the writes in %q durable: %w", path, err)
-	}
-	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
-		return fmt.Errorf("making the writes in %q durable: %w", path, err)
-	}
-	return nil
-}
-
 // MakeFolders makes a folder, and those above it, where they are not there.
 func MakeFolders(path string) error {
 	path = filepath.Clean(path)
@@ -225,7 +214,7 @@ func remove(sets []Prepared) error {
 // Replace gives the files their names, in the place of what has them.
 func (p Prepared) Replace() error {
 	err := each(p.files, func(i int, file NewFile) error {
-		if err := os.Rename(p.temporaries[i], file.Path); err != nil {
+		if err := rename(p.temporaries[i], file.Path); err != nil {
 			return errors.Join(fmt.Errorf("writing %q: %w", file.Path, err), os.Remove(p.temporaries[i]))
 		}
 		return nil

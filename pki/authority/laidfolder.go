@@ -45,7 +45,7 @@ func (s StagedFolder) Create() error {
 	}
 	if err == nil {
 		// A rename onto a folder that has something in it fails.
-		err = os.Rename(s.building, s.path)
+		err = rename(s.building, s.path)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("making the folder %q: %w", s.path, err), os.RemoveAll(s.building))

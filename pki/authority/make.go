@@ -125,7 +125,7 @@ func Make(plan Plan, keeper Keeper, now time.Time) (Folder, error) {
 	if err := os.Remove(plan.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Folder{}, errors.Join(fmt.Errorf("making the folder %q: %w", plan.Path, err), os.RemoveAll(building))
 	}
-	if err := os.Rename(building, plan.Path); err != nil {
+	if err := rename(building, plan.Path); err != nil {
 		return Folder{}, errors.Join(fmt.Errorf("making the folder %q: %w", plan.Path, err), os.RemoveAll(building))
 	}
 	if err := syncFolder(parent); err != nil {
