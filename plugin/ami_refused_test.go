@@ -36,6 +36,7 @@ func TestAMIRefused(t *testing.T) {
 		{what: "no image of that name", endpoint: moto, vars: []string{"source_name=vpnami-no-such-*"}, want: "No AMI was found matching filters"},
 		{what: "a stranger's image of that name", endpoint: moto, vars: []string{"source_name=*-20261125"}, want: "No AMI was found matching filters"},
 		{what: "no credentials", endpoint: moto, env: []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, want: "credential"},
+		{what: "no such region to copy to", endpoint: moto, vars: []string{`copy_to=["eu-nowhere-1"]`}, want: "eu-nowhere-1"},
 		{what: "no such subnet", endpoint: moto, vars: []string{"subnet_id=subnet-0bad0bad0bad0bad0"}, want: "subnet-0bad0bad0bad0bad0"},
 		{what: "no capacity", endpoint: mototest.Refusing(t, moto, "RunInstances", "InsufficientInstanceCapacity"), want: "InsufficientInstanceCapacity"},
 		{what: "quota", endpoint: mototest.Refusing(t, moto, "RunInstances", "VcpuLimitExceeded"), want: "VcpuLimitExceeded"},
