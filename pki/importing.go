@@ -4,14 +4,9 @@
 package main
 
 import (
-	"cmp"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/big"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +24,9 @@ func (d *desk) importEasyRSACommand() *cobra.Command {
 		Long: `Makes an authority of the PKI in DIR: its CA with its key, which is encrypted
 under a new passphrase; what is revoked; and everybody whose certificate is good,
 in the roster under the name in it. The gateway gets a new certificate of that
-CA, with the name that the old server's had. DIR itself is not changed: put it
+CA, with the name that the old server's had. A certificate that is good for a
+server and a client (build-serverClient-full) is a person's, unless there never
+was one for a server alone and --server-name is left out. DIR itself is not changed: put it
 away once the gateway runs, and give nobody a certificate from it any more.
 
 Old profiles have no key for tls-crypt-v2. They connect while the window for them
@@ -50,7 +47,7 @@ that certificate alone.`,
 		},
 	}
 	cmd.Flags().StringVar(&plan.Path, "folder", "", "folder to make")
-	cmd.Flags().StringVar(&plan.Name, "name", "", "name of the authority (default: that of the CA, if it is safe)")
+	cmd.Flags().StringVar(&plan.Name, "name", "", "name of the authority (default: that of the CA, with - for spaces)")
 	cmd.Flags().StringVar(&plan.ServerName, "server-name", "", "name in the gateway's certificate (default: that of the server's certificate that ends last)")
 	cmd.Flags().StringVar(&plan.Network, "network", "", "tunnel network, for people's own addresses (default: "+bundle.DefaultNetwork+", as the gateway's)")
 	cmd.Flags().StringVar(&passphraseFile, "easyrsa-passphrase-file", "", "file with the passphrase of easy-rsa's ca.key (default: VPNAMI_EASYRSA_PASSPHRASE, or asked for)")
@@ -71,8 +68,8 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 		return err
 	}
 	if plan.Name == "" {
-		if plan.Name = theirs.CA.Subject.CommonName; bundle.CheckName(plan.Name) != nil {
-			return fmt.Errorf("naming the authority: the CA's name %+q cannot be taken: give one with --name", plan.Name)
+		if plan.Name = nameOfCA(theirs); bundle.CheckName(plan.Name) != nil {
+			return fmt.Errorf("naming the authority: the CA's name %+q cannot be taken: give one with --name", theirs.CA.Subject.CommonName)
 		}
 	}
 	if plan.ServerName = taken.serverName; plan.ServerName == "" {
@@ -113,137 +110,11 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	return nil
 }
 
-// taking is what becomes of a PKI of easy-rsa.
-type taking struct {
-	adopted      authority.Adopted
-	serverName   string
-	certificates int
-	outlive      int // of the certificates, those for longer than their CA
-	ended        int
-	leftOut      []string
+// nameOfCA is the name of an authority after its CA; easy-rsa's default is "Easy-RSA
+// CA".
+func nameOfCA(theirs easyrsa.PKI) string {
+	return strings.Join(strings.Fields(theirs.CA.Subject.CommonName), "-")
 }
-
-// servesOnly tells whether a certificate is a gateway's and no client's. One that
-// is for both ("easyrsa build-serverClient-full") is a client's, where there is
-// another that is not.
-func servesOnly(c *x509.Certificate) bool {
-	return slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
-}
-
-// takeOver sorts what easy-rsa signed. It is pure.
-func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, error) {
-	t := taking{serverName: serverName, adopted: authority.Adopted{CA: theirs.CA, CRLNumber: theirs.CRLNumber}}
-	people := map[string]*authority.AdoptedPerson{} // by name in small letters
-	var order []string
-	var serverUntil time.Time
-	pure := slices.ContainsFunc(theirs.Entries, func(e easyrsa.Entry) bool {
-		c := theirs.Certificates[e.Serial.String()]
-		return e.State == easyrsa.Valid && now.Before(e.NotAfter) && c != nil && servesOnly(c)
-	})
-	for _, e := range theirs.Entries {
-		switch {
-		case e.State == easyrsa.Revoked:
-			reason, err := reasonOf(e)
-			if err != nil {
-				return taking{}, err
-			}
-			t.adopted.Revoked = append(t.adopted.Revoked, authority.Revocation{Serial: e.Serial, NotAfter: e.NotAfter, At: e.At, Reason: reason})
-			continue
-		case !now.Before(e.NotAfter):
-			t.ended++
-			continue
-		}
-		if algorithm, weak := theirs.Weak[e.Serial.String()]; weak {
-			t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, serial %X: it is signed with %s, which the gateway refuses; issue another", e.Subject, e.Serial, algorithm))
-			continue
-		}
-		c, found := theirs.Certificates[e.Serial.String()]
-		if !found {
-			return taking{}, fmt.Errorf("taking over the certificate %X of %+q: it is good by index.txt, and none of that serial signed by the CA is in %q: revoke it there, or put it back", e.Serial, e.Subject, theirs.Path)
-		}
-		name := c.Subject.CommonName
-		switch {
-		case servesOnly(c), !pure && slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
-			if serverName == "" && c.NotAfter.After(serverUntil) && bundle.CheckName(name) == nil {
-				t.serverName, serverUntil = name, c.NotAfter
-			}
-			continue
-		case bundle.CheckKey(c.PublicKey) != nil || !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
-			t.leftOut = append(t.leftOut, fmt.Sprintf("%q, serial %X: the gateway refuses the certificate, which is weak or not marked for clients; issue another", name, e.Serial))
-			continue
-		}
-		low, common := strings.ToLower(name), ""
-		if bundle.CheckPersonName(name) != nil {
-			if err := bundle.CheckCommonName(name); err != nil {
-				t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, serial %X: the name cannot be taken (it %v); issue to another", name, e.Serial, err))
-				continue
-			}
-			common = name
-		} else if people[low] != nil && people[low].Name != name {
-			common = name // to OpenVPN it is another's, in the roster it would be the same
-		}
-		if common != "" {
-			// Bound by its serial: the name that people see is made of it.
-			name = fmt.Sprintf("imported-%x", e.Serial)
-			low = "\x00" + common // the second certificate of that name is the same person's
-		}
-		if people[low] == nil {
-			people[low] = &authority.AdoptedPerson{Name: name, CommonName: common}
-			order = append(order, low)
-		}
-		people[low].Certificates = append(people[low].Certificates, c)
-		t.certificates++
-	}
-	// Safe names first: another that is the same to OpenVPN yields to them.
-	slices.SortStableFunc(order, func(a, b string) int {
-		return cmp.Compare(len(people[a].CommonName), len(people[b].CommonName))
-	})
-	files := map[string]string{} // to OpenVPN, which makes "a_b" of "a/b"
-	for _, low := range order {
-		file := bundle.ClientFile(cmp.Or(people[low].CommonName, people[low].Name))
-		if other, shared := files[file]; shared {
-			t.leftOut = append(t.leftOut, fmt.Sprintf("%+q, %s: to OpenVPN that is %q, as %+q is; issue to another name", people[low].CommonName, people[low].Name, file, other))
-			t.certificates -= len(people[low].Certificates)
-			continue
-		}
-		files[file] = cmp.Or(people[low].CommonName, people[low].Name)
-		if strings.EqualFold(low, t.serverName) {
-			t.leftOut = append(t.leftOut, fmt.Sprintf("%q: it is the server's name too; issue to another", people[low].Name))
-			t.certificates -= len(people[low].Certificates)
-			continue
-		}
-		t.adopted.People = append(t.adopted.People, *people[low])
-		for _, c := range people[low].Certificates {
-			if c.NotAfter.After(theirs.CA.NotAfter) {
-				t.outlive++
-			}
-		}
-	}
-	slices.SortFunc(t.adopted.Revoked, func(a, b authority.Revocation) int { return a.Serial.Cmp(b.Serial) })
-	return t, nil
-}
-
-func reasonOf(e easyrsa.Entry) (authority.Reason, error) {
-	if e.Reason == "" {
-		return authority.Unspecified, nil
-	}
-	// OpenSSL writes in the index what it does not write in a list.
-	switch e.Reason {
-	// Of a person's certificate a CA's compromise is that of its key: easy-rsa
-	// offers both.
-	case "keyTime", "CAkeyTime", "CACompromise", "AACompromise":
-		return authority.KeyCompromise, nil
-	case "holdInstruction", "certificateHold", "removeFromCRL":
-		return authority.Unspecified, nil // for good: nothing here takes a revocation back
-	}
-	reason, err := authority.ParseReason(e.Reason)
-	if err != nil {
-		return 0, fmt.Errorf("taking over the revocation of %s: %w", hexSerial(e.Serial), err)
-	}
-	return reason, nil
-}
-
-func hexSerial(serial *big.Int) string { return fmt.Sprintf("%X", serial) }
 
 // easyRSAPassphrase asks for the passphrase of the old key.
 func (d *desk) easyRSAPassphrase(path string) ([]byte, error) {

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"maps"
 	"math/big"
 	"path/filepath"
 	"slices"
@@ -86,9 +87,52 @@ func TestTakeOverBothUsages(t *testing.T) {
 	if taken.serverName != "vpn.example.com" || len(taken.adopted.People) != 2 || len(taken.leftOut) != 0 {
 		t.Errorf("the server %q, %d people, left out %q", taken.serverName, len(taken.adopted.People), taken.leftOut)
 	}
+
+	// A gateway's own that was revoked, or has ended, was one all the same.
+	server := theirs.Entries[2]
+	for _, gone := range []easyrsa.Entry{
+		{State: easyrsa.Revoked, Serial: server.Serial, NotAfter: server.NotAfter, At: testNow},
+		{State: easyrsa.Valid, Serial: server.Serial, NotAfter: testNow.Add(-time.Minute)},
+		{State: easyrsa.Expired, Serial: server.Serial, NotAfter: testNow.Add(-time.Minute)},
+	} {
+		theirs.Entries[2] = gone
+		if taken, err = takeOver(theirs, "", testNow); err != nil || taken.serverName != "" || len(taken.adopted.People) != 2 || len(taken.leftOut) != 0 {
+			t.Errorf("%c: the server %q, %d people, left out %q; %v", gone.State, taken.serverName, len(taken.adopted.People), taken.leftOut, err)
+		}
+	}
+	weak := theirs
+	weak.Certificates = maps.Clone(theirs.Certificates)
+	delete(weak.Certificates, "4")
+	weak.Weak = map[string]*x509.Certificate{"4": theirs.Certificates["4"]}
+	weak.Entries = append(slices.Clone(theirs.Entries[:2]), server)
+	if taken, err = takeOver(weak, "", testNow); err != nil || taken.serverName != "" || len(taken.adopted.People) != 2 {
+		t.Errorf("weak: the server %q, %d people; %v", taken.serverName, len(taken.adopted.People), err)
+	}
+	// Without one it is the gateway's, and that is told.
 	theirs.Entries = theirs.Entries[:2]
-	if taken, err = takeOver(theirs, "", testNow); err != nil || taken.serverName != "branch" || len(taken.adopted.People) != 1 {
-		t.Errorf("the server %q, %d people; %v", taken.serverName, len(taken.adopted.People), err)
+	if taken, err = takeOver(theirs, "", testNow); err != nil || taken.serverName != "branch" || len(taken.adopted.People) != 1 || len(taken.leftOut) != 1 || !strings.Contains(taken.leftOut[0], `"branch", serial 3: it is the server's`) {
+		t.Errorf("the server %q, %d people, left out %q; %v", taken.serverName, len(taken.adopted.People), taken.leftOut, err)
+	}
+	if taken, err = takeOver(theirs, "gateway", testNow); err != nil || taken.serverName != "gateway" || len(taken.adopted.People) != 2 || len(taken.leftOut) != 0 {
+		t.Errorf("the server %q, %d people, left out %q; %v", taken.serverName, len(taken.adopted.People), taken.leftOut, err)
+	}
+}
+
+// TestTakeOverNameOfAnother: somebody is called what another would be called here.
+func TestTakeOverNameOfAnother(t *testing.T) {
+	taken, err := takeOver(oldPKI(t, "a b", "c d", "Imported-2"), "vpn.example.com", testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range taken.adopted.People {
+		names = append(names, p.Name+"="+p.CommonName)
+	}
+	if want := []string{"Imported-2=", "imported-3=c d"}; !slices.Equal(names, want) {
+		t.Errorf("taken over: %q, want %q", names, want)
+	}
+	if len(taken.leftOut) != 1 || !strings.Contains(taken.leftOut[0], `"a b": it would be "imported-2" in the roster, which is another's name`) || taken.certificates != 2 {
+		t.Errorf("left out: %q, %d certificates taken", taken.leftOut, taken.certificates)
 	}
 }
 

@@ -29,7 +29,8 @@ type PKI struct {
 	CA           *x509.Certificate
 	Entries      []Entry
 	Certificates map[string]*x509.Certificate // of the CA, by serial in decimal
-	Weak         map[string]string            // how a certificate is signed that OpenVPN of today refuses, by serial in decimal
+	Weak         map[string]*x509.Certificate // those that are signed so that OpenVPN of today refuses them
+	SetAside     map[string]string            // of all of them, those that lie among the revoked: the folder
 	CRLNumber    *big.Int                     // of the list last signed; 0 when there is none
 	Listed       []*big.Int                   // what is on that list
 	keyFile      string
@@ -37,13 +38,18 @@ type PKI struct {
 
 // layout is where the files are, in easy-rsa 3 and 2.
 type layout struct {
-	key    string
-	issued []string
+	key     string
+	issued  []string
+	revoked []string
 }
 
 func layouts() []layout {
 	return []layout{
-		{key: "private/ca.key", issued: []string{"issued", "certs_by_serial", "renewed/issued", "revoked/certs_by_serial"}},
+		{
+			key:     "private/ca.key",
+			issued:  []string{"issued", "certs_by_serial", "renewed/issued", "renewed/certs_by_serial", "expired"},
+			revoked: []string{"revoked/certs_by_serial"},
+		},
 		{key: "ca.key", issued: []string{"."}},
 	}
 }
@@ -70,7 +76,7 @@ func read(folder string, where layout) (PKI, error) {
 	failed := func(file string, err error) error {
 		return fmt.Errorf("reading the PKI of easy-rsa: %q: %w", filepath.Join(folder, file), err)
 	}
-	p := PKI{Path: folder, Certificates: map[string]*x509.Certificate{}, Weak: map[string]string{}, CRLNumber: new(big.Int), keyFile: filepath.Join(folder, where.key)}
+	p := PKI{Path: folder, Certificates: map[string]*x509.Certificate{}, Weak: map[string]*x509.Certificate{}, SetAside: map[string]string{}, CRLNumber: new(big.Int), keyFile: filepath.Join(folder, where.key)}
 	raw, err := os.ReadFile(filepath.Join(folder, "ca.crt"))
 	if err != nil {
 		return PKI{}, failed("ca.crt", err)
@@ -85,8 +91,17 @@ func read(folder string, where layout) (PKI, error) {
 		return PKI{}, failed("index.txt", err)
 	}
 	for _, issued := range where.issued {
-		if err := p.collect(filepath.Join(folder, issued)); err != nil {
+		if _, err := p.collect(filepath.Join(folder, issued)); err != nil {
 			return PKI{}, err
+		}
+	}
+	for _, revoked := range where.revoked {
+		serials, err := p.collect(filepath.Join(folder, revoked))
+		if err != nil {
+			return PKI{}, err
+		}
+		for _, serial := range serials {
+			p.SetAside[serial] = revoked
 		}
 	}
 	if raw, err = os.ReadFile(filepath.Join(folder, "crl.pem")); err == nil {
@@ -110,15 +125,17 @@ func read(folder string, where layout) (PKI, error) {
 	return p, nil
 }
 
-// collect reads the certificates of the CA in a folder.
-func (p *PKI) collect(folder string) error {
+// collect reads the certificates of the CA in a folder, and returns their serials
+// in decimal.
+func (p *PKI) collect(folder string) ([]string, error) {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("reading the PKI of easy-rsa: %w", err)
+		return nil, fmt.Errorf("reading the PKI of easy-rsa: %w", err)
 	}
+	var serials []string
 	for _, entry := range entries {
 		extension := filepath.Ext(entry.Name())
 		if !entry.Type().IsRegular() || extension != ".crt" && extension != ".pem" || entry.Name() == "crl.pem" {
@@ -127,22 +144,24 @@ func (p *PKI) collect(folder string) error {
 		path := filepath.Join(folder, entry.Name())
 		raw, err := os.ReadFile(path)
 		if err != nil {
-			return fmt.Errorf("reading the PKI of easy-rsa: %w", err)
+			return nil, fmt.Errorf("reading the PKI of easy-rsa: %w", err)
 		}
 		certificate, err := onlyCertificate(raw)
 		if err != nil {
 			continue // dh2048.pem, or what an operator put there
 		}
+		serial := certificate.SerialNumber.String()
 		err = certificate.CheckSignatureFrom(p.CA)
 		if _, weak := errors.AsType[x509.InsecureAlgorithmError](err); weak {
-			p.Weak[certificate.SerialNumber.String()] = certificate.SignatureAlgorithm.String()
-		}
-		if err != nil {
+			p.Weak[serial] = certificate
+		} else if err != nil {
 			continue
+		} else {
+			p.Certificates[serial] = certificate
 		}
-		p.Certificates[certificate.SerialNumber.String()] = certificate
+		serials = append(serials, serial)
 	}
-	return nil
+	return serials, nil
 }
 
 // onlyCertificate passes over the text that OpenSSL writes before the PEM.
@@ -273,10 +292,21 @@ func (p PKI) CheckIndex() error {
 			return fmt.Errorf("reading the PKI of easy-rsa in %q: crl.pem revokes the certificate %X, index.txt does not: %s, or revoke it with easy-rsa again", p.Path, serial, older)
 		}
 	}
+	for _, serial := range slices.Sorted(maps.Keys(p.SetAside)) {
+		if states[serial] != Revoked {
+			return fmt.Errorf("reading the PKI of easy-rsa in %q: the certificate %s lies in %s, and index.txt does not revoke it: %s", p.Path, hexOf(serial), p.SetAside[serial], older)
+		}
+	}
 	for _, serial := range slices.Sorted(maps.Keys(p.Certificates)) {
 		if c := p.Certificates[serial]; states[serial] == 0 && !c.Equal(p.CA) {
 			return fmt.Errorf("reading the PKI of easy-rsa in %q: the certificate %X of %+q is there and not in index.txt: %s, or move the certificate away", p.Path, c.SerialNumber, c.Subject.CommonName, older)
 		}
 	}
 	return nil
+}
+
+// hexOf is a serial as easy-rsa writes it.
+func hexOf(serial string) string {
+	number, _ := new(big.Int).SetString(serial, 10)
+	return fmt.Sprintf("%X", number)
 }
