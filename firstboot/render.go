@@ -135,7 +135,11 @@ func people(b bundle.Bundle, p bundle.AddressPlan) []File {
 		}
 		if person.CommonName != "" { // beside the name, which newer certificates have
 			files = append(files, File{"ccd/" + bundle.ClientFile(person.CommonName), fileMode, own})
-			bound = append(bound, serials...)
+			if bundle.CheckName(person.CommonName) == nil { // another's in the roster but for capitals
+				files = append(files, File{"serials/" + person.CommonName, fileMode, serials})
+			} else {
+				bound = append(bound, serials...)
+			}
 		}
 		if len(serials) == 0 {
 			serials = []byte("any\n")

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -229,5 +230,52 @@ func TestRulesLoad(t *testing.T) {
 				t.Errorf("does not drop by default:\n%s", saved)
 			}
 		})
+	}
+}
+
+// TestTwinsByCapitals: to OpenVPN "twin" and "Twin" are two; the real hook lets each
+// in with their own certificate, and with nobody else's.
+func TestTwinsByCapitals(t *testing.T) {
+	b := fixedBundle(t)
+	b.Access.Roster = append(b.Access.Roster,
+		bundle.Person{Name: "twin", Serials: []*big.Int{big.NewInt(1001)}},
+		bundle.Person{Name: "imported-3ea", CommonName: "Twin", Serials: []*big.Int{big.NewInt(1002)}})
+	files, err := render(articleConfig(t), b, placement{current: currentFolder, hook: admitHook, offload: offloadFile}, articleInstance())
+	if err != nil {
+		t.Fatal(err)
+	}
+	current := t.TempDir()
+	for _, f := range files {
+		if folder := filepath.Dir(f.Path); folder != "serials" && folder != "ccd" && f.Path != boundFile {
+			continue
+		}
+		path := filepath.Join(current, f.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, f.Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script, err := os.ReadFile("../images/rootfs/usr/lib/vpnami/admit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := filepath.Join(t.TempDir(), "admit")
+	if err := os.WriteFile(hook, bytes.ReplaceAll(script, []byte(currentFolder), []byte(current)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, serial string
+		in           bool
+	}{{"twin", "1001", true}, {"Twin", "1002", true}, {"twin", "1002", false}, {"Twin", "1001", false}, {"imported-3ea", "1002", true}} {
+		asked := exec.Command("/bin/sh", hook, "file")
+		asked.Env = []string{"common_name=" + c.name, "tls_serial_0=" + c.serial, "trusted_ip=198.51.100.11"}
+		if said, err := asked.CombinedOutput(); (err == nil) != c.in {
+			t.Errorf("%s with the serial %s: %v %s, want in: %v", c.name, c.serial, err, said, c.in)
+		}
+		if _, err := os.Stat(filepath.Join(current, "ccd", c.name)); err != nil {
+			t.Error(err)
+		}
 	}
 }
