@@ -206,9 +206,22 @@ func differing(sealed bundle.Sealed, prefix string, there remote) []change {
 	return changes
 }
 
+// mostOff is how far the clock may be off: certificates end by the day.
+const mostOff = 24 * time.Hour
+
+// checkClock refuses a clock that AWS's contradicts: who comes in is decided by it,
+// and one that is ahead would take out whose certificates seem to have ended.
+func checkClock(there remote, now time.Time) error {
+	asked := there.server.asked
+	if off := now.Sub(asked); asked.IsZero() || off.Abs() <= mostOff {
+		return nil
+	}
+	return fmt.Errorf("looking at the clock: this machine says %s, AWS says %s: set it right, and publish then", now.UTC().Format(time.DateTime), asked.UTC().Format(time.DateTime))
+}
+
 // checkReplace refuses a publish that would take away what is there: another
 // authority's values, or those of a newer copy of the folder.
-func checkReplace(server bundle.Server, access bundle.Access, prefix string, there remote) error {
+func checkReplace(server bundle.Server, access bundle.Access, past authority.Past, prefix string, there remote) error {
 	const replace = "; if that is meant, say --replace"
 	if there.empty() {
 		return nil
@@ -223,8 +236,24 @@ func checkReplace(server bundle.Server, access bundle.Access, prefix string, the
 	if !shared {
 		return fmt.Errorf("publishing under %q: the authority %q is there now, with another CA: everybody who connects today would be locked out"+replace, prefix, there.opened.Authority)
 	}
+	for _, ca := range there.opened.CA {
+		if !past.Had(ca) {
+			return fmt.Errorf("publishing under %q: a CA is there that this folder does not have (%q, until %s): this folder is an old copy, from before a roll-over, and would lock out who has a certificate of it: publish from the newer one"+replace,
+				prefix, ca.Subject.CommonName, day(ca.NotAfter))
+		}
+	}
 	if there.accessErr != nil {
 		return nil //nolint:nilerr // a publish broke off, or is being repaired by this one
+	}
+	for _, before := range there.access.CRLs() {
+		if !slices.ContainsFunc(past.CAs, func(ca *x509.Certificate) bool { return before.CheckSignatureFrom(ca) == nil }) {
+			continue
+		}
+		for _, entry := range before.RevokedCertificateEntries {
+			if !past.TookBack(entry.SerialNumber) {
+				return fmt.Errorf("publishing under %q: the certificate %s is revoked there and not in this folder: this folder is an old copy, or lost what was revoked, and would let in whose it is: publish from the newer one, or revoke it here as well"+replace, prefix, entry.SerialNumber)
+			}
+		}
 	}
 	for _, before := range there.access.CRLs() {
 		for i, ours := range access.CRLs() {
@@ -237,14 +266,16 @@ func checkReplace(server bundle.Server, access bundle.Access, prefix string, the
 	return nil
 }
 
-// checkCopy refuses a publish over that of a newer copy of the folder. The
-// number of the CRL does not tell those who were added since.
-//
-// Nor does the generation alone, where this folder's last publish broke off and
-// the other then used the same.
+// checkCopy refuses a publish over that of another copy of the folder. The number
+// of the CRL does not tell those who were added since, nor does the generation:
+// that of this folder's last publishes may be higher, where they broke off, or went
+// to another account.
 func (p publication) checkCopy(there remote, last authority.Publish) error {
-	others := there.headedErr == nil && there.headed.Generation == last.Generation && last.Content != "" && contentOf(there.headed) != last.Content
-	if len(p.changes) == 0 || there.generation() <= last.Generation && !others {
+	ours := there.generation() <= last.Generation // all there is to go by, if the head cannot be read
+	if there.headedErr == nil {
+		ours = slices.Contains(last.Contents, contentOf(there.headed))
+	}
+	if len(p.changes) == 0 || ours {
 		return nil
 	}
 	loses := "would undo what it changed"
@@ -254,7 +285,7 @@ func (p publication) checkCopy(there remote, last authority.Publish) error {
 	case there.accessErr != nil:
 		loses = "might remove people (what is there cannot be read)"
 	}
-	return fmt.Errorf("publishing under %q: generation %d is there, and this folder last published %d: another copy of it has published since, and this one %s: publish from that copy; if this one is meant, say --replace",
+	return fmt.Errorf("publishing under %q: generation %d is there, and this folder did not publish it (its last is %d): another copy of it has published since, and this one %s: publish from that copy; if this one is meant, say --replace",
 		p.prefix, there.generation(), last.Generation, loses)
 }
 
@@ -271,18 +302,7 @@ func contentOf(head bundle.Head) string {
 // describe says in words what the publish changes, and whom it removes.
 func describe(server bundle.Server, access bundle.Access, there remote) (lines, removed []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	switch {
-	case there.openedErr != nil:
-		say("server   %s, until %s", server.Certificate.Subject.CommonName, day(server.Certificate.NotAfter))
-	case !there.opened.Certificate.Equal(server.Certificate):
-		say("server   a new certificate: %s, until %s", server.Certificate.Subject.CommonName, day(server.Certificate.NotAfter))
-	case server.Wrapping != there.opened.Wrapping && server.Wrapping == bundle.NoWrapping:
-		say("server   the window for old profiles opens: without tls-crypt-v2, which profiles made before it have")
-	case server.Wrapping != there.opened.Wrapping:
-		say("server   the window for old profiles closes: with tls-crypt-v2 again")
-	case server.Generation != there.opened.Generation:
-		say("server   other keys or another CA")
-	}
+	lines = describeServer(server, there)
 	if there.accessErr != nil && !there.empty() {
 		say("repair   what is there is not whole (%v): it is written anew", there.accessErr)
 		return lines, nil
@@ -322,6 +342,41 @@ func describe(server bundle.Server, access bundle.Access, there remote) (lines, 
 		say("CRL      number %s, until %s", list.Number, day(list.NextUpdate))
 	}
 	return lines, removed
+}
+
+// describeServer says in words what changes of the gateway's own.
+func describeServer(server bundle.Server, there remote) []string {
+	named := fmt.Sprintf("%s, until %s", server.Certificate.Subject.CommonName, day(server.Certificate.NotAfter))
+	if there.openedErr != nil {
+		return []string{"server   " + named}
+	}
+	var lines []string
+	if !there.opened.Certificate.Equal(server.Certificate) {
+		lines = append(lines, "server   a new certificate: "+named)
+	}
+	switch {
+	case server.Wrapping == there.opened.Wrapping:
+	case server.Wrapping == bundle.NoWrapping:
+		lines = append(lines, "server   the window for old profiles opens: without tls-crypt-v2, which profiles made before it have")
+	default:
+		lines = append(lines, "server   the window for old profiles closes: with tls-crypt-v2 again")
+	}
+	added, gone := lacking(server.CA, there.opened.CA), lacking(there.opened.CA, server.CA)
+	for _, ca := range added {
+		lines = append(lines, fmt.Sprintf("server   one more CA: %s, until %s", ca.Subject.CommonName, day(ca.NotAfter)))
+	}
+	for _, ca := range gone {
+		lines = append(lines, fmt.Sprintf("server   no longer the CA %s, until %s: its certificates connect no more", ca.Subject.CommonName, day(ca.NotAfter)))
+	}
+	if len(lines) == 0 && server.Generation != there.opened.Generation {
+		lines = append(lines, "server   other keys")
+	}
+	return lines
+}
+
+// lacking are those of some certificates that others have not.
+func lacking(some, others []*x509.Certificate) []*x509.Certificate {
+	return slices.DeleteFunc(slices.Clone(some), func(c *x509.Certificate) bool { return slices.ContainsFunc(others, c.Equal) })
 }
 
 func samePerson(a, b bundle.Person) bool {

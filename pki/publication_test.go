@@ -8,6 +8,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,10 @@ type shelf struct {
 	writes []string
 	fail   string // "put vpn/access"
 	err    error
+	// contents are of the heads that were published, in their order.
+	contents []string
+	// tookBack are revocations of the folder that have fallen out of its list.
+	tookBack []*big.Int
 }
 
 // arnOf is as AWS makes them, in another account than anybody's own.
@@ -107,9 +112,11 @@ func (s *shelf) store(verb, id string, text *string, binary []byte) error {
 	return nil
 }
 
-// publishTo is a whole publish without a folder.
+// publishTo is a whole publish without a folder, by a copy that published last
+// as many times.
 func publishTo(s *shelf, server bundle.Server, access bundle.Access, last uint64) (publication, error) {
-	return publishAfter(s, server, access, authority.Publish{Generation: last})
+	known := s.contents[:min(int(last), len(s.contents))]
+	return publishAfter(s, server, access, authority.Publish{Generation: last, Contents: known})
 }
 
 func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last authority.Publish) (publication, error) {
@@ -120,7 +127,7 @@ func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last aut
 	if err != nil {
 		return publication{}, err
 	}
-	if err := checkReplace(server, access, "vpn", there); err != nil {
+	if err := checkReplace(server, access, authority.NewPast(server.CA, append(access.Revoked(), s.tookBack...)...), "vpn", there); err != nil {
 		return publication{}, err
 	}
 	p, err := plan(server, access, "vpn", there, last.Generation, testNow)
@@ -136,6 +143,11 @@ func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last aut
 	if err := p.write(ctx, v, func(change) {}); err != nil {
 		return p, err
 	}
+	head, err := bundle.OpenHead(p.sealed.Head)
+	if err != nil {
+		return p, err
+	}
+	s.contents = append(s.contents, contentOf(head))
 	return p, p.verify(ctx, v, testNow)
 }
 
@@ -173,7 +185,7 @@ func TestPublishInOrder(t *testing.T) {
 	if !slices.Contains(p.lines, "revoked  12000 certificates, 0 before") {
 		t.Errorf("%q", p.lines)
 	}
-	s.writes = nil
+	s.writes, s.tookBack = nil, serials
 	if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(3), Roster: people(2)}, 7); err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +274,7 @@ func TestPublishFromAnOldCopy(t *testing.T) {
 	}
 	before := slices.Clone(s.writes)
 	for n, want := range map[int]string{
-		2: "publishing under \"vpn\": generation 2 is there, and this folder last published 1: another copy of it has published since, and this one would remove person-2, person-3: publish from that copy; if this one is meant, say --replace",
+		2: "publishing under \"vpn\": generation 2 is there, and this folder did not publish it (its last is 1): another copy of it has published since, and this one would remove person-2, person-3: publish from that copy; if this one is meant, say --replace",
 		5: "this one would undo what it changed",
 	} {
 		if _, err := publishTo(s, server, bundle.Access{CRL: list, Roster: people(n)}, 1); err == nil || !strings.Contains(err.Error(), want) {
@@ -281,7 +293,6 @@ func TestPublishFromAnOldCopy(t *testing.T) {
 	}
 }
 
-// TestHeadNamesShardsByARN, with which a gateway of another account finds them.
 // TestPublishAfterOneThatBrokeOff has two copies of a folder use one generation:
 // what the first of them revoked stays revoked.
 func TestPublishAfterOneThatBrokeOff(t *testing.T) {
@@ -302,22 +313,63 @@ func TestPublishAfterOneThatBrokeOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := authority.Publish{Generation: broken.generation, Content: contentOf(head)}
+	last := authority.Publish{Generation: broken.generation, Contents: append(s.contents[:1:1], contentOf(head))}
 	if _, err := publishAfter(s, server, ours, last); err != nil { // nobody else has published
 		t.Errorf("publishing again: %v", err)
 	}
 
-	s = &shelf{values: map[string][]byte{}}
-	for i, theirs := range []bundle.Access{{CRL: a.CRL(1), Roster: people(3)}, {CRL: a.CRL(2, big.NewInt(12)), Roster: people(2)}} {
-		if _, err := publishTo(s, server, theirs, uint64(i)); err != nil {
-			t.Fatal(err)
+	// The same where this folder has broken off several times, so that its
+	// generation is higher than the other's; and where the other revoked somebody.
+	for want, theirs := range map[string]bundle.Access{
+		"another copy of it has published since":                     {CRL: a.CRL(2), Roster: people(2)},
+		"the certificate 12 is revoked there and not in this folder": {CRL: a.CRL(2, big.NewInt(12)), Roster: people(2)},
+	} {
+		for _, generation := range []uint64{broken.generation, broken.generation + 1, broken.generation + 7} {
+			s = &shelf{values: map[string][]byte{}}
+			for i, access := range []bundle.Access{{CRL: a.CRL(1), Roster: people(3)}, theirs} {
+				if _, err := publishTo(s, server, access, uint64(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			last.Generation = generation
+			if _, err := publishAfter(s, server, ours, last); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("over another copy's publish, with the generation %d: %v, want %q", generation, err, want)
+			}
 		}
-	}
-	if _, err := publishAfter(s, server, ours, last); err == nil || !strings.Contains(err.Error(), "another copy of it has published since") {
-		t.Errorf("over another copy's publish of the same generation: %v", err)
 	}
 }
 
+// TestPublishKeepsCAs: a copy of the folder from before a roll-over does not take
+// the second CA away, whose people would be locked out; the newer copy ends the
+// first.
+func TestPublishKeepsCAs(t *testing.T) {
+	a, next := bundletest.New(t, testNow), bundletest.New(t, testNow)
+	s := &shelf{values: map[string][]byte{}}
+	before := a.Server()
+	after := before
+	after.CA = []*x509.Certificate{next.CA, a.CA}
+	both := bundle.Access{CRL: next.CRL(1), PreviousCRL: a.CRL(1)}
+	if _, err := publishTo(s, after, both, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := publishTo(s, before, bundle.Access{CRL: a.CRL(1), Roster: people(1)}, 1); err == nil || !strings.Contains(err.Error(), "a CA is there that this folder does not have") {
+		t.Errorf("an old copy takes a CA away: %v", err)
+	}
+	there, err := readRemote(t.Context(), vault{api: s}, "vpn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := next.Server()
+	ended.CA = after.CA[:1]
+	if err := checkReplace(ended, bundle.Access{CRL: next.CRL(1)}, authority.NewPast(after.CA), "vpn", there); err != nil {
+		t.Errorf("the newer copy cannot end the first: %v", err)
+	}
+	if lines, _ := describe(ended, bundle.Access{CRL: next.CRL(1)}, there); !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "no longer the CA") }) {
+		t.Errorf("it is not said: %q", lines)
+	}
+}
+
+// TestHeadNamesShardsByARN, with which a gateway of another account finds them.
 func TestHeadNamesShardsByARN(t *testing.T) {
 	a := bundletest.New(t, testNow)
 	server := a.Server()
@@ -343,7 +395,14 @@ func TestHeadNamesShardsByARN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shelf{values: map[string][]byte{"vpn/server": sealed.Server, "vpn/access": sealed.Head, "vpn/access/000": sealed.Shards[0]}}
+	head, err := bundle.OpenHead(sealed.Head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shelf{
+		values:   map[string][]byte{"vpn/server": sealed.Server, "vpn/access": sealed.Head, "vpn/access/000": sealed.Shards[0]},
+		contents: []string{contentOf(head)},
+	}
 	if _, err := publishTo(s, server, access, 1); err != nil {
 		t.Fatal(err)
 	}

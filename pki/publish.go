@@ -103,6 +103,10 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err != nil {
 		return err
 	}
+	past, err := folder.Past()
+	if err != nil {
+		return err
+	}
 	published, err := folder.Published()
 	if err != nil {
 		return err
@@ -116,12 +120,15 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err != nil {
 		return err
 	}
+	now := d.now()
+	if err := checkClock(there, now); err != nil {
+		return err
+	}
 	if !order.replace {
-		if err := checkReplace(server, access, order.prefix, there); err != nil {
+		if err := checkReplace(server, access, past, order.prefix, there); err != nil {
 			return err
 		}
 	}
-	now := d.now()
 	p, err := plan(server, access, order.prefix, there, published[place].Generation, now)
 	if err != nil {
 		return err

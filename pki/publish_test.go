@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -26,6 +27,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
 )
@@ -67,6 +69,35 @@ func secretsOf(endpoint string) *secretsmanager.Client {
 		Region: "ap-northeast-1", BaseEndpoint: aws.String(endpoint),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})
+}
+
+// TestPublishWithAWrongClock: a clock that is weeks ahead would take out whoever
+// seems to have ended, and publish that.
+func TestPublishWithAWrongClock(t *testing.T) {
+	need(t, "moto_server")
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": startMoto(t), "AWS_REGION": "ap-northeast-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none",
+	} {
+		t.Setenv(name, value)
+	}
+	folder, err := authority.Make(authority.Plan{Path: filepath.Join(t.TempDir(), "office"), Name: "office"}, authority.UnderPassphrase{Passphrase: []byte("correct horse")}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	at := func(off time.Duration) *desk {
+		return &desk{out: &said, err: &said, now: func() time.Time { return time.Now().Add(off) }}
+	}
+	order := publishOrder{prefix: "vpn/clock"}
+	if err := at(0).publish(t.Context(), folder, order); err != nil {
+		t.Fatal(err)
+	}
+	for off, want := range map[time.Duration]string{20 * 24 * time.Hour: "looking at the clock: this machine says", -2 * 24 * time.Hour: "set it right, and publish then", 10 * time.Hour: ""} {
+		if err := at(off).publish(t.Context(), folder, order); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("the clock is %s off: %v, want %q", off, err, want)
+		}
+	}
 }
 
 // TestPublishTenThousandPeople has a company of that size, with everything that

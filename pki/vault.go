@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
@@ -76,6 +77,7 @@ type stored struct {
 	exists bool // there is a secret of that name, with or without a value
 	arn    string
 	value  bundle.Secret
+	asked  time.Time // by AWS's clock; zero, where it did not say
 }
 
 func (s stored) holds(data []byte) bool { return bytes.Equal(s.value.Reveal(), data) }
@@ -88,7 +90,8 @@ func (v vault) get(ctx context.Context, id string) (stored, error) {
 		if out.SecretString != nil {
 			value = []byte(*out.SecretString)
 		}
-		return stored{exists: true, arn: aws.ToString(out.ARN), value: bundle.NewSecret(value)}, nil
+		asked, _ := awsmiddleware.GetServerTime(out.ResultMetadata)
+		return stored{exists: true, arn: aws.ToString(out.ARN), value: bundle.NewSecret(value), asked: asked}, nil
 	}
 	if _, none := errors.AsType[*types.ResourceNotFoundException](err); !none {
 		return stored{}, explainAWS("reading", id, "secretsmanager:GetSecretValue", err)

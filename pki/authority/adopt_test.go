@@ -31,3 +31,17 @@ func TestAdoptsOnlyWhatIsGood(t *testing.T) {
 		}
 	}
 }
+
+// TestImportedNameEnds: the common name of imported certificates is a person's while
+// one of them is in force. Afterwards it may be somebody else's, and two who had it
+// would be refused by every gateway.
+func TestImportedNameEnds(t *testing.T) {
+	imported, own := Issued{Serial: "5", Profile: Unwrapped}, Issued{Serial: "6"}
+	p := Person{Name: "imported-5", CommonName: "a/b", Certificates: []Issued{imported, own}}
+	for want, certificates := range map[string][]Issued{"a/b": {imported, own}, "": {own}} {
+		access, err := p.Access(certificates)
+		if err != nil || access.CommonName != want {
+			t.Errorf("%+v, %v: want the common name %q", access, err, want)
+		}
+	}
+}

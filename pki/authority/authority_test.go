@@ -381,7 +381,7 @@ func TestGenerationNeverFalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last := published[Place{"eu-central-1", "vpn/office"}]; last.Generation != 7 || last.Content != "7" {
+	if last := published[Place{"eu-central-1", "vpn/office"}]; last.Generation != 7 || fmt.Sprint(last.Contents) != "[7 5]" {
 		t.Errorf("after generations 7 and 5: %+v", last)
 	}
 }

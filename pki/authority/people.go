@@ -60,13 +60,18 @@ func (p Person) Last() (Issued, bool) {
 // Access is what the gateway is told of the person: the name counts with these
 // certificates only.
 func (p Person) Access(certificates []Issued) (bundle.Person, error) {
-	out := bundle.Person{Name: p.Name, CommonName: p.CommonName, Address: p.Address, Groups: p.Groups, Note: p.Note}
+	out := bundle.Person{Name: p.Name, Address: p.Address, Groups: p.Groups, Note: p.Note}
 	for _, c := range certificates {
 		serial, ok := new(big.Int).SetString(c.Serial, 10)
 		if !ok {
 			return bundle.Person{}, fmt.Errorf("reading the roster: %q has the serial %q, which is no number", p.Name, c.Serial)
 		}
 		out.Serials = append(out.Serials, serial)
+		if c.Profile == Unwrapped {
+			// The common name of imported certificates is theirs while one of them is
+			// in force, and then free for somebody else.
+			out.CommonName = p.CommonName
+		}
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,9 +32,11 @@ func (p *Place) UnmarshalText(text []byte) error {
 
 // Publish is what was last published at a place.
 type Publish struct {
-	Generation uint64    `json:"generation"`
-	Content    string    `json:"content,omitempty"` // hash of what was put, to tell it from what another copy of the folder put
-	Time       time.Time `json:"time"`
+	Generation uint64 `json:"generation"`
+	// Contents are hashes of all that was ever put, the last at the end, also what
+	// broke off: anything else that is there was put by another copy of the folder.
+	Contents []string  `json:"contents,omitempty"`
+	Time     time.Time `json:"time"`
 }
 
 // Published reads what was published, by place.
@@ -60,9 +63,10 @@ func (f Folder) RecordPublish(now time.Time, place Place, generation uint64, con
 	if err != nil {
 		return err
 	}
-	if generation >= published[place].Generation {
-		published[place] = Publish{Generation: generation, Content: content, Time: now.UTC().Truncate(time.Second)}
-	}
+	last := published[place]
+	last.Contents = append(slices.DeleteFunc(last.Contents, func(c string) bool { return c == content }), content)
+	last.Generation, last.Time = max(last.Generation, generation), now.UTC().Truncate(time.Second)
+	published[place] = last
 	raw, err := encode(published)
 	if err != nil {
 		return fmt.Errorf("writing what is published: %w", err)

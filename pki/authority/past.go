@@ -1,0 +1,58 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"math/big"
+	"slices"
+)
+
+// Past is what an authority ever had in force: what is known elsewhere of it and
+// not here was done by a newer copy of the folder.
+type Past struct {
+	CAs     []*x509.Certificate
+	revoked map[string]bool // by decimal serial
+}
+
+// NewPast is that of these CAs and revoked certificates.
+func NewPast(cas []*x509.Certificate, revoked ...*big.Int) Past {
+	past := Past{CAs: cas, revoked: make(map[string]bool, len(revoked))}
+	for _, serial := range revoked {
+		past.revoked[serial.String()] = true
+	}
+	return past
+}
+
+// Past reads all CAs, those in force too, and all that they took back.
+func (f Folder) Past() (Past, error) {
+	var cas []*x509.Certificate
+	var revoked []*big.Int
+	for number := 1; number <= f.mark.Signing; number++ {
+		ca, err := f.certificate(caFile(number, "ca.crt"))
+		if err != nil {
+			return Past{}, err
+		}
+		cas = append(cas, ca)
+		list, err := f.revocations(number)
+		if errors.Is(err, fs.ErrNotExist) && !slices.Contains(f.mark.numbers(), number) {
+			continue // that of a CA which was replaced lets nobody in
+		}
+		if err != nil {
+			return Past{}, err
+		}
+		for _, r := range list {
+			revoked = append(revoked, r.Serial)
+		}
+	}
+	return NewPast(cas, revoked...), nil
+}
+
+// Had tells whether a CA was ever this authority's.
+func (p Past) Had(ca *x509.Certificate) bool { return slices.ContainsFunc(p.CAs, ca.Equal) }
+
+// TookBack tells whether a certificate was ever revoked here.
+func (p Past) TookBack(serial *big.Int) bool { return p.revoked[serial.String()] }
