@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -110,6 +111,15 @@ func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 		for _, entry := range list.RevokedCertificateEntries {
 			listed[entry.SerialNumber.String()] = true
 		}
+		known := make(map[string]bool, len(revoked))
+		for _, r := range revoked {
+			known[r.Serial.String()] = true
+		}
+		for serial := range listed {
+			if !known[serial] {
+				return nil, fmt.Errorf("reading what is revoked: %q lacks the certificate %s, which the signed list beside it has (is it of an older copy?): take it over with \"vpnami-pki crl\"", f.at(caFile(number, "revoked.tsv")), serial)
+			}
+		}
 		for _, r := range unexpired(revoked, now) {
 			if !listed[r.Serial.String()] {
 				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed, or the clock was ahead when it did): sign it with \"vpnami-pki crl\"", f.at(caFile(number, "crl.pem")), r.Serial)
@@ -184,13 +194,22 @@ func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 	if err != nil {
 		return nil, err
 	}
+	lost, err := f.lost(issuer, der, head, slices.Concat(revoked, more))
+	if err != nil {
+		return nil, err
+	}
+	more = append(more, lost...)
 	revoked = append(revoked, more...)
 	number := new(big.Int).Add(head.Number, big.NewInt(1))
 	text, err := issuer.crl(number, unexpired(revoked, issuer.now))
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Log(issuer.now, Entry{Action: "sign-crl", Name: issuer.certificate.Subject.CommonName, Detail: "number " + number.String()}); err != nil {
+	entries := []Entry{{Action: "sign-crl", Name: issuer.certificate.Subject.CommonName, Detail: "number " + number.String()}}
+	for _, r := range lost {
+		entries = append(entries, Entry{Action: "revoke-found", Name: r.Serial.String(), Detail: "on the signed list alone"})
+	}
+	if err := f.Log(issuer.now, entries...); err != nil {
 		return nil, err
 	}
 	// What is revoked comes first: a list that lacks some of it is noticed.
@@ -200,4 +219,37 @@ func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 		}
 	}
 	return number, Replace(path, publicFile, text)
+}
+
+// lost are revocations that stand on the list last signed and nowhere else: what is
+// revoked is written first, so an older revoked.tsv has been put back. They stay
+// revoked.
+func (f Folder) lost(issuer Issuer, der []byte, head crlHead, known []Revocation) ([]Revocation, error) {
+	path := f.at(caFile(issuer.number, "crl.pem"))
+	beyond, err := head.beyond(known)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
+	}
+	if !beyond {
+		return nil, nil
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err == nil {
+		err = list.CheckSignatureFrom(issuer.certificate)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
+	}
+	var lost []Revocation
+	for _, entry := range list.RevokedCertificateEntries {
+		if _, is := listed(known, entry.SerialNumber); is {
+			continue
+		}
+		end := issuer.certificate.NotAfter // of a certificate that is not kept here
+		if certificate, err := f.certificate(certificateFileOf(entry.SerialNumber)); err == nil {
+			end = certificate.NotAfter
+		}
+		lost = append(lost, Revocation{Serial: entry.SerialNumber, NotAfter: end, At: entry.RevocationTime.UTC(), Reason: Reason(entry.ReasonCode)})
+	}
+	return lost, nil
 }

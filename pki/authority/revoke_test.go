@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // TestForeignIsRevokedByEveryCA breaks a revocation off between the lists of two
@@ -126,4 +128,52 @@ type refusing struct{ crypto.Signer }
 
 func (refusing) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return nil, errors.New("the key is disabled")
+}
+
+// TestRevokedOnTheListStaysSo: where an older revoked.tsv is put back, who stands on
+// the signed list alone is not published as let in, and the next list has them.
+func TestRevokedOnTheListStaysSo(t *testing.T) {
+	folder := newFolder(t)
+	ann, bob := added(t, folder, "ann"), added(t, folder, "bob")
+	if err := Create(folder.at(certificateFile(ann.Pair.Certificate)), publicFile, bundle.CertificatesPEM(ann.Pair.Certificate)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder.Path(), "ca/1/revoked.tsv")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuers := []Issuer{unlock(t, folder, now)}
+	if err := folder.Revoke(issuers, KeyCompromise, ann.Pair.Certificate); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		again func() error
+		why   Reason
+	}{
+		{"the list is signed", func() error { _, err := folder.SignCRL(issuers[0]); return err }, KeyCompromise},
+		{"another is revoked", func() error { return folder.Revoke(issuers, Unspecified, bob.Pair.Certificate) }, KeyCompromise},
+		{"the same is", func() error { return folder.Revoke(issuers, Superseded, ann.Pair.Certificate) }, Superseded},
+	} {
+		if err := os.WriteFile(path, old, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := folder.CRLs(now); err == nil || !strings.Contains(err.Error(), "which the signed list beside it has") {
+			t.Errorf("%s: before it: %v", c.name, err)
+		}
+		if err := c.again(); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if _, err := folder.CRLs(now); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		revoked, err := folder.Revocations()
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if r, is := listed(revoked[0], ann.Pair.Certificate.SerialNumber); !is || r.Reason != c.why || !r.At.Equal(now) || !r.NotAfter.Equal(ann.Pair.Certificate.NotAfter) {
+			t.Errorf("%s: %+v, %v", c.name, r, is)
+		}
+	}
 }
