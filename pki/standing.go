@@ -27,11 +27,15 @@ func stateOf(standing authority.Standing, c authority.Issued, now time.Time) str
 }
 
 // foremost is the certificate that tells how a person stands: of those in force
-// the one issued last, whose profile is the one in use, else the one issued last.
+// the one issued last, whose profile is the one in use, else the one whose revocation
+// took the person out, else the one issued last.
 // One that easy-rsa signed for longer tells nothing once its profile is refused.
 func foremost(standing authority.Standing, p authority.Person) (authority.Issued, bool) {
 	if live := standing.Live(p); len(live) > 0 {
 		return live[len(live)-1], true
+	}
+	if revoked, _, out := standing.Out(p); out {
+		return revoked, true
 	}
 	return p.Last()
 }

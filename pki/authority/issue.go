@@ -94,8 +94,7 @@ func (f Folder) CheckRenewable(p Person, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	last, _ := p.Last()
-	if r, revoked := standing.Revocation(last); revoked && len(standing.Live(p)) == 0 {
+	if _, r, out := standing.Out(p); out {
 		return fmt.Errorf("they were revoked on %s (%s); \"issue\" lets them in again", r.At.UTC().Format(time.DateOnly), r.Reason)
 	}
 	return nil

@@ -177,3 +177,56 @@ func TestRevokedOnTheListStaysSo(t *testing.T) {
 		}
 	}
 }
+
+// TestRevokedIsNotRenewed, whichever of their certificates came last: a short one,
+// for a laptop on loan, had ended by the time that the other was revoked.
+func TestRevokedIsNotRenewed(t *testing.T) {
+	folder := newFolder(t)
+	first := added(t, folder, "ann")
+	again := func(at time.Time, life time.Duration) {
+		t.Helper()
+		p, _, err := folder.Person("ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrapper, err := folder.Wrapper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := unlock(t, folder, at).Issue(p, wrapper, life)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := folder.Add(client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renewable := func(at time.Time) error {
+		t.Helper()
+		p, _, err := folder.Person("ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return folder.CheckRenewable(p, at)
+	}
+	const day = 24 * time.Hour
+	again(now, 30*day)
+	if err := renewable(now.Add(60 * day)); err != nil {
+		t.Errorf("one of two has ended: %v", err)
+	}
+	later := now.Add(60 * day)
+	if err := folder.Revoke([]Issuer{unlock(t, folder, later)}, KeyCompromise, first.Pair.Certificate); err != nil {
+		t.Fatal(err)
+	}
+	if err := renewable(later); err == nil || !strings.Contains(err.Error(), "they were revoked on 2027-01-22 (keyCompromise)") {
+		t.Errorf("revoked after the other's end: %v", err)
+	}
+	// Let in again, and at their end: to renew is what anybody would do.
+	again(later.Add(day), 10*day)
+	if err := renewable(later.Add(5 * day)); err != nil {
+		t.Errorf("let in again: %v", err)
+	}
+	if err := renewable(later.Add(50 * day)); err != nil {
+		t.Errorf("let in again, and at their end: %v", err)
+	}
+}

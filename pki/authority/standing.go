@@ -75,6 +75,26 @@ func (s Standing) Revocation(c Issued) (Revocation, bool) {
 	return r, revoked
 }
 
+// Out tells whether a person was taken out, and by which certificate: a revocation,
+// with which nothing of theirs was left in force, and nothing was issued to them
+// since. A shorter certificate that had ended by then changes nothing.
+func (s Standing) Out(p Person) (Issued, Revocation, bool) {
+	var last Issued
+	var by Revocation
+	for _, c := range p.Certificates {
+		if r, revoked := s.revoked[c.Serial]; revoked && !r.At.Before(by.At) {
+			last, by = c, r
+		}
+	}
+	if by.Serial == nil || slices.ContainsFunc(p.Certificates, func(c Issued) bool {
+		_, revoked := s.revoked[c.Serial]
+		return !revoked && c.NotAfter.After(by.At)
+	}) {
+		return Issued{}, Revocation{}, false
+	}
+	return last, by, true
+}
+
 // Live are those certificates of a person with which they may come in.
 func (s Standing) Live(p Person) []Issued {
 	var live []Issued
