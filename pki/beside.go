@@ -58,7 +58,7 @@ func openKMS(context.Context, string) (crypto.Signer, error) { return nil, becom
 // becomeKeeper is called before anything is read or asked for: the other program
 // begins anew, and what came through a pipe would not come again.
 func becomeKeeper(folder authority.Folder) error {
-	held, err := folder.HeldKeys()
+	held, err := folder.HeldKeys(folder.Places())
 	if err == nil && slices.ContainsFunc(held, func(arn string) bool { return arn != "" }) {
 		err = becomeBeside(os.Environ()) // a CA beside it may be under a passphrase
 	}

@@ -134,7 +134,7 @@ func (d *desk) issue(ctx context.Context, folder authority.Folder, order issuing
 	if _, err := d.planIssue(folder, order); err != nil {
 		return err
 	}
-	return d.withKeys(ctx, folder, ofSigner(), func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+	return d.withKeys(ctx, folder, ofSigner, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 		people, err := d.planIssue(folder, order) // again, now that nobody else writes
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -62,9 +63,9 @@ After "rollover start" the new certificate is of the new CA.`,
 					return fmt.Errorf("reading the certificate request: %w", err)
 				}
 			}
-			after := afterRenewal{ofSigner(), d.keepOld}
+			after := afterRenewal{ofSigner, d.keepOld}
 			if revokeOld {
-				after = afterRenewal{ofAll(), d.revokeOld}
+				after = afterRenewal{d.ofRenewed(order), d.revokeOld}
 			}
 			return d.renew(cmd.Context(), folder, order, after)
 		},
@@ -93,17 +94,9 @@ func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing
 		if err != nil {
 			return err
 		}
-		standing, err := folder.Standing(order.now)
+		old, err := d.had(folder, order, people)
 		if err != nil {
 			return err
-		}
-		var old []*x509.Certificate
-		for _, p := range people {
-			certificates, err := folder.Certificates(standing.Live(p))
-			if err != nil {
-				return err
-			}
-			old = append(old, certificates...)
 		}
 		if err := d.issueAll(ctx, folder, issuers[0], order, people); err != nil {
 			return err
@@ -113,6 +106,45 @@ func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing
 		}
 		return d.sayPublish(folder)
 	})
+}
+
+// ofRenewed is for who renews people and revokes the certificates that they had.
+func (d *desk) ofRenewed(order issuing) opening {
+	return func(folder authority.Folder) ([]int, error) {
+		people, err := d.planRenewal(folder, order)
+		if err != nil {
+			return nil, err
+		}
+		old, err := d.had(folder, order, people)
+		if err != nil {
+			return nil, err
+		}
+		signers, err := folder.SignersOf(old...)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(signers, 0) {
+			signers = append([]int{0}, signers...)
+		}
+		return signers, nil
+	}
+}
+
+// had are the certificates of people that are in force.
+func (d *desk) had(folder authority.Folder, order issuing, people []authority.Person) ([]*x509.Certificate, error) {
+	standing, err := folder.Standing(order.now)
+	if err != nil {
+		return nil, err
+	}
+	var had []*x509.Certificate
+	for _, p := range people {
+		certificates, err := folder.Certificates(standing.Live(p))
+		if err != nil {
+			return nil, err
+		}
+		had = append(had, certificates...)
+	}
+	return had, nil
 }
 
 func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.Person, error) {

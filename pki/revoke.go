@@ -137,10 +137,14 @@ type revoking struct {
 }
 
 func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason authority.Reason, what revoking) error {
-	if _, err := d.revocable(folder, what); err != nil {
-		return err
+	signers := func(folder authority.Folder) ([]int, error) {
+		certificates, err := d.revocable(folder, what)
+		if err != nil {
+			return nil, err
+		}
+		return folder.SignersOf(certificates...)
 	}
-	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+	return d.withKeys(ctx, folder, signers, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 		certificates, err := d.revocable(folder, what) // again, now that nobody else writes
 		if err != nil {
 			return err

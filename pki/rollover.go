@@ -58,7 +58,7 @@ into AWS KMS, or out of it.`,
 			if err := keeping.check(cmd); err != nil {
 				return err
 			}
-			held, err := folder.HeldKeys()
+			held, err := folder.HeldKeys(folder.Places())
 			if err != nil {
 				return err
 			}
@@ -160,7 +160,7 @@ are to be cut off.`,
 			if cut {
 				allowed = d.tellDependents
 			}
-			return d.withKeys(cmd.Context(), folder, ofSigner(), func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+			return d.withKeys(cmd.Context(), folder, ofSigner, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 				if folder.RollingOver() {
 					if err := allowed(folder, d.now()); err != nil {
 						return err
@@ -221,7 +221,7 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 			if err != nil {
 				return err
 			}
-			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+			return d.withKeys(cmd.Context(), folder, ofOldest, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 				before, err := folder.Server()
 				if err != nil {
 					return err
@@ -246,26 +246,30 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 	return cmd
 }
 
-// opening is which keys a command needs: where they are, and how they are opened.
-type opening struct {
-	held   func(authority.Folder) ([]string, error)
-	unlock func(authority.Folder, authority.Keys, time.Time) ([]authority.Issuer, error)
-}
+// opening is which keys a command needs: the places of their CAs in
+// [authority.Folder.CAs].
+type opening func(authority.Folder) ([]int, error)
 
-func ofAll() opening { return opening{authority.Folder.HeldKeys, authority.Folder.UnlockAll} }
+func ofAll(folder authority.Folder) ([]int, error) { return folder.Places(), nil }
 
 // ofSigner is for what the CA that is being replaced has no part in: its key may
 // be lost, or taken away from KMS too early.
-func ofSigner() opening {
-	return opening{authority.Folder.HeldKeyOfSigner, func(folder authority.Folder, keys authority.Keys, now time.Time) ([]authority.Issuer, error) {
-		issuer, err := folder.Unlock(keys, now)
-		return []authority.Issuer{issuer}, err
-	}}
+func ofSigner(authority.Folder) ([]int, error) { return []int{0}, nil }
+
+// ofOldest is for what profiles that are out have to know: the CA that is being
+// replaced, where one is.
+func ofOldest(folder authority.Folder) ([]int, error) {
+	places := folder.Places()
+	return places[len(places)-1:], nil
 }
 
 // keys opens the keys that KMS holds, and asks for the passphrase of the rest.
 func (d *desk) keys(ctx context.Context, folder authority.Folder, which opening) (authority.Keys, error) {
-	held, err := which.held(folder)
+	places, err := which(folder)
+	if err != nil {
+		return authority.Keys{}, err
+	}
+	held, err := folder.HeldKeys(places)
 	if err != nil {
 		return authority.Keys{}, err
 	}
@@ -292,7 +296,7 @@ func (d *desk) keys(ctx context.Context, folder authority.Folder, which opening)
 
 // withIssuers is [desk.withKeys] of all CAs in force.
 func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func(authority.Folder, []authority.Issuer, authority.Keys) error) error {
-	return d.withKeys(ctx, folder, ofAll(), do)
+	return d.withKeys(ctx, folder, ofAll, do)
 }
 
 // withKeys asks for the passphrase, locks the folder, reads it anew, and does
@@ -314,7 +318,11 @@ func (d *desk) withKeys(ctx context.Context, folder authority.Folder, which open
 		if err := current.Sweep(); err != nil {
 			return err
 		}
-		issuers, err := which.unlock(current, keys, d.now())
+		places, err := which(current)
+		if err != nil {
+			return err
+		}
+		issuers, err := current.UnlockThose(keys, d.now(), places)
 		if err != nil {
 			return err
 		}

@@ -28,12 +28,25 @@ func (f Folder) Unlock(keys Keys, now time.Time) (Issuer, error) {
 	return f.unlock(f.mark.Signing, f.cas[0], keys, now)
 }
 
-// UnlockAll opens the keys of all CAs in force, in the order of [Folder.CAs]:
-// a certificate is revoked by the CA that signed it.
+// UnlockAll opens the keys of all CAs in force, in the order of [Folder.CAs].
 func (f Folder) UnlockAll(keys Keys, now time.Time) ([]Issuer, error) {
+	return f.UnlockThose(keys, now, f.Places())
+}
+
+// Places are those of all CAs in [Folder.CAs].
+func (f Folder) Places() []int {
+	if f.RollingOver() {
+		return []int{0, 1}
+	}
+	return []int{0}
+}
+
+// UnlockThose opens the keys of some CAs, by their places in [Folder.CAs]: where one
+// replaces another, the old key may be lost, or taken away from KMS too early.
+func (f Folder) UnlockThose(keys Keys, now time.Time, places []int) ([]Issuer, error) {
 	var issuers []Issuer
-	for i, number := range f.mark.numbers() {
-		issuer, err := f.unlock(number, f.cas[i], keys, now)
+	for _, i := range places {
+		issuer, err := f.unlock(f.mark.numbers()[i], f.cas[i], keys, now)
 		if err != nil {
 			return nil, err
 		}

@@ -136,24 +136,18 @@ type heldKey struct {
 	ARN    string `json:"arn"`
 }
 
-// HeldKeys are the ARNs of the keys that AWS KMS holds, in the order of
-// [Folder.CAs]; empty for a key that lies in the folder, under a passphrase.
-func (f Folder) HeldKeys() ([]string, error) {
+// HeldKeys are the ARNs of the keys of some CAs, by their places in [Folder.CAs],
+// that AWS KMS holds; empty for a key that lies in the folder, under a passphrase.
+func (f Folder) HeldKeys(places []int) ([]string, error) {
 	var arns []string
-	for _, number := range f.mark.numbers() {
-		arn, err := f.heldKey(number)
+	for _, i := range places {
+		arn, err := f.heldKey(f.mark.numbers()[i])
 		if err != nil {
 			return nil, err
 		}
 		arns = append(arns, arn)
 	}
 	return arns, nil
-}
-
-// HeldKeyOfSigner is as [Folder.HeldKeys], of the CA that signs.
-func (f Folder) HeldKeyOfSigner() ([]string, error) {
-	arn, err := f.heldKey(f.mark.Signing)
-	return []string{arn}, err
 }
 
 func (f Folder) heldKey(number int) (string, error) {
@@ -197,6 +191,9 @@ func (f Folder) openKey(number int, keys Keys) (crypto.Signer, error) {
 	}
 	path := f.at(caFile(number, lockedKeyFile))
 	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("opening the CA's key: %w: %s; what that CA signed cannot be revoked without it, until \"rollover end\" takes the CA out of force", err, putBack)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the CA's key: %w", err)
 	}

@@ -128,17 +128,36 @@ func (f Folder) caOf(certificate *x509.Certificate) (int, error) {
 	return 0, errors.New("no CA in force has signed it")
 }
 
+// SignersOf are the places in [Folder.CAs] of the CAs that signed certificates,
+// whose keys it takes to revoke them.
+func (f Folder) SignersOf(certificates ...*x509.Certificate) ([]int, error) {
+	var places []int
+	for _, c := range certificates {
+		i, err := f.caOf(c)
+		if err != nil {
+			return nil, fmt.Errorf("looking for who signed the certificate %s: %w", c.SerialNumber, err)
+		}
+		places = append(places, i)
+	}
+	slices.Sort(places)
+	return slices.Compact(places), nil
+}
+
 // Revoke takes certificates back for good: they are logged, listed, and on the
-// newly signed CRLs. The issuers are those of [Folder.UnlockAll]. The log comes
+// newly signed CRLs. The issuers are at least those of their CAs. The log comes
 // first: where a list cannot be signed, a second line says that it failed, and a
 // command that was killed before has revoked nobody and is to be given again.
 func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...*x509.Certificate) error {
 	more := make([][]Revocation, len(issuers))
 	var entries []Entry
 	for _, c := range certificates {
-		i, err := f.caOf(c)
+		place, err := f.caOf(c)
 		if err != nil {
 			return fmt.Errorf("revoking the certificate %s: %w", c.SerialNumber, err)
+		}
+		i := slices.IndexFunc(issuers, func(issuer Issuer) bool { return issuer.number == f.mark.numbers()[place] })
+		if i < 0 {
+			return fmt.Errorf("revoking the certificate %s: the key of its CA is not open: try again", c.SerialNumber)
 		}
 		more[i] = append(more[i], Revocation{Serial: c.SerialNumber, NotAfter: c.NotAfter, At: issuers[i].now.UTC().Truncate(time.Second), Reason: reason})
 		entries = append(entries, Entry{Action: "revoke", Name: nameOf(c), Certificate: c, Detail: reason.String()})
