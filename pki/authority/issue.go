@@ -4,18 +4,14 @@
 package authority
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -149,65 +145,6 @@ func (i Issuer) Certify(person Person, public crypto.PublicKey, wrapper tlscrypt
 		return Client{}, err
 	}
 	return Client{Person: person, Pair: Pair{Certificate: certificate}, TLSCryptV2: bundle.NewSecret(crypt.PEM()), ca: i.number}, nil
-}
-
-// ParseRequest reads a certificate request (PKCS#10, PEM) for a person. Of it
-// only the key counts; but a name of somebody else in it is a mistake, and
-// refused.
-func ParseRequest(text []byte, name string) (crypto.PublicKey, error) {
-	block, rest := pem.Decode(text)
-	if block == nil || block.Type != "CERTIFICATE REQUEST" && block.Type != "NEW CERTIFICATE REQUEST" || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.New("it is not the PEM of one certificate request: make one with \"openssl req -new\"")
-	}
-	request, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("it is no certificate request: %w", err)
-	}
-	if err := request.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("it is not signed with its own key: %w", err)
-	}
-	if cn := request.Subject.CommonName; cn != "" && cn != name {
-		return nil, fmt.Errorf("it is of %+q, not of %q: issue to that name, or let the request have no name", cn, name)
-	}
-	if err := bundle.CheckKey(request.PublicKey); err != nil {
-		return nil, fmt.Errorf("its key is not taken: %w", err)
-	}
-	return request.PublicKey, nil
-}
-
-// CheckRequestKey refuses a key that no person may have: that of a CA or of the
-// gateway, with which a thief of the gateway's could log in, and one that was
-// revoked because others may have it, whoever's it was.
-func (f Folder) CheckRequestKey(public crypto.PublicKey) error {
-	server, err := f.Server()
-	if err != nil {
-		return err
-	}
-	for _, c := range append([]*x509.Certificate{server.Certificate, server.Probe.Certificate}, f.cas...) {
-		if sameKey(public, c.PublicKey) {
-			return fmt.Errorf("its key is that of %q: make another key", c.Subject.CommonName)
-		}
-	}
-	all, err := f.Revocations()
-	if err != nil {
-		return err
-	}
-	for _, r := range slices.Concat(all...) {
-		if r.Reason != KeyCompromise {
-			continue
-		}
-		certificate, err := f.certificate(certificateFileOf(r.Serial))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // revoked before it was taken over
-		}
-		if err != nil {
-			return err
-		}
-		if sameKey(public, certificate.PublicKey) {
-			return fmt.Errorf("its key is that of the certificate %s, which was revoked as compromised: make another key", r.Serial)
-		}
-	}
-	return nil
 }
 
 // CheckLife refuses a life that goes beyond the CA's.

@@ -132,6 +132,9 @@ func (f Folder) sweep(folders ...string) error {
 		}
 		return nil
 	}
+	if err := f.checkNewest(); err != nil {
+		return err
+	}
 	temporary := func(name string) bool { _, is := temporaryOf(name); return is }
 	err := errors.Join(
 		look(filepath.Join("server", strconv.Itoa(f.mark.Server)), temporary),
@@ -148,4 +151,30 @@ func (f Folder) sweep(folders ...string) error {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
 	return err
+}
+
+// checkNewest refuses to go on with an authority.json that is older than the rest,
+// put back after damage: what it does not name is taken for broken off, and would be
+// removed, keys and all.
+func (f Folder) checkNewest() error {
+	older := func(format string, args ...any) error {
+		return fmt.Errorf("looking for what a broken-off command left: "+format+": %s is older than the rest: put the newest one back, from your newest copy of the folder", append(args, markFile)...)
+	}
+	if _, err := os.Stat(f.at("server", strconv.Itoa(f.mark.Server))); errors.Is(err, fs.ErrNotExist) {
+		return older("%q is gone, which %s names", f.at("server", strconv.Itoa(f.mark.Server)), markFile)
+	}
+	number := f.mark.Signing + 1
+	if _, err := os.Stat(f.at("ca", strconv.Itoa(number))); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	people, err := f.People()
+	if err != nil {
+		return err
+	}
+	for _, p := range people {
+		if slices.ContainsFunc(p.Certificates, func(c Issued) bool { return c.CA >= number }) {
+			return older("%q has a certificate of the CA in %q", p.Name, f.at("ca", strconv.Itoa(number)))
+		}
+	}
+	return nil
 }

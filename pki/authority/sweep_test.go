@@ -4,10 +4,14 @@
 package authority
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestSweepKnowsItsOwn has the names that a write and a making really give.
@@ -60,4 +64,84 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 	if swept, err := SweepProfiles(filepath.Join(folder, "none"), now); err != nil || swept != nil {
 		t.Errorf("a folder that is not there: %q, %v", swept, err)
 	}
+}
+
+// TestOlderMarkRemovesNothing: an authority.json from before a roll-over, or from
+// before the gateway's keys were renewed, does not make the next command remove what
+// came since.
+func TestOlderMarkRemovesNothing(t *testing.T) {
+	mark := func(folder Folder) []byte {
+		t.Helper()
+		raw, err := os.ReadFile(folder.at(markFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	with := func(folder Folder, raw []byte) Folder {
+		t.Helper()
+		if err := os.WriteFile(folder.at(markFile), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		opened, err := Open(folder.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opened
+	}
+	t.Run("a second CA", func(t *testing.T) {
+		folder := newFolder(t)
+		old := mark(folder)
+		folder, err := folder.StartRollover(unlock(t, folder, now), UnderPassphrase{Passphrase: passphrase})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := added(t, folder, "ann")
+		newest := mark(folder)
+		before := tree(t, folder.Path())
+		if err := with(folder, old).Sweep(); err == nil || !strings.Contains(err.Error(), `"ann" has a certificate of the CA in`) {
+			t.Errorf("error %v", err)
+		}
+		folder = with(folder, newest)
+		if err := folder.Sweep(); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(before, tree(t, folder.Path())); diff != "" {
+			t.Error(diff)
+		}
+		if err := folder.CheckRevocable(client.Pair.Certificate); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("other keys of the gateway", func(t *testing.T) {
+		folder := newFolder(t)
+		old := mark(folder)
+		folder, err := folder.RenewServer([]Issuer{unlock(t, folder, now)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := folder.Sweep(); err != nil { // the set before is gone
+			t.Fatal(err)
+		}
+		before := tree(t, folder.Path())
+		if err := with(folder, old).Sweep(); err == nil || !strings.Contains(err.Error(), "is gone, which authority.json names") {
+			t.Errorf("error %v", err)
+		}
+		if diff := cmp.Diff(before, tree(t, folder.Path())); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// tree are the paths below a folder.
+func tree(t *testing.T, folder string) []string {
+	t.Helper()
+	var paths []string
+	if err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		paths = append(paths, path)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return paths
 }
