@@ -64,20 +64,14 @@ func (f *keeperFlags) held(ctx context.Context, d *desk) (authority.Keeper, erro
 	return authority.HeldByKMS{ARN: f.kms, Key: key}, nil
 }
 
-// next is the keeper of the key in the folder that replaces that of a CA: of
-// the same kind and under the same passphrase, unless the flags say otherwise.
-func (f *keeperFlags) next(d *desk, ca crypto.PublicKey, keys authority.Keys) (authority.Keeper, error) {
-	keeper := authority.UnderPassphrase{Type: authority.KeyType(f.keyType), Passphrase: keys.Passphrase}
+// next is the keeper of the key in the folder that replaces that of a CA: of the same
+// kind, unless the flags say otherwise.
+func (f *keeperFlags) next(ca crypto.PublicKey, passphrase []byte) authority.Keeper {
+	keeper := authority.UnderPassphrase{Type: authority.KeyType(f.keyType), Passphrase: passphrase}
 	if keeper.Type == "" {
 		keeper.Type, _ = authority.TypeOf(ca)
 	}
-	if keeper.Passphrase == nil {
-		var err error
-		if keeper.Passphrase, err = d.newPassphrase(); err != nil {
-			return nil, err
-		}
-	}
-	return keeper, nil
+	return keeper
 }
 
 // checkKeyARN refuses what is not the ARN of one key. An alias is not taken: it

@@ -108,7 +108,8 @@ func (d *desk) moveWindow(ctx context.Context, folder authority.Folder, w window
 			return err
 		}
 		d.say("%s", w.done)
-		return d.sayPublish(moved)
+		d.sayPublish(moved)
+		return nil
 	}(), release())
 }
 

@@ -110,7 +110,8 @@ func (d *desk) revokeForeign(ctx context.Context, folder authority.Folder, reaso
 		for _, serial := range serials {
 			d.say("revoked serial %s, of a certificate that is not kept here  (%s)", serial, reason)
 		}
-		return d.sayPublish(folder)
+		d.sayPublish(folder)
+		return nil
 	})
 }
 
@@ -155,7 +156,8 @@ func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason autho
 		for _, c := range certificates {
 			d.say("revoked %s  serial %s  (%s)", shown(c.Subject.CommonName), c.SerialNumber, reason)
 		}
-		return d.sayPublish(folder)
+		d.sayPublish(folder)
+		return nil
 	})
 }
 
@@ -211,14 +213,15 @@ func (d *desk) live(folder authority.Folder, name string) ([]*x509.Certificate, 
 }
 
 // sayPublish says how a gateway learns of what was changed.
-func (d *desk) sayPublish(folder authority.Folder) error {
+func (d *desk) sayPublish(folder authority.Folder) {
 	published, err := folder.Published()
-	if err != nil {
-		return err
+	if err != nil { // what was to be done is done
+		d.warn("%v: \"vpnami-pki publish\" tells the gateway", err)
+		return
 	}
 	if len(published) == 0 {
 		d.say("\"vpnami-pki publish\" tells the gateway")
-		return nil
+		return
 	}
 	d.say("the gateway does not know it yet; tell it:")
 	for _, place := range slices.SortedFunc(maps.Keys(published), func(a, b authority.Place) int {
@@ -226,7 +229,6 @@ func (d *desk) sayPublish(folder authority.Folder) error {
 	}) {
 		d.say("  vpnami-pki publish --folder %s --secret %s --region %s", folder.Path(), place.Prefix, place.Region)
 	}
-	return nil
 }
 
 // shown is a name as it may be printed: that of an imported certificate may

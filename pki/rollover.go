@@ -69,11 +69,20 @@ into AWS KMS, or out of it.`,
 			if err != nil {
 				return err
 			}
+			// Before the folder is locked: somebody else may have to revoke meanwhile.
+			var first []byte
+			if keeper == nil && !slices.Contains(held, "") {
+				if first, err = d.newPassphrase(); err != nil {
+					return err
+				}
+			}
 			return d.withIssuers(cmd.Context(), folder, func(folder authority.Folder, issuers []authority.Issuer, keys authority.Keys) error {
 				if keeper == nil {
-					if keeper, err = keeping.next(d, folder.CA().PublicKey, keys); err != nil {
-						return err
+					passphrase := slices.Concat(keys.Passphrase, first)
+					if len(passphrase) == 0 {
+						return errors.New("starting a roll-over: another command has changed who keeps the CA's key: try again")
 					}
+					keeper = keeping.next(folder.CA().PublicKey, passphrase)
 				}
 				next, err := folder.StartRollover(issuers[0], keeper)
 				if err != nil {
@@ -81,7 +90,8 @@ into AWS KMS, or out of it.`,
 				}
 				d.say("made the CA %q, until %s; it signs from now on", next.CA().Subject.CommonName, day(next.CA().NotAfter))
 				d.say("publish, then give people new profiles with \"vpnami-pki renew\"")
-				return d.sayPublish(next)
+				d.sayPublish(next)
+				return nil
 			})
 		},
 	}
@@ -171,7 +181,8 @@ are to be cut off.`,
 					return err
 				}
 				d.say("%s is the only CA now; the gateway has a new certificate of it", shown(ended.CA().Subject.CommonName))
-				return d.sayPublish(ended)
+				d.sayPublish(ended)
+				return nil
 			})
 		},
 	}
@@ -236,7 +247,8 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 				}
 				d.say("the gateway's certificate %s  until %s  serial %s", renewed.ServerName(), day(after.Certificate.NotAfter), after.Certificate.SerialNumber)
 				d.say("the one before has the serial %s", before.Certificate.SerialNumber)
-				return d.sayPublish(renewed)
+				d.sayPublish(renewed)
+				return nil
 			})
 		},
 	}

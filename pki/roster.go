@@ -129,6 +129,7 @@ func (d *desk) setPerson(ctx context.Context, folder authority.Folder, name stri
 			return err
 		}
 		d.showPerson(personToShow(person, standing, d.now()))
-		return d.sayPublish(folder)
+		d.sayPublish(folder)
+		return nil
 	}(), release())
 }
