@@ -56,7 +56,7 @@ func TestTranscripts(t *testing.T) {
 
 // makeCommand makes a thing in the account and puts its id into a variable:
 //
-//	made VARIABLE ami|instance|template|key|group|snapshot [ami=ID] [KEY=TAG]...
+//	made VARIABLE ami|instance|template|key|group|volume|snapshot [ami=ID] [KEY=TAG]...
 func makeCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -116,12 +116,18 @@ func makeThing(ctx context.Context, api *ec2.Client, kind, name, image string) (
 			return "", err
 		}
 		return *out.GroupId, nil
-	case "snapshot":
-		volume, err := api.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(api.Options().Region + "a"), Size: aws.Int32(8)})
+	case "volume":
+		out, err := api.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(api.Options().Region + "a"), Size: aws.Int32(8)})
 		if err != nil {
 			return "", err
 		}
-		out, err := api.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: volume.VolumeId})
+		return *out.VolumeId, nil
+	case "snapshot":
+		volume, err := makeThing(ctx, api, "volume", name, image)
+		if err != nil {
+			return "", err
+		}
+		out, err := api.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(volume)})
 		if err != nil {
 			return "", err
 		}

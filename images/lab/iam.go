@@ -6,14 +6,14 @@ package lab
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/vpnami/packer-plugin-vpnami/images/lab/moto"
 )
 
 // Keys are credentials of the lab's AWS.
@@ -74,19 +74,5 @@ func (l *Lab) EnforceIAM(ctx context.Context) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		return ns.dial(ctx, network, address)
 	}}}
-	// "After no more calls": moto's own interface.
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, motoURL+"/moto-api/reset-auth", strings.NewReader("0"))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/octet-stream")
-	answer, err := client.Do(request)
-	if err != nil {
-		return fmt.Errorf("enforcing IAM: %w", err)
-	}
-	defer answer.Body.Close()
-	if text, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("enforcing IAM: moto answers with status %d: %s", answer.StatusCode, text)
-	}
-	return nil
+	return moto.EnforceIAM(ctx, client, motoURL)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+	"github.com/vpnami/packer-plugin-vpnami/images/lab/mototest"
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
 
@@ -75,7 +76,7 @@ func (r *rehearsal) alarms(t *testing.T) {
 		_, err := client.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: &r.role, PolicyName: name, PolicyDocument: &policy})
 		fatal(t, err)
 	}
-	set(without(t, whole)["secretsmanager:GetSecretValue"])
+	set(mototest.Without(t, whole)["secretsmanager:GetSecretValue"])
 	r.sync(t, vpn)
 	want("a sync that has just failed", "")
 	r.edit(t, vpn, "/var/lib/vpnami/sync.json", "failing", time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))

@@ -12,38 +12,81 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+	"github.com/vpnami/packer-plugin-vpnami/images/lab/mototest"
 	"github.com/vpnami/packer-plugin-vpnami/plugin/amitest"
 )
 
 // bake bakes the AMI by the template in images, as the plugin's own tests do, in the
-// lab's account. What the launch boots from then on is what the bake made of the
-// guest; EC2 itself, which would copy the guest's disk, is moto's record.
+// lab's account, with the rights of images/iam/bake.json alone; and promotes it with
+// those of promote.json. What the launch boots from then on is what the bake made of
+// the guest; EC2 itself, which would copy the guest's disk, is moto's record.
 func (r *rehearsal) bake(t *testing.T) {
 	images, err := filepath.Abs("..")
 	fatal(t, err)
 	endpoint := r.forward(t)
 	env := append(append(os.Environ(), r.AWSEnv()...), "AWS_ENDPOINT_URL="+endpoint, "PACKER_CACHE_DIR="+t.TempDir())
-	b := amitest.New(t, env, images, endpoint, ec2.NewFromConfig(r.AWS()))
+	as := func(policy string) []string {
+		user := mototest.User(t, iam.NewFromConfig(r.AWS()), policy, shipped(t, policy))
+		return append(env[:len(env):len(env)], user.Environment()...)
+	}
+	b := amitest.New(t, as("bake.json"), images, endpoint, ec2.NewFromConfig(r.AWS()))
 	b.Port = r.guest.Port
+	before, err := r.Calls()
+	fatal(t, err)
 	said, err := b.Packer(t, "commit=abc1234")
 	if err != nil {
 		t.Fatalf("baking the AMI: %v\n%s", err, said)
 	}
+	r.needed(t, len(before), shipped(t, "bake.json"))
 	b.CheckNothingLeft(t)
 	made := b.CheckAMI(t)
 	r.guest.CheckBaked(t, b.Manifest)
+	b.Env = as("promote.json")
 	b.CheckPromoted(t)
 	r.guest.End()
 	r.vars["ami"] = aws.ToString(made.ImageId)
 	fatal(t, r.Boots(t.Context(), r.vars["ami"], r.guest.Root))
 	t.Logf("%s: %s; the provisioner's share %.1f s", r.vars["ami"], aws.ToString(made.Name), amitest.Share(said).Seconds())
+}
+
+// shipped is a policy of images/iam, for the lab's account.
+func shipped(t *testing.T, policy string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "iam", policy))
+	fatal(t, err)
+	return strings.ReplaceAll(string(data), "ACCOUNT", "123456789012")
+}
+
+// needed tells which actions of a policy nobody asked for since then, and fails where
+// one of them is not known to be for what this bake does not do.
+func (r *rehearsal) needed(t *testing.T, since int, policy string) {
+	t.Helper()
+	calls, err := r.Calls()
+	fatal(t, err)
+	called := map[string]bool{}
+	for _, c := range calls[since:] {
+		called[c.Action] = true
+	}
+	for _, action := range mototest.Actions(t, policy) {
+		if !called[action] && !slices.Contains(notThisBake(), action) {
+			t.Errorf("%s is allowed, and never called", action)
+		}
+	}
+}
+
+// notThisBake are rights that a bake needs for what this one does not do.
+func notThisBake() []string {
+	return []string{}
 }
 
 // forward lets programs of this machine itself reach the lab's AWS: a bake needs

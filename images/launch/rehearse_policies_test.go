@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+	"github.com/vpnami/packer-plugin-vpnami/images/lab/mototest"
 )
 
 func (r *rehearsal) makePublisher(t *testing.T, policy string) publisher {
@@ -29,9 +30,7 @@ func (r *rehearsal) makePublisher(t *testing.T, policy string) publisher {
 	fatal(t, err)
 	_, err = client.AttachUserPolicy(t.Context(), &iam.AttachUserPolicyInput{UserName: name, PolicyArn: &policy})
 	fatal(t, err)
-	made, err := client.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: name})
-	fatal(t, err)
-	return publisher{policy: policy, env: []string{"AWS_ACCESS_KEY_ID=" + aws.ToString(made.AccessKey.AccessKeyId), "AWS_SECRET_ACCESS_KEY=" + aws.ToString(made.AccessKey.SecretAccessKey)}}
+	return publisher{policy: policy, env: mototest.Key(t, client, *name).Environment()}
 }
 
 // plain undoes the encoding in which IAM gives a policy.
@@ -40,52 +39,6 @@ func plain(t *testing.T, policy string) string {
 	text, err := url.QueryUnescape(policy)
 	fatal(t, err)
 	return text
-}
-
-// document is an IAM policy as far as it is taken apart here.
-type document struct {
-	Version   string
-	Statement []map[string]any
-}
-
-// without makes a policy for each action of each statement, that lacks it.
-func without(t *testing.T, policy string) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	var whole document
-	fatal(t, json.Unmarshal([]byte(policy), &whole))
-	for i, statement := range whole.Statement {
-		actions, ok := statement["Action"].([]any)
-		if !ok {
-			actions = []any{statement["Action"]}
-		}
-		for _, action := range actions {
-			less := document{Version: whole.Version}
-			for k, other := range whole.Statement {
-				if k != i {
-					less.Statement = append(less.Statement, other)
-				}
-			}
-			var rest []any
-			for _, other := range actions {
-				if other != action {
-					rest = append(rest, other)
-				}
-			}
-			if len(rest) > 0 {
-				part := map[string]any{}
-				for key, value := range statement {
-					part[key] = value
-				}
-				part["Action"] = rest
-				less.Statement = append(less.Statement, part)
-			}
-			data, err := json.Marshal(less)
-			fatal(t, err)
-			all[action.(string)] = string(data)
-		}
-	}
-	return all
 }
 
 // publisherPolicy takes each action away from the desk's policy in turn. The
@@ -115,7 +68,7 @@ func (r *rehearsal) publisherPolicy(t *testing.T) {
 	whole, err := client.GetPolicyVersion(t.Context(), &iam.GetPolicyVersionInput{PolicyArn: &r.publisher.policy, VersionId: aws.String("v1")})
 	fatal(t, err)
 	policy := plain(t, aws.ToString(whole.PolicyVersion.Document))
-	for action, less := range without(t, policy) {
+	for action, less := range mototest.Without(t, policy) {
 		set(less)
 		prefix := "vpn/office"
 		if action == "secretsmanager:CreateSecret" {
@@ -172,7 +125,7 @@ func (r *rehearsal) gatewayPolicy(t *testing.T) {
 		fatal(t, err)
 		return result
 	}
-	for action, less := range without(t, whole) {
+	for action, less := range mototest.Without(t, whole) {
 		step, known := lacking[action]
 		if !known {
 			t.Errorf("the policy allows %s, and it is not known which step needs it", action)

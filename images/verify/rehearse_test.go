@@ -7,7 +7,6 @@ package verify
 
 import (
 	"context"
-	"encoding/json"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,12 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+	"github.com/vpnami/packer-plugin-vpnami/images/lab/mototest"
 	"github.com/vpnami/packer-plugin-vpnami/images/launch/launchtest"
 	"github.com/vpnami/packer-plugin-vpnami/images/verify/leftovers"
 )
@@ -117,9 +116,14 @@ func TestOutsideOfTheLab(t *testing.T) {
 func TestOutsideOfAWS(t *testing.T) {
 	launchtest.Need(t)
 	reflect(t)
-	policy := shippedPolicy(t)
+	data, err := os.ReadFile(filepath.Join("..", "iam", "verify.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := strings.ReplaceAll(string(data), "ACCOUNT", "123456789012")
+	allowed := mototest.Actions(t, policy)
 	cfg := theOffice.AWS()
-	keys := verifier(t, policy)
+	keys := mototest.User(t, iam.NewFromConfig(cfg), "verifier", policy)
 	before, err := theOffice.Calls()
 	if err != nil {
 		t.Fatal(err)
@@ -127,10 +131,10 @@ func TestOutsideOfAWS(t *testing.T) {
 	if err := theOffice.EnforceIAM(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Credentials = credentials.NewStaticCredentialsProvider(keys[0], keys[1], "")
+	cfg.Credentials = credentials.NewStaticCredentialsProvider(keys.ID, keys.Secret, "")
 	desk := host(t, "desk")
 	target := awsTarget{
-		cfg: cfg, env: append(theOffice.AWSEnv(), "AWS_ACCESS_KEY_ID="+keys[0], "AWS_SECRET_ACCESS_KEY="+keys[1]), command: desk.Command,
+		cfg: cfg, env: append(theOffice.AWSEnv(), keys.Environment()...), command: desk.Command,
 		client: host(t, "client1"), ami: theOffice.VPC().Image, login: login, mirror: desk.Address().String(), boots: bootTime(),
 		folder: filepath.Join(theOffice.Dir(), "aws"),
 		// The lab gives out no addresses of another network.
@@ -174,11 +178,11 @@ func TestOutsideOfAWS(t *testing.T) {
 		}
 		for action := range called {
 			// Needs no right: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
-			if action != "sts:GetCallerIdentity" && !slices.Contains(policy.actions, action) {
+			if action != "sts:GetCallerIdentity" && !slices.Contains(allowed, action) {
 				t.Errorf("%s is called, and not allowed", action)
 			}
 		}
-		for _, action := range policy.actions {
+		for _, action := range allowed {
 			if !called[action] && !slices.Contains(neverHere(), action) {
 				t.Errorf("%s is allowed, and never called", action)
 			}
@@ -196,54 +200,6 @@ func neverHere() []string {
 		// AWS asks for it when an instance is launched with a role.
 		"iam:PassRole",
 	}
-}
-
-type shipped struct {
-	text    string
-	actions []string
-}
-
-func shippedPolicy(t *testing.T) shipped {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "iam", "verify.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := shipped{text: strings.ReplaceAll(string(data), "ACCOUNT", "123456789012")}
-	var document struct {
-		Statement []struct{ Action any }
-	}
-	if err := json.Unmarshal([]byte(p.text), &document); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range document.Statement {
-		switch actions := s.Action.(type) {
-		case string:
-			p.actions = append(p.actions, actions)
-		case []any:
-			for _, a := range actions {
-				p.actions = append(p.actions, a.(string))
-			}
-		}
-	}
-	return p
-}
-
-// verifier makes a user who has the policy and nothing else, and returns the key.
-func verifier(t *testing.T, policy shipped) [2]string {
-	t.Helper()
-	client, name := iam.NewFromConfig(theOffice.AWS()), aws.String("verifier")
-	if _, err := client.CreateUser(t.Context(), &iam.CreateUserInput{UserName: name}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.PutUserPolicy(t.Context(), &iam.PutUserPolicyInput{UserName: name, PolicyName: aws.String("verify"), PolicyDocument: &policy.text}); err != nil {
-		t.Fatal(err)
-	}
-	made, err := client.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return [2]string{aws.ToString(made.AccessKey.AccessKeyId), aws.ToString(made.AccessKey.SecretAccessKey)}
 }
 
 // reflect has the desk answer over HTTP with the address that it sees.

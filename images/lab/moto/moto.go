@@ -6,10 +6,14 @@
 package moto
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // supplement is what moto lacks, as a module that Python loads by its name.
@@ -35,4 +39,25 @@ func Supplement(dir string) ([]string, error) {
 		}
 	}
 	return []string{"PYTHONPATH=" + dir, "MOTO_AMIS_PATH=" + filepath.Join(dir, "canonical.json")}, nil
+}
+
+// EnforceIAM makes the moto at that address judge every call from now on by the
+// policies of whoever makes it. Until then everybody may do everything. Actions and
+// resources count; conditions do not.
+func EnforceIAM(ctx context.Context, client *http.Client, endpoint string) error {
+	// "After no more calls": moto's own interface.
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/moto-api/reset-auth", strings.NewReader("0"))
+	if err != nil {
+		return fmt.Errorf("enforcing IAM: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/octet-stream")
+	answer, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("enforcing IAM: %w", err)
+	}
+	defer answer.Body.Close()
+	if text, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("enforcing IAM: moto answers with status %d: %s", answer.StatusCode, text)
+	}
+	return nil
 }

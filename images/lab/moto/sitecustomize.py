@@ -21,6 +21,7 @@ from moto.events.responses import EventsHandler
 from moto.iam.responses import IamResponse
 from moto.logs.responses import LogsResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
+from moto.ssm.responses import SimpleSystemManagerResponse
 
 
 # moto judges a call by the resource that a service names with _determine_resource,
@@ -41,12 +42,18 @@ def secret(self):
 
 
 def compute(self):
-    kinds = {"i": "instance", "sg": "security-group"}
+    kinds = {"i": "instance", "sg": "security-group", "ami": "image", "snap": "snapshot"}
     action = self._get_action()
     if action in ("AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"):
         ids = [self._get_param("GroupId")]
     elif action in ("CreateTags", "DeleteTags"):
         ids = self._get_param("Resources", [])
+    elif action in ("CreateImage", "ModifyInstanceAttribute"):
+        ids = [self._get_param("InstanceId")]
+    elif action in ("DeregisterImage", "ModifyImageAttribute"):
+        ids = [self._get_param("ImageId")]
+    elif action == "DeleteSnapshot":
+        ids = [self._get_param("SnapshotId")]
     else:
         return "*"
     if not ids or not ids[0]:
@@ -54,7 +61,9 @@ def compute(self):
     kind = kinds.get(ids[0].split("-")[0])
     if not kind:
         return "*"
-    return f"arn:{self.partition}:ec2:{self.region}:{self.current_account}:{kind}/{ids[0]}"
+    # Images and snapshots have no account in their name.
+    owner = "" if kind in ("image", "snapshot") else self.current_account
+    return f"arn:{self.partition}:ec2:{self.region}:{owner}:{kind}/{ids[0]}"
 
 
 def identity(self):
@@ -87,11 +96,19 @@ def log_group(self):
     return f"arn:{self.partition}:logs:{self.region}:{self.current_account}:log-group:{name}"
 
 
+def parameter(self):
+    name = self._get_param("Name") or self._get_param("Path")
+    if not name:
+        return "*"
+    return f"arn:{self.partition}:ssm:{self.region}:{self.current_account}:parameter{name}"
+
+
 CloudWatchResponse._determine_resource = alarm
 EventsHandler._determine_resource = rule
 IamResponse._determine_resource = identity
 LogsResponse._determine_resource = log_group
 SecretsManagerResponse._determine_resource = secret
+SimpleSystemManagerResponse._determine_resource = parameter
 EC2Response._determine_resource = compute
 
 
@@ -116,7 +133,7 @@ raise_access_denied = access_control.IAMRequest._raise_access_denied
 
 
 def refuse(self):
-    if self._service == "secretsmanager":
+    if self._service in ("secretsmanager", "ssm"):
         raise JsonRESTError(
             "AccessDeniedException",
             f"User: {self._access_key.arn} is not authorized to perform: {self._action}",

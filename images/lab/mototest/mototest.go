@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab/moto"
@@ -84,12 +83,15 @@ const Image = "ami-0c0de240404a64000"
 // Environment is that of a program which is to reach moto and nothing else.
 func Environment(endpoint, region string) map[string]string {
 	return map[string]string{
-		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": anybody.ID, "AWS_SECRET_ACCESS_KEY": anybody.Secret,
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none",
 	}
 }
 
 // EC2 is a client of that moto.
-func EC2(endpoint, region string) *ec2.Client {
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(endpoint), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+func EC2(endpoint, region string) *ec2.Client { return EC2As(endpoint, region, anybody) }
+
+// EC2As is EC2 as that user.
+func EC2As(endpoint, region string, as Keys) *ec2.Client {
+	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(endpoint), Credentials: as.provider()})
 }
