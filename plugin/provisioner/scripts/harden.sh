@@ -43,13 +43,12 @@ apparmor_parser --skip-kernel-load --skip-cache --quiet /etc/apparmor.d/vpnami-o
 # Ubuntu lets nobody else. To read them is most of what AppArmor takes of a boot.
 # Those that confine stay, and so does what a package brings later; an owner who wants
 # one of the others removes its link.
-lenient='flags=\(([^)]*[ ,])?(unconfined|complain)[ ,)]'
 mkdir -p /etc/apparmor.d/disable
-for profile in /etc/apparmor.d/*; do
-	[ -f "$profile" ] || continue
-	heads=$(grep -E '^(profile |/)' "$profile") || continue
-	printf '%s\n' "$heads" | grep -Evq "$lenient" || ln -sf "$profile" /etc/apparmor.d/disable/
-done
+find /etc/apparmor.d -maxdepth 1 -type f ! -name '.*' -exec awk '
+	function told() { if (lenient && !confines) print name }
+	FNR == 1 { told(); name = FILENAME; lenient = confines = 0 }
+	/^(profile |\/)/ { if (/flags=\(([^)]*[ ,])?(unconfined|complain)[ ,)]/) lenient = 1; else confines = 1 }
+	END { told() }' {} + | sort | xargs --no-run-if-empty ln -sf --target-directory=/etc/apparmor.d/disable
 
 # What people make is theirs and their group's. Nothing is said here of how long a
 # password lives: sshd asks for a new one where it has ended, also of those who
