@@ -8,21 +8,25 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"github.com/vpnami/packer-plugin-vpnami/pki/directives"
 	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
 )
 
-// judges has OpenVPN start with a directive more, and compares what it does with
-// what lint says.
-func (o office) judges(t *testing.T, example directives.Example, role directives.Role) {
+// judged starts OpenVPN with more lines, which take the place of those that the
+// configuration has of the same directives. It returns what OpenVPN says, and
+// whether it starts.
+func (o office) judged(t *testing.T, role directives.Role, lines ...string) (string, bool) {
 	t.Helper()
 	path, started := o.profile(t, "client1", "udp", nil), "UDPv4 link remote"
 	if role == directives.Server {
@@ -32,15 +36,35 @@ func (o office) judges(t *testing.T, example directives.Example, role directives
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Where the file has the directive, the example takes its place.
-	name, _, _ := strings.Cut(example.Line, " ")
-	var kept []string
-	for _, line := range strings.Split(string(text), "\n") {
-		if first, _, _ := strings.Cut(line, " "); first != name {
-			kept = append(kept, line)
+	against := map[string][]string{"server-bridge": {"server"}, "tls-version-max": {"tls-version-min"}}
+	replaced := map[string]bool{}
+	for _, line := range lines {
+		name, _, _ := strings.Cut(strings.TrimPrefix(line, "setenv opt "), " ")
+		replaced[name] = true
+		for _, other := range against[name] {
+			replaced[other] = true
 		}
 	}
-	if err := os.WriteFile(path, []byte(example.Line+"\n"+strings.Join(kept, "\n")), 0o600); err != nil {
+	all := lines
+	for _, line := range strings.Split(string(text), "\n") {
+		if first, _, _ := strings.Cut(line, " "); !replaced[first] {
+			all = append(all, line)
+		}
+	}
+	folder := filepath.Dir(path)
+	if err := os.WriteFile(path, []byte(strings.Join(all, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// What the lines name.
+	for name, data := range map[string][]byte{
+		"empty": nil, "password": []byte("user\nword\n"), "extra.crt": bundle.CertificatesPEM(o.folder.CA()),
+		"token.key": pem.EncodeToMemory(&pem.Block{Type: "OpenVPN auth-token server key", Bytes: make([]byte, 256)}),
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(folder, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	r := start(t, path)
@@ -53,20 +77,56 @@ func (o office) judges(t *testing.T, example directives.Example, role directives
 			t.Fatalf("openvpn neither starts nor ends:\n%s", log)
 		}
 	}
-	fatal := !strings.Contains(log, started)
-	if fatal != (example.On26 == directives.Fatal) {
-		t.Errorf("OpenVPN 2.6 starts: %v; lint says %q:\n%s", !fatal, example.On26, log)
-	}
-	complaint := regexp.MustCompile(`(?i)warning|deprecated|note:|ignored|ignoring|unsupported`)
+	return log, strings.Contains(log, started)
+}
+
+// complaintsIn are the lines of a log in which OpenVPN says that something could
+// be better.
+func complaintsIn(log string, expected ...string) []string {
+	complaint := regexp.MustCompile(`(?i)warning|deprecated|note:|ignored|ignoring|unsupported|unrecognized`)
+	expected = append(expected, "--cipher is not set", "ovpn-dco") // said always
 	var says []string
 	for line := range strings.Lines(log) {
-		if complaint.MatchString(line) && !strings.Contains(line, "--cipher is not set") && !strings.Contains(line, "ovpn-dco") { // said always
+		if complaint.MatchString(line) && !slices.ContainsFunc(expected, func(words string) bool { return strings.Contains(line, words) }) {
 			says = append(says, line)
 		}
 	}
+	return says
+}
+
+// judges compares what OpenVPN does with a directive more with what lint says.
+func (o office) judges(t *testing.T, example directives.Example, role directives.Role) {
+	t.Helper()
+	log, starts := o.judged(t, role, example.Line)
+	if starts == (example.On26 == directives.Fatal) {
+		t.Errorf("OpenVPN 2.6 starts: %v; lint says %q:\n%s", starts, example.On26, log)
+	}
+	says := complaintsIn(log)
 	wrong := example.On26 == directives.Warns && len(says) == 0 || example.On26 == directives.Works && len(says) > 0
 	if wrong { // what is ignored is told of, or not
 		t.Errorf("OpenVPN 2.6 says of it: %q; lint says %q", says, example.On26)
+	}
+}
+
+// startsWithAll puts to OpenVPN in one configuration what lint has nothing to say
+// of.
+func (o office) startsWithAll(t *testing.T, role directives.Role) {
+	t.Helper()
+	log, starts := o.judged(t, role, append(directives.Harmless(role), "persist-key")...)
+	// Of scripts and of another user it says this much with every configuration.
+	if says := complaintsIn(log, "script-security setting may allow", "UID/GID downgrade will be delayed"); !starts || len(says) > 0 {
+		t.Errorf("OpenVPN 2.6 starts: %v, and says %q:\n%s", starts, says, log)
+	}
+}
+
+// bridgeNeedsDH is what lint makes of a server that has server-bridge alone.
+func (o office) bridgeNeedsDH(t *testing.T) {
+	bridge := []string{"server-bridge 10.8.0.4 255.255.255.0 10.8.0.128 10.8.0.254", "dev tap0", "dev-type tap"}
+	if log, starts := o.judged(t, directives.Server, append(bridge, "dh none")...); !starts {
+		t.Errorf("with \"dh none\":\n%s", log)
+	}
+	if log, starts := o.judged(t, directives.Server, append(bridge, "setenv opt dh")...); starts {
+		t.Errorf("without \"dh\":\n%s", log)
 	}
 }
 

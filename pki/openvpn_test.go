@@ -174,6 +174,10 @@ func testOpenVPNInside(t *testing.T) {
 		if len(out) == 0 || !bytes.HasPrefix(out, []byte("OpenVPN 2.6.")) {
 			t.Skipf("NOT FOR THIS VERSION: what is said of 2.6 is put to 2.6 only (%.20q, %v)", out, err)
 		}
+		for _, role := range []directives.Role{directives.Server, directives.Client} {
+			t.Run(string(role)+" with all that is harmless", func(t *testing.T) { office.startsWithAll(t, role) })
+		}
+		t.Run("server-bridge", func(t *testing.T) { office.bridgeNeedsDH(t) })
 		for _, example := range directives.Examples() {
 			for _, role := range []directives.Role{directives.Server, directives.Client} {
 				if example.Role == "" || example.Role == role {

@@ -17,13 +17,13 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Line{
-		{3, "push", []string{"route 10.0.0.0 255.255.0.0"}},
-		{4, "key", []string{"my key 1"}},
-		{5, "remote", []string{"a#b", "1194"}},
-		{6, "verb", []string{"3"}},
-		{7, "ca", []string{"[inline]"}},
-		{12, "remote", []string{"vpn", "443", "tcp"}},
-		{14, "up", []string{""}},
+		{Number: 3, Name: "push", Args: []string{"route 10.0.0.0 255.255.0.0"}},
+		{Number: 4, Name: "key", Args: []string{"my key 1"}},
+		{Number: 5, Name: "remote", Args: []string{"a#b", "1194"}},
+		{Number: 6, Name: "verb", Args: []string{"3"}},
+		{Number: 7, Name: "ca", Args: []string{"[inline]"}},
+		{Number: 12, Name: "remote", Args: []string{"vpn", "443", "tcp"}},
+		{Number: 14, Name: "up", Args: []string{""}},
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Error(diff)
@@ -47,7 +47,7 @@ func TestParseInline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Line{{2, "ca", []string{"[inline]"}}, {6, "remote", []string{"a"}}, {8, "verb", []string{"3"}}}
+	want := []Line{{Number: 2, Name: "ca", Args: []string{"[inline]"}}, {Number: 6, Name: "remote", Args: []string{"a"}}, {Number: 8, Name: "verb", Args: []string{"3"}}}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Error(diff)
 	}
@@ -86,6 +86,57 @@ func TestLintTellsWhatIsMissing(t *testing.T) {
 			if got := findings(without); len(got) != 1 || got[0] != "no "+name {
 				t.Errorf("%s without %q: %q", role, line, got)
 			}
+		}
+	}
+}
+
+// TestPlaces has directives of one end at the other, and in a configuration of
+// one peer that is a server to TLS only.
+func TestPlaces(t *testing.T) {
+	const server, bridge, peer, client = "server 10.8.0.0 255.255.255.0", "server-bridge", "tls-server\nremote 192.0.2.1", "client"
+	for _, c := range []struct {
+		configuration, line string
+		role                Role
+		want                Effect
+		instead             string
+	}{
+		{server, "remote-cert-tls server", Server, Works, "remote-cert-tls client"},
+		{client, "remote-cert-tls client", Client, Works, "remote-cert-tls server"},
+		{server, "iroute 10.0.0.0 255.0.0.0", Server, Fatal, "a file for each client, in the folder of client-config-dir"},
+		{client, "push-remove route", Client, Fatal, "a file for each client, in the folder of client-config-dir"},
+		{bridge, "dh none", Server, Works, ""},
+		{bridge, "ccd-exclusive", Server, Works, ""},
+		{client, "ccd-exclusive", Client, Fatal, nothing},
+		{peer, "ccd-exclusive", Server, Fatal, nothing},
+		{peer, "shaper 1000", Server, Works, ""},
+		{server, "shaper 1000", Server, Fatal, nothing},
+		{server, "redirect-gateway def1", Server, Fatal, `push "redirect-gateway def1"`},
+		{client, "redirect-gateway def1", Client, Works, ""},
+		{client, "dh dh2048.pem", Client, Warns, nothing},
+		{client, "tls-version-max 1.1", Client, Works, nothing},
+		{client, "setenv opt tls-version-max 1.1", Client, Works, nothing},
+	} {
+		lines, err := Parse([]byte(c.line + "\n" + c.configuration + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := Lint(lines)[0]
+		if role := RoleOf(lines); role != c.role || found.On26 != c.want || found.Instead != c.instead || found.Directive != c.line || found.Line != 1 {
+			t.Errorf("%s in %q: %+v, of a %s", c.line, c.configuration, found, role)
+		}
+	}
+}
+
+// TestEachIsKnownOnce keeps a directive from being in two lists that differ.
+func TestEachIsKnownOnce(t *testing.T) {
+	seen := map[string]bool{}
+	for _, lines := range []string{inBoth, inEitherServer, inEitherClient, inServers, inClients, inPersonFiles, of27, strings.Join(strings.Fields(notAsked), "\n")} {
+		for _, line := range sampleLines(lines) {
+			// One that a client's configuration often has.
+			if name := nameIn(line); seen[name] && name != "nobind" || name == "" {
+				t.Errorf("%q is there twice", name)
+			}
+			seen[nameIn(line)] = true
 		}
 	}
 }
@@ -165,8 +216,15 @@ func TestNewIsToldFromUnknown(t *testing.T) {
 		"allow-deprecated-insecure-static-crypto": {Unknown, Works},
 		"block-ipv6":                    {Works, Works},
 		"http-proxy-retry":              {Warns, Ignored},
-		"force-tls-key-material-export": {Works, Works},
+		"force-tls-key-material-export": {Fatal, Fatal},
 		"foo-bar":                       {Unknown, Unknown},
+		"setenv opt foo-bar":            {Warns, Warns},
+		"setenv opt verb 3":             {Works, Works},
+		"setenv opt no-iv":              {Warns, Warns},
+		"setenv opt ifconfig-pool a b":  {Fatal, Fatal},
+		"setenv opt --verb 3":           {Warns, Warns},
+		"setenv opt route-table 5":      {Warns, Works},
+		"setenv opt":                    {Works, Works},
 	} {
 		lines, err := Parse([]byte("client\n" + line + "\n"))
 		if err != nil {

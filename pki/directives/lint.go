@@ -3,10 +3,7 @@
 
 package directives
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Effect is what an OpenVPN does with a directive.
 type Effect string
@@ -44,8 +41,20 @@ const (
 
 // RoleOf tells which end a configuration is of.
 func RoleOf(lines []Line) Role {
+	if has(lines, "tls-server") {
+		return Server
+	}
+	return modeOf(lines)
+}
+
+// modeOf is [Server] if a configuration serves many: some directives are of that,
+// and some of one peer alone.
+func modeOf(lines []Line) Role {
 	for _, l := range lines {
-		if l.Name == "server" || l.Name == "tls-server" || l.Name == "mode" && len(l.Args) > 0 && l.Args[0] == "server" {
+		switch {
+		case l.Name == "server", l.Name == "server-bridge", l.Name == "server-ipv6":
+			return Server
+		case l.Name == "mode" && len(l.Args) > 0 && l.Args[0] == "server":
 			return Server
 		}
 	}
@@ -55,10 +64,14 @@ func RoleOf(lines []Line) Role {
 // Lint tells of every directive what 2.6 and 2.7 do with it, in the order of
 // the file, and then what is missing.
 func Lint(lines []Line) []Finding {
-	role := RoleOf(lines)
+	role, mode := RoleOf(lines), modeOf(lines)
 	var findings []Finding
 	for _, l := range lines {
-		findings = append(findings, judge(l, role))
+		found, is := misplaced(l, mode)
+		if !is {
+			found = judge(l, role)
+		}
+		findings = append(findings, found)
 	}
 	for _, m := range missing() {
 		if m.role == role && !m.met(lines) {
@@ -68,8 +81,55 @@ func Lint(lines []Line) []Finding {
 	return findings
 }
 
+// misplaced finds what OpenVPN takes at the other end, or elsewhere, only.
+func misplaced(l Line, mode Role) (Finding, bool) {
+	found := Finding{Line: l.Number, Directive: l.String(), On26: Fatal, On27: Fatal, Instead: nothing}
+	switch {
+	case isIn(inPersonFiles, l.Name):
+		found.Why, found.Instead = "it is for one client", "a file for each client, in the folder of client-config-dir"
+	case mode == Client && isIn(inServers, l.Name):
+		found.Why = "it is for a server"
+	case mode == Server && isIn(inClients, l.Name):
+		found.Why = "it is for a client"
+		if l.Name == "redirect-gateway" || l.Name == "redirect-private" {
+			found.Instead = `push "` + l.String() + `"`
+		}
+	default:
+		return Finding{}, false
+	}
+	return found, true
+}
+
 func judge(l Line, role Role) Finding {
-	found := Finding{Line: l.Number, Directive: l.String(), On26: Works, On27: Works}
+	found := opinion(l, role)
+	found.Line, found.Directive = l.Number, l.String()
+	gone := func(e Effect) bool { return e == removed || e == Unknown }
+	if l.Optional && gone(found.On26) {
+		if gone(found.On27) {
+			found.Why = "OpenVPN does not know it, and passes over it for the \"setenv opt\""
+		}
+		found.On26 = Warns
+	}
+	if l.Optional && gone(found.On27) {
+		found.On27 = Warns
+	}
+	found.On26, found.On27 = found.On26.told(), found.On27.told()
+	return found
+}
+
+// removed is an effect that is told as fatal, of a word that OpenVPN no longer
+// knows: after "setenv opt" it is passed over.
+const removed Effect = "removed"
+
+func (e Effect) told() Effect {
+	if e == removed {
+		return Fatal
+	}
+	return e
+}
+
+func opinion(l Line, role Role) Finding {
+	found := Finding{On26: Works, On27: Works}
 	for _, r := range rules() {
 		if r.name == l.Name && (r.role == "" || r.role == role) && (r.when == nil || r.when(l.Args)) {
 			found.On26, found.On27, found.Why, found.Instead = r.on26, r.on27, r.why, r.instead
@@ -77,8 +137,8 @@ func judge(l Line, role Role) Finding {
 		}
 	}
 	switch {
-	case slices.Contains(strings.Fields(unchanged), l.Name):
-	case slices.Contains(strings.Fields(of27), l.Name):
+	case isKnown(l.Name):
+	case isIn(of27, l.Name):
 		found.On26, found.Why = Unknown, "new in 2.7: 2.6 does not start with it"
 	default:
 		found.On26, found.On27, found.Why = Unknown, Unknown, "OpenVPN does not start with what it does not know: see openvpn(8)"
@@ -90,42 +150,3 @@ func judge(l Line, role Role) Finding {
 func has(lines []Line, name string) bool {
 	return slices.ContainsFunc(lines, func(l Line) bool { return l.Name == name })
 }
-
-// of27 are those that came with 2.7.
-const of27 = `allow-deprecated-insecure-static-crypto dns-updown route-table tls-crypt-v2-max-age`
-
-// unchanged are the directives that 2.6 and 2.7 take as they always did. Both
-// were asked, 2.6.14 and 2.7.8, about every word of theirs.
-const unchanged = `
-allow-compression allow-pull-fqdn allow-recursive-routing askpass auth-gen-token auth-gen-token-secret
-auth-nocache auth-retry auth-token auth-token-user auth-user-pass auth-user-pass-optional auth-user-pass-verify
-bcast-buffers bind bind-dev block-ipv6 block-outside-dns ca capath ccd-exclusive cd cert chroot client
-client-config-dir client-connect client-crresponse client-disconnect client-nat comp-noadapt compat-mode config
-connect-freq connect-freq-initial connect-retry connect-retry-max connect-timeout crl-verify daemon data-ciphers
-data-ciphers-fallback dev dev-node dev-type dhcp-option disable-dco disable-occ dns down down-pre echo engine
-errors-to-stderr explicit-exit-notify extra-certs fast-io float force-tls-key-material-export fragment group
-hand-window hash-size http-proxy http-proxy-option http-proxy-override http-proxy-user-pass ifconfig
-ifconfig-ipv6 ifconfig-ipv6-pool ifconfig-noexec ifconfig-nowarn ifconfig-pool ifconfig-pool-persist
-ifconfig-push ifconfig-push-constraint ignore-unknown-option inactive ip-remote-hint ipchange iroute iroute-ipv6
-keepalive key key-derivation key-direction keying-material-exporter learn-address link-mtu lladdr local log
-log-append lport machine-readable-output management management-client management-client-auth
-management-client-group management-client-user management-external-cert management-external-key
-management-forget-disconnect management-hold management-log-cache management-query-passwords
-management-query-proxy management-query-remote management-signal management-up-down mark max-clients
-max-packet-size mlock mode mssfix mtu-disc mtu-test multihome mute mute-replay-warnings nice nobind passtos
-peer-fingerprint persist-local-ip persist-remote-ip persist-tun ping ping-exit ping-restart ping-timer-rem
-pkcs11-cert-private pkcs11-id pkcs11-id-management pkcs11-pin-cache pkcs11-private-mode
-pkcs11-protected-authentication pkcs11-providers pkcs12 plugin port port-share preresolve proto proto-force
-protocol-flags providers pull pull-filter push push-peer-info push-remove rcvbuf redirect-gateway
-redirect-private remap-usr1 remote remote-cert-eku remote-cert-ku remote-cert-tls remote-random
-remote-random-hostname reneg-bytes reneg-pkts reneg-sec replay-persist replay-window resolv-retry route
-route-delay route-gateway route-ipv6 route-ipv6-gateway route-method route-metric route-noexec route-nopull
-route-pre-down route-up rport script-security server server-bridge server-ipv6 server-poll-timeout
-session-timeout setenv setenv-safe shaper single-session sndbuf socket-flags socks-proxy stale-routes-check
-static-challenge status status-version suppress-timestamps syslog tcp-nodelay tcp-queue-limit tls-cert-profile
-tls-ciphersuites tls-client tls-crypt tls-crypt-v2 tls-crypt-v2-verify tls-exit tls-export-cert tls-server
-tls-timeout tls-verify tls-version-max tls-version-min tmp-dir topology tran-window tun-mtu tun-mtu-extra
-tun-mtu-max txqueuelen udp-mtu up up-delay up-restart user username-as-common-name verb verify-client-cert
-verify-hash verify-x509-name vlan-accept vlan-pvid vlan-tagging windows-driver writepid x509-track
-x509-username-field
-`

@@ -18,11 +18,17 @@ type Line struct {
 	Number int
 	Name   string
 	Args   []string
+	// Optional is that "setenv opt" stands before it: OpenVPN passes over it where
+	// it does not know it, and heeds it where it does.
+	Optional bool
 }
 
 // String is the directive in one line, short, without what lies inline.
 func (l Line) String() string {
 	text := strings.Join(append([]string{l.Name}, l.Args...), " ")
+	if l.Optional {
+		text = "setenv opt " + text
+	}
 	if runes := []rune(text); len(runes) > 60 {
 		text = string(runes[:57]) + "..."
 	}
@@ -74,7 +80,7 @@ func Parse(text []byte) ([]Line, error) {
 			continue
 		}
 		if len(words) > 0 {
-			lines = append(lines, Line{Number: number, Name: strings.TrimPrefix(words[0], "--"), Args: words[1:]})
+			lines = append(lines, lineOf(number, words))
 		}
 	}
 	if connection {
@@ -84,6 +90,14 @@ func Parse(text []byte) ([]Line, error) {
 		return nil, fmt.Errorf("line %d: <%s> has no end </%s>", since, inside, inside)
 	}
 	return lines, nil
+}
+
+func lineOf(number int, words []string) Line {
+	l := Line{Number: number, Name: strings.TrimPrefix(words[0], "--"), Args: words[1:]}
+	if l.Name == "setenv" && len(l.Args) > 1 && l.Args[0] == "opt" {
+		l.Name, l.Args, l.Optional = l.Args[1], l.Args[2:], true
+	}
+	return l
 }
 
 // longestLine is OPTION_LINE_SIZE in OpenVPN's options.h, less the line's end.

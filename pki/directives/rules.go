@@ -58,20 +58,21 @@ func rules() []rule {
 		{name: "compress", when: first("migrate"), on26: Works, on27: Works, why: "for as long as old profiles with comp-lzo live"},
 		{name: "compress", on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE); 2.7 sends nothing compressed", instead: nothing, example: "compress lz4-v2"},
 		{name: "ns-cert-type", on26: Warns, on27: Warns, why: "it looks at an extension of Netscape's that no certificate of today has", instead: "remote-cert-tls server (in a server: client), and certificates with an extended key usage", example: "ns-cert-type server"},
-		{name: "tls-remote", on26: Fatal, on27: Fatal, why: "removed in 2.4", instead: "verify-x509-name NAME name", example: "tls-remote server"},
+		{name: "tls-remote", on26: removed, on27: removed, why: "removed in 2.4", instead: "verify-x509-name NAME name", example: "tls-remote server"},
 		{name: "dh", role: Server, when: first("none"), on26: Works, on27: Works},
 		{name: "dh", role: Server, when: contains("1024", "512"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 refuses the parameters as too small", instead: "dh none"},
+		{name: "dh", role: Client, on26: Warns, on27: Warns, why: "it is for a server", instead: nothing, example: "dh none"},
 		{name: "dh", role: Server, on26: Works, on27: Works, why: "parameters of 1024 bits or fewer are fatal, and finite-field DH is on its way out", instead: "dh none"},
 		{name: "cipher", when: first("none", "NONE"), on26: Warns, on27: Warns, why: "what is sent goes in the clear where the ends do not negotiate", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher none"},
 		{name: "cipher", when: contains("gcm", "chacha20"), on26: Works, on27: Works, why: "it counts only as a hint for peers before 2.4", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher AES-256-GCM"},
 		{name: "cipher", on26: Warns, on27: Ignored, why: "the ends negotiate by data-ciphers; BF-CBC and its like do not work with OpenSSL 3", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher BF-CBC"},
-		{name: "keysize", on26: Fatal, on27: Fatal, why: "removed in 2.6", instead: nothing, example: "keysize 128"},
+		{name: "keysize", on26: removed, on27: removed, why: "removed in 2.6", instead: nothing, example: "keysize 128"},
 		{name: "ncp-ciphers", on26: Warns, on27: Warns, why: "another name of data-ciphers", instead: "data-ciphers", example: "ncp-ciphers AES-256-GCM"},
-		{name: "ncp-disable", on26: Fatal, on27: Fatal, why: "removed in 2.6", instead: nothing},
-		{name: "key-method", on26: Fatal, on27: Fatal, why: "removed in 2.5", instead: nothing, example: "key-method 2"},
-		{name: "no-iv", on26: Fatal, on27: Fatal, why: "removed in 2.5", instead: nothing},
+		{name: "ncp-disable", on26: removed, on27: removed, why: "removed in 2.6", instead: nothing},
+		{name: "key-method", on26: removed, on27: removed, why: "removed in 2.5", instead: nothing, example: "key-method 2"},
+		{name: "no-iv", on26: removed, on27: removed, why: "removed in 2.5", instead: nothing},
 		{name: "no-replay", on26: Warns, on27: Fatal, why: "it takes away the protection from replayed packets", instead: nothing},
-		{name: "ifconfig-pool-linear", on26: Fatal, on27: Fatal, why: "removed in 2.5", instead: "topology subnet"},
+		{name: "ifconfig-pool-linear", on26: removed, on27: removed, why: "removed in 2.5", instead: "topology subnet"},
 		{name: "client-cert-not-required", on26: Fatal, on27: Fatal, why: "removed in 2.5; it let people in without a certificate", instead: "verify-client-cert require"},
 		{name: "verify-client-cert", role: Server, when: not(first("require")), on26: Fatal, on27: Fatal, why: "fatal unless something else asks for a password; people come in without a certificate", instead: "verify-client-cert require", example: "verify-client-cert none"},
 		{name: "secret", on26: Warns, on27: Fatal, why: "one key for all and for ever; 2.7 wants --allow-deprecated-insecure-static-crypto, 2.8 has none", instead: "certificates, or peer-fingerprint"},
@@ -83,15 +84,18 @@ func rules() []rule {
 		{name: "auth", when: first("none", "NONE"), on26: Works, on27: Works, why: "packets can be forged where the cipher is not of today (AEAD)", instead: nothing, example: "auth none"},
 		{name: "auth", on26: Works, on27: Works, why: "the ciphers of today (AEAD) do not use it", instead: nothing, example: "auth SHA256"},
 		{name: "persist-key", on26: Works, on27: Warns, why: "2.6 needs it with \"user\" and tls-crypt-v2, or any client ends the daemon; 2.7 always does so"},
+		{name: "remote-cert-tls", role: Client, when: first("client"), on26: Works, on27: Works, why: "it refuses every gateway, and takes another client for one", instead: "remote-cert-tls server", example: "remote-cert-tls client"},
+		{name: "remote-cert-tls", role: Server, when: first("server"), on26: Works, on27: Works, why: "it refuses every client, and takes the server's own certificate for one", instead: "remote-cert-tls client", example: "remote-cert-tls server"},
 		{name: "opt-verify", role: Server, on26: Warns, on27: Ignored, instead: nothing, why: "removed"},
+		{name: "opt-verify", role: Client, on26: Fatal, on27: Ignored, instead: nothing, why: "it is for a server, and removed in 2.7"},
 		{name: "prng", on26: Warns, on27: Ignored, instead: nothing, why: "OpenSSL's own is used", example: "prng sha256 16"},
 		{name: "tun-ipv6", on26: Ignored, on27: Ignored, instead: nothing, why: "it is always on"},
 		{name: "fast-io", on26: Works, on27: Ignored, instead: nothing, why: "of no use since 2.7"},
-		{name: "memstats", on26: Works, on27: Fatal, instead: nothing, why: "removed in 2.7", example: "memstats stats"},
+		{name: "memstats", on26: Works, on27: removed, instead: nothing, why: "removed in 2.7", example: "memstats stats"},
 		{name: "max-routes-per-client", role: Server, when: first("0"), on26: Works, on27: Fatal, why: "2.7 wants 1 or more", instead: "a number, or nothing (256)", example: "max-routes-per-client 0"},
 		{name: "max-routes-per-client", role: Server, on26: Works, on27: Works, example: "max-routes-per-client 16"},
-		{name: "inetd", on26: Fatal, on27: Fatal, why: "removed in 2.6", instead: "a unit of systemd"},
-		{name: "management-client-pf", on26: Fatal, on27: Fatal, why: "the packet filter was removed in 2.6", instead: "iptables or nftables"},
+		{name: "inetd", on26: removed, on27: removed, why: "removed in 2.6", instead: "a unit of systemd"},
+		{name: "management-client-pf", on26: removed, on27: removed, why: "the packet filter was removed in 2.6", instead: "iptables or nftables"},
 		{name: "data-ciphers", when: anyOf("none"), on26: Warns, on27: Warns, why: "\"none\" sends in the clear to whoever offers nothing else", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "data-ciphers AES-256-GCM:none"},
 		{name: "data-ciphers", when: anyOf("bf-cbc", "cast5-cbc", "rc2-cbc", "des-cbc"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have it", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "data-ciphers AES-256-GCM:BF-CBC"},
 		{name: "data-ciphers-fallback", when: anyOf("none"), on26: Warns, on27: Warns, why: "a peer that does not negotiate is sent everything in the clear", instead: nothing, example: "data-ciphers-fallback none"},
@@ -110,12 +114,16 @@ func rules() []rule {
 		{name: "tls-cert-profile", when: first("insecure", "legacy"), on26: Works, on27: Works, why: "certificates signed with what is broken (MD5, SHA-1, keys of 1024 bits) are taken", instead: "tls-cert-profile preferred", example: "tls-cert-profile insecure"},
 		{name: "compat-mode", when: old, on26: Fatal, on27: Fatal, why: "it brings back the defaults of that version, and OpenSSL 3 does not have BF-CBC, which is among them", instead: nothing, example: "compat-mode 2.3.0"},
 		{name: "push", when: contains("comp-lzo", "compress "), on26: Works, on27: Works, why: "it switches compression on in clients, which leaks what is sent (VORACLE)", instead: nothing, example: "push \"comp-lzo yes\""},
+		{name: "push", role: Client, on26: Works, on27: Warns, why: "it is for a server", instead: nothing, example: "push \"route 10.0.0.0 255.255.0.0\""},
 		{name: "duplicate-cn", role: Server, on26: Works, on27: Works, why: "one certificate for several people: nobody can be told from another, or revoked alone", instead: "a certificate for each person and device"},
 		{name: "client-to-client", role: Server, on26: Works, on27: Works, why: "packets between clients pass by the firewall", instead: "rules in the FORWARD chain"},
 		{name: "topology", role: Server, when: not(first("subnet")), on26: Warns, on27: Warns, why: "it takes four addresses for each client and keeps the kernel's data channel off", instead: "topology subnet", example: "topology net30"},
 		{name: "proto", when: first("udp", "tcp", "tcp-server", "tcp-client"), on26: Works, on27: Works, why: "it may bind both families", instead: "the family with it: udp4, tcp4-server, tcp4-client", example: "proto udp"},
 		{name: "reneg-sec", when: first("0"), on26: Works, on27: Works, why: "a session then has the same keys for ever, and a revoked certificate stays connected", instead: "nothing: 3600 is the default", example: "reneg-sec 0"},
 		{name: "tls-version-min", when: first("1.0", "1.1"), on26: Works, on27: Works, why: "TLS before 1.2 is broken", instead: "tls-version-min 1.2", example: "tls-version-min 1.0"},
+		{name: "tls-version-max", when: first("1.0", "1.1"), on26: Works, on27: Works, why: "TLS before 1.2 is broken, and fatal beside a tls-version-min above it", instead: nothing, example: "tls-version-max 1.1"},
+		{name: "tls-version-max", when: first("1.2"), on26: Works, on27: Works, why: "it keeps off TLS 1.3, and with it the post-quantum exchange of 2.7", instead: nothing, example: "tls-version-max 1.2"},
+		{name: "pull-filter", role: Server, on26: Ignored, on27: Ignored, why: "it is for a client", instead: nothing, example: "pull-filter ignore route"},
 		{name: "script-security", when: first("3"), on26: Works, on27: Works, why: "passwords reach scripts by their environment", instead: "script-security 2", example: "script-security 3"},
 		{name: "crl-verify", role: Server, when: func(args []string) bool { return len(args) == 1 }, on26: Works, on27: Works, why: "once the list is past its date, nobody gets in", instead: "crl-verify FOLDER dir, with a file for each revoked serial, as vpnami's gateway has it"},
 	}
@@ -136,7 +144,7 @@ func missing() []absence {
 	}
 	return []absence{
 		{Finding{Directive: "dh", On26: Fatal, On27: Works, Instead: "dh none"}, Server, hasOne("dh", "secret")},
-		{Finding{Directive: "topology", On26: Works, On27: Works, Why: "it is net30 in 2.6 and subnet in 2.7: addresses change with the update", Instead: "topology subnet"}, Server, hasOne("topology", "secret")},
+		{Finding{Directive: "topology", On26: Works, On27: Works, Why: "it is net30 in 2.6 and subnet in 2.7: addresses change with the update", Instead: "topology subnet"}, Server, hasOne("topology", "secret", "server-bridge")},
 		{Finding{Directive: "crl-verify", On26: Works, On27: Works, Why: "nobody can be revoked", Instead: "crl-verify FOLDER dir"}, Server, hasOne("crl-verify", "secret")},
 		{Finding{Directive: "remote-cert-tls", On26: Works, On27: Works, Why: "the server's own certificate could log in as a client", Instead: "remote-cert-tls client"}, Server, hasOne("remote-cert-tls", "remote-cert-eku", "secret")},
 		{Finding{Directive: "tls-crypt-v2", On26: Works, On27: Works, Why: "anybody's packets reach TLS, and the port answers to a scan", Instead: "tls-crypt-v2 FILE force-cookie"}, Server, hasOne("tls-crypt-v2", "tls-crypt", "tls-auth", "secret")},
@@ -147,31 +155,4 @@ func missing() []absence {
 		{Finding{Directive: "verify-x509-name", On26: Works, On27: Works, Why: "any certificate for servers of that CA could pose as the gateway", Instead: "verify-x509-name NAME name"}, Client, hasOne("verify-x509-name", "verify-hash", "peer-fingerprint", "secret")},
 		{Finding{Directive: "tls-crypt-v2", On26: Works, On27: Works, Why: "anybody between can tell that it is OpenVPN", Instead: "tls-crypt-v2, from the gateway's operator"}, Client, hasOne("tls-crypt-v2", "tls-crypt", "tls-auth", "secret")},
 	}
-}
-
-// Examples are a line for each rule that OpenVPN alone can judge, with what
-// 2.6 does with it.
-func Examples() []Example {
-	var examples []Example
-	for _, r := range rules() {
-		if slices.Contains([]string{"secret", "tls-auth", "tls-crypt", "crl-verify", "dh", "auth-user-pass-optional", "username-as-common-name"}, r.name) || r.name == "management" && r.example == "" {
-			continue // they name files, or need a directive that does
-		}
-		line := r.example
-		if line == "" {
-			line = r.name
-			if r.name == "compress" {
-				line = "compress migrate"
-			}
-		}
-		examples = append(examples, Example{Line: line, Role: r.role, On26: r.on26})
-	}
-	return examples
-}
-
-// Example is a line to be put to OpenVPN.
-type Example struct {
-	Line string
-	Role Role // empty: either
-	On26 Effect
 }

@@ -1,0 +1,61 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package directives
+
+import "slices"
+
+// Example is a line to be put to OpenVPN.
+type Example struct {
+	Line string
+	Role Role // empty: either
+	On26 Effect
+}
+
+// Examples are a line for each rule that OpenVPN alone can judge, and for each
+// directive that is out of its place, with what 2.6 does with it.
+func Examples() []Example {
+	var examples []Example
+	for _, r := range rules() {
+		if slices.Contains([]string{"secret", "tls-auth", "tls-crypt", "crl-verify"}, r.name) || r.name == "dh" && r.role == Server || r.name == "management" && r.example == "" {
+			continue // they name files
+		}
+		if slices.Contains([]string{"auth-user-pass-optional", "username-as-common-name"}, r.name) {
+			continue // they need a directive that names one
+		}
+		line := r.example
+		if line == "" {
+			line = r.name
+			if r.name == "compress" {
+				line = "compress migrate"
+			}
+		}
+		examples = append(examples, Example{Line: line, Role: r.role, On26: r.on26.told()})
+		if r.on26 == removed {
+			examples = append(examples, Example{Line: "setenv opt " + line, Role: r.role, On26: Warns})
+		}
+	}
+	for _, line := range sampleLines(inPersonFiles) {
+		examples = append(examples, Example{Line: line, On26: Fatal}, Example{Line: "setenv opt " + line, Role: Client, On26: Fatal})
+	}
+	for _, line := range sampleLines(inServers) {
+		examples = append(examples, Example{Line: line, Role: Client, On26: Fatal})
+	}
+	for _, line := range sampleLines(inClients) {
+		examples = append(examples, Example{Line: line, Role: Server, On26: Fatal})
+	}
+	return append(examples,
+		Example{Line: "setenv opt foo-bar", On26: Warns},
+		Example{Line: "setenv opt tls-crypt-v2-max-age 400", On26: Warns},
+		Example{Line: "setenv opt comp-lzo", Role: Client, On26: Warns},
+		Example{Line: "foo-bar", On26: Fatal})
+}
+
+// Harmless are lines with which one configuration of an end starts, with nothing
+// to be said of any.
+func Harmless(role Role) []string {
+	if role == Server {
+		return slices.Concat(sampleLines(inBoth), sampleLines(inEitherServer))
+	}
+	return slices.Concat(sampleLines(inBoth), sampleLines(inEitherClient))
+}
