@@ -140,7 +140,7 @@ func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, d *des
 		if err != nil {
 			return issuing{}, fmt.Errorf("reading the template: %w", err)
 		}
-		if order.template, err = profile.ParseTemplate(string(text)); err != nil {
+		if order.template, err = profile.ParseTemplate(string(text), order.form); err != nil {
 			return issuing{}, fmt.Errorf("reading the template %q: %w", f.template, err)
 		}
 	}

@@ -139,14 +139,20 @@ func authorityFile(name string) string {
 // rest is inline.
 type placed map[string]string
 
-// credentials writes what proves who the person is.
-func (p Profile) credentials(out *bytes.Buffer, at placed) {
+// block is what lies inline, from its tag to the end of that.
+type block struct{ directive, text string }
+
+// credentials writes what proves who the person is, and returns what of it is
+// inline.
+func (p Profile) credentials(out *bytes.Buffer, at placed) []block {
+	var inline []block
 	put := func(directive string, text []byte) {
 		if file, apart := at[directive]; apart {
 			fmt.Fprintf(out, "%s %s\n", directive, file)
 			return
 		}
-		fmt.Fprintf(out, "<%s>\n%s\n</%s>\n", directive, bytes.TrimRight(text, "\n"), directive)
+		inline = append(inline, block{directive, fmt.Sprintf("<%s>\n%s\n</%s>\n", directive, bytes.TrimRight(text, "\n"), directive)})
+		out.WriteString(inline[len(inline)-1].text)
 	}
 	if file, packed := at["pkcs12"]; packed {
 		fmt.Fprintf(out, "pkcs12 %s\n", file)
@@ -162,7 +168,7 @@ func (p Profile) credentials(out *bytes.Buffer, at placed) {
 	}
 	if !p.Unwrapped {
 		put("tls-crypt-v2", p.TLSCryptV2.Reveal())
-		return
+		return inline
 	}
 	// Each gateway with the key and, while none answers so, without: one that
 	// has opened its window for old profiles takes no key.
@@ -172,6 +178,7 @@ func (p Profile) credentials(out *bytes.Buffer, at placed) {
 		put("tls-crypt-v2", p.TLSCryptV2.Reveal())
 		fmt.Fprintf(out, "</connection>\n<connection>\nremote %s %d\n</connection>\n", remote.Host, remote.Port)
 	}
+	return inline
 }
 
 // nextAfter is when the next of several gateways is tried, in seconds: five

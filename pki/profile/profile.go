@@ -118,12 +118,12 @@ func (p Profile) render(at placed) ([]byte, error) {
 	}
 	var directives, credentials bytes.Buffer
 	p.directives(&directives, at)
-	p.credentials(&credentials, at)
+	inline := p.credentials(&credentials, at)
 	fields := p.fields(directives.String(), credentials.String())
 	if p.Template == nil {
 		return []byte(fields.Profile), nil
 	}
-	text, err := p.Template.render(fields)
+	text, err := p.Template.render(fields, inline)
 	if err != nil {
 		return nil, fmt.Errorf("writing the profile of %q: %w", p.Name, err)
 	}

@@ -5,6 +5,7 @@ package profile
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -78,6 +79,68 @@ func TestRenderRefuses(t *testing.T) {
 		if _, err := p.Render(); err == nil {
 			t.Errorf("%s passes", name)
 		}
+	}
+}
+
+// TestTemplateLosesNoKey has templates that name a file in the place of what is
+// inline, and of which there is no other copy.
+func TestTemplateLosesNoKey(t *testing.T) {
+	for text, lost := range map[string]string{
+		"{{.Directives}}key {{.Name}}.key\n":                                     "cert",
+		"{{.Directives}}<cert>\nname\n</cert>\nkey {{.Name}}.key\n":              "ca",
+		"{{.Directives}}{{slice .Credentials 0 (len .Directives)}}\nkey a.key\n": "",
+	} {
+		parsed, err := ParseTemplate(text, Inline)
+		p := example(t)
+		if p.Template = parsed; err == nil {
+			_, err = p.Render()
+		}
+		if !errors.Is(err, ErrNoTemplate) || lost != "" && !strings.Contains(err.Error(), "<"+lost+"> is not in it, and would be nowhere else") {
+			t.Errorf("%q: error %v", text, err)
+		}
+	}
+	beside, err := ParseTemplate("{{.Profile}}\nkey a.key\n", Inline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := example(t)
+	p.Template = beside
+	if _, err := p.Render(); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), `a line "key a.key" beside <key>`) {
+		t.Errorf("beside: error %v", err)
+	}
+	// With files the names are what is to be there, and with --csr that of the key.
+	p = example(t)
+	if p.Template, err = ParseTemplate("{{.Directives}}ca ca.crt\ncert c.crt\nkey {{.Name}}.key\ntls-crypt-v2 t.key\n", Files); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.In(Files, ""); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.In(Inline, ""); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("inline: error %v", err)
+	}
+	p.Key = bundle.Secret{}
+	if p.Template, err = ParseTemplate("{{.Directives}}{{.Credentials}}", Inline); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Render(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTemplateKeepsTheGatewayApart has lines with which OpenVPN takes another
+// person for the gateway.
+func TestTemplateKeepsTheGatewayApart(t *testing.T) {
+	for _, line := range []string{
+		"setenv opt verify-x509-name evil name", "setenv opt remote-cert-tls client", "remote-cert-tls client", "setenv  \"opt\" verify-x509-name evil name",
+		"remote-cert-eku \"TLS Web Client Authentication\"", "setenv opt remote-cert-eku \"TLS Web Client Authentication\"", "remote-cert-ku 80", "x509-username-field OU",
+	} {
+		if _, err := ParseTemplate("{{.Profile}}\n"+line+"\n", Inline); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "could pose as the gateway") {
+			t.Errorf("%q: error %v", line, err)
+		}
+	}
+	if _, err := ParseTemplate("{{.Profile}}\nsetenv opt of-tomorrow 1\nsetenv FRIENDLY name\n", Inline); err != nil {
+		t.Error(err)
 	}
 }
 

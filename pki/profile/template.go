@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"text/template"
 	"time"
 
@@ -32,19 +33,24 @@ type Fields struct {
 	NotAfter    string // 2027-11-24
 }
 
-// ParseTemplate reads a template and tries it, so that what is wrong with it is
-// known before anything is issued.
-func ParseTemplate(text string) (*Template, error) {
+// ParseTemplate reads a template for profiles of a form and tries it, so that what
+// is wrong with it is known before anything is issued.
+func ParseTemplate(text string, form Form) (*Template, error) {
 	parsed, err := template.New("template").Option("missingkey=error").Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
 	}
 	t := &Template{parsed}
-	const kept, key = "remote-cert-tls server\nverify-x509-name server name\n", "key name.key\n"
+	const kept = "remote-cert-tls server\nverify-x509-name server name\n"
+	key, inline := "key name.key\n", []block(nil) // a person may keep the key, and nothing else, in each form
+	if form == Inline || form == Tunnelblick {
+		inline = []block{{"cert", "<cert>\nname\n</cert>\n"}}
+		key = inline[0].text + key
+	}
 	tried, err := t.render(Fields{
 		Profile: kept + key, Directives: kept, Credentials: key, Name: "name", Authority: "authority", ServerName: "server", Protocol: "udp",
 		Remotes: []Remote{{"vpn.example.com", DefaultPort}}, Serial: "1", NotAfter: "2027-11-24",
-	})
+	}, inline)
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +83,8 @@ func checkStarts(text []byte) error {
 
 // render refuses a result without the directives for want of which a client
 // takes any holder of a certificate for the gateway, and one without the key,
-// of which there is no other copy.
-func (t *Template) render(fields Fields) ([]byte, error) {
+// of which there is no other copy, or what else is to be inline.
+func (t *Template) render(fields Fields, inline []block) ([]byte, error) {
 	var out bytes.Buffer
 	if err := t.parsed.Execute(&out, fields); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
@@ -95,8 +101,25 @@ func (t *Template) render(fields Fields) ([]byte, error) {
 			return nil, fmt.Errorf("%w: it has no line %q, without which another person's certificate could pose as the gateway, or another beside it: keep {{.Profile}} or {{.Directives}} in it", ErrNoTemplate, needed.String())
 		}
 	}
+	for _, l := range lines {
+		// The first two take the place of what remote-cert-tls asks for, the third of
+		// the name that verify-x509-name looks at.
+		if slices.Contains([]string{"remote-cert-eku", "remote-cert-ku", "x509-username-field"}, l.Name) {
+			return nil, fmt.Errorf("%w: it has a line %q, with which another person's certificate could pose as the gateway: leave it out", ErrNoTemplate, l.String())
+		}
+	}
 	if !slices.ContainsFunc(lines, func(l directives.Line) bool { return l.Name == "key" || l.Name == "pkcs12" }) {
 		return nil, fmt.Errorf("%w: the person's key is not in it, nor the name of its file: keep {{.Profile}} or {{.Credentials}} in it", ErrNoTemplate)
+	}
+	for _, b := range inline {
+		if !strings.Contains(out.String(), b.text) {
+			return nil, fmt.Errorf("%w: <%s> is not in it, and would be nowhere else: keep {{.Profile}} or {{.Credentials}} in it", ErrNoTemplate, b.directive)
+		}
+		for _, l := range lines {
+			if l.Name == b.directive && !slices.Equal(l.Args, []string{"[inline]"}) {
+				return nil, fmt.Errorf("%w: it has a line %q beside <%s>, which would count in its place: leave it out", ErrNoTemplate, l.String(), b.directive)
+			}
+		}
 	}
 	return out.Bytes(), nil
 }
