@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
@@ -85,16 +86,30 @@ func (b stagedBatch) handOut(folder authority.Folder, order issuing, clients []a
 	return nil
 }
 
-// removeOrphans removes the profiles of those who did not get into the roster.
-func removeOrphans(folder authority.Folder, order issuing, clients []authority.Client) error {
+// inRoster are the names of those who got into the roster, or of whom it cannot be
+// told, with why.
+func inRoster(folder authority.Folder, clients []authority.Client) ([]string, error) {
+	var in []string
 	var failed error
 	for _, c := range clients {
 		person, _, err := folder.Person(c.Name)
-		if last, ok := person.Last(); err == nil && ok && last.Serial == c.Pair.Certificate.SerialNumber.String() {
+		failed = errors.Join(failed, err)
+		if last, ok := person.Last(); err != nil || ok && last.Serial == c.Pair.Certificate.SerialNumber.String() {
+			in = append(in, c.Name)
+		}
+	}
+	return in, failed
+}
+
+// removeOrphans removes the profiles of those who did not get into the roster.
+func removeOrphans(folder authority.Folder, order issuing, clients []authority.Client) error {
+	in, failed := inRoster(folder, clients)
+	for _, c := range clients {
+		if slices.Contains(in, c.Name) {
 			continue
 		}
 		for _, path := range order.paths(c.Name) {
-			failed = errors.Join(failed, err, os.RemoveAll(path))
+			failed = errors.Join(failed, os.RemoveAll(path))
 		}
 	}
 	return failed

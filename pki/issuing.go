@@ -206,30 +206,43 @@ func (d *desk) issueAll(ctx context.Context, folder authority.Folder, issuer aut
 		ctx, stop = interruptible(ctx)
 		defer stop()
 	}
-	done := 0
+	var done []string
 	for batch := range slices.Chunk(people, atOnce) {
 		err := context.Cause(ctx) // between two batches is where to stop
+		var more []string
 		if err == nil {
-			err = d.issueBatch(folder, issuer, wrapper, order, batch)
+			more, err = d.issueBatch(folder, issuer, wrapper, order, batch)
 		}
-		if err != nil {
-			return fmt.Errorf("issuing for %s, after %d of %s: %w", some(namesOf(batch)), done, plural(len(people), "profile", "profiles"), err)
+		if done = append(done, more...); err != nil {
+			return fmt.Errorf("issuing for %s, after %d of %s: %w; %s", some(namesOf(batch)), len(done), plural(len(people), "profile", "profiles"), err, goOn(done, namesOf(people)))
 		}
-		done += len(batch)
 	}
 	return nil
 }
 
+// goOn says what to do where some of many are done, which the same command would
+// refuse.
+func goOn(done, all []string) string {
+	switch {
+	case len(done) == 0:
+		return "when that is mended, give the same command again"
+	case slices.Equal(done, all[:len(done)]):
+		return fmt.Sprintf("the first %d are done, the last of them %q: when that is mended, give the command again without them", len(done), done[len(done)-1])
+	}
+	return fmt.Sprintf("%d are done, %s: when that is mended, give the command again without them (\"vpnami-pki list\" has them all)", len(done), some(done))
+}
+
 // issueBatch records the certificates, writes the profiles, and last adds the
-// people: whoever is in the roster has a profile.
-func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrapper tlscrypt.ServerKey, order issuing, people []authority.Person) error {
+// people: whoever is in the roster has a profile. It returns who is, also beside an
+// error.
+func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrapper tlscrypt.ServerKey, order issuing, people []authority.Person) ([]string, error) {
 	var clients []authority.Client
 	var profiles []authority.NewFile
 	var folders []profile.Laid
 	for _, person := range people {
 		client, err := order.sign(issuer, person, wrapper)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		client.Profile = order.profile
 		laid, err := profile.Profile{
@@ -241,7 +254,7 @@ func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrap
 			Template: order.template,
 		}.In(order.form, order.password)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		clients = append(clients, client)
 		if laid.Folder != "" {
@@ -254,10 +267,11 @@ func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrap
 	}
 	laid, err := stageBatch(order.out, profiles, folders)
 	if err != nil {
-		return err // nothing is made yet
+		return nil, err // nothing is made yet
 	}
 	if err := laid.handOut(folder, order, clients); err != nil {
-		return fmt.Errorf("%w; the log may have certificates of %s that nobody holds and no gateway takes: when that is mended, give the same command again", err, some(namesOf(people)))
+		in, _ := inRoster(folder, clients) // what cannot be read was told of already
+		return in, fmt.Errorf("%w; the log may have certificates of %s that nobody holds and no gateway takes", err, some(namesOf(people)))
 	}
 	for _, client := range clients {
 		certificate := client.Pair.Certificate
@@ -267,7 +281,7 @@ func (d *desk) issueBatch(folder authority.Folder, issuer authority.Issuer, wrap
 		}
 		d.say("%s  until %s  serial %s%s", strings.Join(order.paths(client.Name), ", "), day(certificate.NotAfter), certificate.SerialNumber, own)
 	}
-	return nil
+	return namesOf(people), nil
 }
 
 func (o issuing) sign(issuer authority.Issuer, person authority.Person, wrapper tlscrypt.ServerKey) (authority.Client, error) {

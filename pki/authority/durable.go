@@ -284,5 +284,22 @@ func each[T any](all []T, do func(int, T) error) error {
 	}
 	failed[0] = do(0, all[0])
 	wait.Wait()
-	return errors.Join(failed...)
+	return told(failed)
+}
+
+// several are errors of one kind: a full disk has one for each file.
+type several []error
+
+// Error tells the first, and how many there are.
+func (s several) Error() string { return fmt.Sprintf("%v (and %d more like it)", s[0], len(s)-1) }
+
+func (s several) Unwrap() []error { return s }
+
+// told is [errors.Join], and tells of many only the first.
+func told(failed []error) error {
+	failed = slices.DeleteFunc(failed, func(err error) bool { return err == nil })
+	if len(failed) <= 1 {
+		return errors.Join(failed...)
+	}
+	return several(failed)
 }

@@ -42,3 +42,23 @@ if vpnami-pki rollover status --folder office 2>/dev/null; then exit 1; fi
 vpnami-pki issue client2 --folder office
 vpnami-pki revoke client1 --folder office
 vpnami-pki list --folder office | grep -q '^client1 .*revoked'
+
+# Of many some are done when the place for profiles is full: what is said in one
+# line can be followed.
+mkdir big out
+mount -t tmpfs tmpfs big
+mount -t tmpfs -o size=300k tmpfs out
+vpnami-pki init office --folder big/office --server-name vpn.example.com
+{
+	echo name
+	seq -f p%03g 100
+} >big/people.csv
+refused issue --folder big/office --from big/people.csv --out out
+[ "$(wc -l <"$said")" = 1 ]
+grep -q 'after 64 of 100 profiles: writing "out/p[0-9]*.ovpn": .* more like it); the first 64 are done, the last of them "p064": when that is mended, give the command again without them$' "$said"
+if grep -q 'same command again' "$said"; then exit 1; fi
+[ "$(find out -name 'p*.ovpn' | wc -l)" = 64 ]
+mount -t tmpfs tmpfs out
+sed 2,65d big/people.csv >big/rest.csv
+vpnami-pki issue --folder big/office --from big/rest.csv --out out
+vpnami-pki list --folder big/office | grep -q '^p100 .*good'
