@@ -145,13 +145,13 @@ bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; 
 .PHONY: verify-aws
 verify-aws: bin/vpnami-pki bin/vpnami-pki-aws ## Launch an AMI in your AWS account, connect, assert, end it (AMI=ami-... or ARTIFACTS=FILE, else it bakes one; 20 minutes, some cents; images/iam/verify.json)
 	@scripts/verify-aws "$(or $(AMI),$(ARTIFACTS))"
-verify-outside: image build moto ## The assertions of verify-aws against the lab, and the whole of verify-aws against a stand-in for AWS, with its policy (6 minutes)
+verify-outside: image build moto ## The assertions of verify-aws against the lab, and the whole of verify-aws against a stand-in for AWS, with its policy (5 minutes)
 	@mkdir -p $(LOGS)
 	$(subst -tags lab,-tags lab$(,)rehearse,$(root_tests)) -run '^TestOutside' -v ./images/verify
-rehearse-aws: image build moto build/plugins/.amazon ## Bake the AMI of a local guest, launch it by Terraform against a stand-in for AWS that enforces its policies, boot in the lab, replace, destroy (4 minutes)
+rehearse-aws: image build moto build/plugins/.amazon ## Bake the AMI of a local guest, launch it by Terraform against a stand-in for AWS that enforces its policies, boot in the lab, replace, destroy, several gateways (5 minutes)
 	@mkdir -p $(LOGS)
 	$(subst -tags lab,-tags lab$(,)rehearse,$(root_tests)) -run '^TestRehearsal$$' -v ./images/launch
-rehearse-broken: moto ## Launches that AWS refuses: the reason, going on from there, nothing left (3 minutes)
+rehearse-broken: moto ## Launches that AWS refuses: the reason, going on from there, nothing left (2 minutes)
 	@$(root_tests) -tags rehearse -run '^TestBroken$$' -v ./images/launch
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
 	@scripts/packages lab

@@ -86,7 +86,16 @@ func (r *rehearsal) needed(t *testing.T, since int, policy string) {
 
 // notThisBake are rights that a bake needs for what this one does not do.
 func notThisBake() []string {
-	return []string{}
+	return []string{
+		// vpc_id, subnet_id and public_address: where the instance is to be.
+		"ec2:DescribeInstanceTypeOfferings", "ec2:DescribeSubnets", "ec2:DescribeVpcs",
+		// ssh_interface = "session_manager".
+		"ec2:DescribeInstanceStatus",
+		"ec2:CopyImage", "ec2:DescribeSnapshots", // copy_to
+		"ec2:EnableImageDeprecation", "ec2:EnableImageDeregistrationProtection",
+		// A bake that fails, or is interrupted, after it has begun the AMI.
+		"ec2:DeleteSnapshot", "ec2:DeleteVolume", "ec2:DeregisterImage",
+	}
 }
 
 // forward lets programs of this machine itself reach the lab's AWS: a bake needs

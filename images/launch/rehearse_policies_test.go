@@ -114,17 +114,6 @@ func (r *rehearsal) gatewayPolicy(t *testing.T) {
 		_, err := client.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: &r.role, PolicyName: name, PolicyDocument: &policy})
 		fatal(t, err)
 	}
-	again := func() lab.Result {
-		t.Helper()
-		_, err := vpn.Exec(within(t, time.Minute), "systemctl", "restart", "vpnami-firstboot.service")
-		var exit *exec.ExitError
-		if err != nil && !errors.As(err, &exit) {
-			t.Fatal(err)
-		}
-		result, err := vpn.Result(t.Context())
-		fatal(t, err)
-		return result
-	}
 	for action, less := range mototest.Without(t, whole) {
 		step, known := lacking[action]
 		if !known {
@@ -133,7 +122,7 @@ func (r *rehearsal) gatewayPolicy(t *testing.T) {
 		}
 		r.openSSH(t)
 		set(less)
-		result := again()
+		result := r.bootAgain(t, vpn)
 		var said struct {
 			Steps []struct {
 				Name   string
@@ -159,9 +148,22 @@ func (r *rehearsal) gatewayPolicy(t *testing.T) {
 		t.Logf("without %-34s %s, %s: %s", action, result.State, failed, told)
 	}
 	set(whole)
-	if result := again(); result.State != "ready" {
+	if result := r.bootAgain(t, vpn); result.State != "ready" {
 		t.Errorf("with the whole policy again it is %s: %s", result.State, result.Cause)
 	}
+}
+
+// bootAgain has the program run again, and returns how it ended.
+func (r *rehearsal) bootAgain(t *testing.T, gateway *lab.Instance) lab.Result {
+	t.Helper()
+	_, err := gateway.Exec(within(t, time.Minute), "systemctl", "restart", "vpnami-firstboot.service")
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	result, err := gateway.Result(t.Context())
+	fatal(t, err)
+	return result
 }
 
 func (r *rehearsal) openSSH(t *testing.T) {

@@ -78,6 +78,7 @@ func TestRehearsal(t *testing.T) {
 	stage("the plan is empty after SSH was closed", func(t *testing.T) { r.Empty(t, example, r.vars) })
 	stage("what raises an alarm", r.alarms)
 	stage("the gateway's policy, an action less each time", r.gatewayPolicy)
+	stage("a group that others have too", r.sharedGroup)
 	stage("replaced without a cut", r.replace)
 	stage("terraform destroy leaves nothing", r.destroy)
 	stage("several gateways, and the second plan is empty", r.several)
