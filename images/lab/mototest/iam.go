@@ -21,7 +21,7 @@ import (
 type Keys struct{ ID, Secret string }
 
 // anybody is whom moto lets do everything until it enforces IAM.
-var anybody = Keys{"test", "test"}
+func anybody() Keys { return Keys{"test", "test"} }
 
 // Environment is that of a program which is to be that user.
 func (k Keys) Environment() []string {
@@ -41,7 +41,7 @@ func (k Keys) provider() aws.CredentialsProvider {
 // makes it, and returns a user who may do everything.
 func EnforceIAM(t testing.TB, endpoint string) Keys {
 	t.Helper()
-	operator := User(t, IAM(endpoint, anybody), "operator", `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}`)
+	operator := User(t, IAM(endpoint, anybody()), "operator", `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}`)
 	if err := moto.EnforceIAM(t.Context(), http.DefaultClient, endpoint); err != nil {
 		t.Fatal(err)
 	}

@@ -83,13 +83,13 @@ const Image = "ami-0c0de240404a64000"
 // Environment is that of a program which is to reach moto and nothing else.
 func Environment(endpoint, region string) map[string]string {
 	return map[string]string{
-		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": anybody.ID, "AWS_SECRET_ACCESS_KEY": anybody.Secret,
+		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": anybody().ID, "AWS_SECRET_ACCESS_KEY": anybody().Secret,
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none",
 	}
 }
 
 // EC2 is a client of that moto.
-func EC2(endpoint, region string) *ec2.Client { return EC2As(endpoint, region, anybody) }
+func EC2(endpoint, region string) *ec2.Client { return EC2As(endpoint, region, anybody()) }
 
 // EC2As is EC2 as that user.
 func EC2As(endpoint, region string, as Keys) *ec2.Client {
