@@ -67,7 +67,7 @@ func (o issuing) checkFiles(folder authority.Folder, names []string) error {
 		return fmt.Errorf("writing profiles into %q: it is not a folder", o.out)
 	}
 	if folder.Holds(o.out) {
-		return fmt.Errorf("writing profiles into %q: that is a folder of the authority's own, and would keep people's keys with it: choose another with --out", o.out)
+		return fmt.Errorf("writing profiles into %q: that is the authority's own folder, or in it, and would keep people's keys with the CA's: choose another with --out", o.out)
 	}
 	return checkPlace(o.out)
 }

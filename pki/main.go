@@ -187,7 +187,23 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
 	for _, v := range verbs {
 		root.AddCommand(v.command())
 	}
+	if len(args) > 0 && args[0] == "help" {
+		root.InitDefaultHelpCmd()
+		for _, cmd := range root.Commands() {
+			if cmd.Name() == "help" {
+				cmd.Args = checkTopic // cobra's own takes whatever it is given
+			}
+		}
+	}
 	return root
+}
+
+// checkTopic refuses to give help for what is no command.
+func checkTopic(cmd *cobra.Command, args []string) error {
+	if _, rest, _ := cmd.Root().Find(args); len(rest) > 0 {
+		return usage(cmd, "unknown command %q", rest[0])
+	}
+	return nil
 }
 
 // verb is what a command line begins with.

@@ -7,6 +7,7 @@ package main
 
 import (
 	"io/fs"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,3 +17,12 @@ func mayMakeFilesIn(folder string) error { return unix.Access(folder, unix.W_OK|
 
 // openToOthers tells whether others than the owner may do something with a file.
 func openToOthers(mode fs.FileMode) bool { return mode.Perm()&0o077 != 0 }
+
+// shellWord is a word of a command line that can be given to a shell as it is.
+func shellWord(s string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -90,6 +90,9 @@ func distinct(numbers []*big.Int) []*big.Int {
 
 func (d *desk) revokeForeign(ctx context.Context, folder authority.Folder, reason authority.Reason, serials []*big.Int) error {
 	check := func(folder authority.Folder) error {
+		if !folder.Imported() {
+			return fmt.Errorf("revoking with --foreign: no CA of %q was taken over from another program (\"import-easyrsa\"), so all that it signed is kept here: leave --foreign out", folder.Path())
+		}
 		for _, serial := range serials {
 			if err := folder.CheckForeign(serial); err != nil {
 				return fmt.Errorf("revoking the certificate %s: %w", serial, err)
@@ -227,7 +230,7 @@ func (d *desk) sayPublish(folder authority.Folder) {
 	for _, place := range slices.SortedFunc(maps.Keys(published), func(a, b authority.Place) int {
 		return cmp.Or(strings.Compare(a.Prefix, b.Prefix), strings.Compare(a.Region, b.Region))
 	}) {
-		d.say("  vpnami-pki publish --folder %s --secret %s --region %s", folder.Path(), place.Prefix, place.Region)
+		d.say("  vpnami-pki publish --folder %s --secret %s --region %s", shellWord(folder.Path()), shellWord(place.Prefix), shellWord(place.Region))
 	}
 }
 

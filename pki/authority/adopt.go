@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,4 +108,12 @@ func (a Adopted) files() ([]NewFile, []Entry, error) {
 		entries = append(entries, Entry{Action: "import-revoked", Name: r.Serial.String(), Detail: r.Reason.String()})
 	}
 	return files, entries, nil
+}
+
+// Imported tells whether a CA of this authority was taken over, so that there may
+// be certificates of it that are not kept here.
+func (f Folder) Imported() bool {
+	// One that was made here may have no CA below it; easy-rsa sets no such limit.
+	other := func(ca *x509.Certificate) bool { return !ca.MaxPathLenZero }
+	return !f.mark.ImportedUntil.IsZero() || slices.ContainsFunc(f.cas, other)
 }

@@ -44,7 +44,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -134,8 +133,8 @@ func IsFolder(path string) bool {
 	return err == nil
 }
 
-// Holds tells whether a path, there or not yet, lies in one of the folders that
-// the authority keeps.
+// Holds tells whether a path, there or not yet, is the authority's folder or lies
+// in it.
 func (f Folder) Holds(path string) bool {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -144,15 +143,12 @@ func (f Folder) Holds(path string) bool {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		path = resolved
 	}
-	var kept []fs.FileInfo
-	for _, name := range []string{"ca", "server", "people", "certificates"} {
-		if info, err := os.Stat(f.at(name)); err == nil {
-			kept = append(kept, info)
-		}
+	own, err := os.Stat(f.path)
+	if err != nil {
+		return false
 	}
 	for ; path != filepath.Dir(path); path = filepath.Dir(path) {
-		info, err := os.Stat(path)
-		if err == nil && slices.ContainsFunc(kept, func(own fs.FileInfo) bool { return os.SameFile(info, own) }) {
+		if info, err := os.Stat(path); err == nil && os.SameFile(info, own) {
 			return true
 		}
 	}

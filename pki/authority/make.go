@@ -69,6 +69,13 @@ func (p Plan) Check() (Plan, error) {
 	case !info.IsDir():
 		return Plan{}, fmt.Errorf("making the folder %q: a file of that name is there: choose another with --folder", p.Path)
 	}
+	// An empty one is replaced as a whole.
+	if base := filepath.Base(p.Path); base == "." || base == ".." || base == string(filepath.Separator) {
+		return Plan{}, fmt.Errorf("making the folder %q: give it a name of its own with --folder, such as %q", p.Path, p.Name)
+	}
+	if isMountPoint(p.Path) {
+		return Plan{}, fmt.Errorf("making the folder %q: a file system is mounted there, so that it cannot be put in place as one: choose a folder in it, such as %q, with --folder", p.Path, filepath.Join(p.Path, p.Name))
+	}
 	entries, err := os.ReadDir(p.Path)
 	if err != nil {
 		return Plan{}, fmt.Errorf("making the folder %q: %w", p.Path, err)

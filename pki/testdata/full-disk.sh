@@ -48,6 +48,10 @@ vpnami-pki list --folder office | grep -q '^client1 .*revoked'
 mkdir big out
 mount -t tmpfs tmpfs big
 mount -t tmpfs -o size=300k tmpfs out
+# A mount point cannot be replaced by an authority: known before a passphrase is
+# asked for.
+if VPNAMI_PASSPHRASE=short vpnami-pki init office --folder big --server-name vpn.example.com 2>"$said"; then exit 1; fi
+grep -q 'making the folder "big": a file system is mounted there.*choose a folder in it, such as "big/office"' "$said"
 vpnami-pki init office --folder big/office --server-name vpn.example.com
 {
 	echo name
