@@ -26,6 +26,7 @@ type release struct {
 func commonPackages() []string {
 	return []string{
 		"apparmor",            // confines the gateway
+		"auditd",              // records who becomes root, by the account that she came with
 		"ca-certificates",     // TLS to AWS
 		"chrony",              // certificates and logs need the right time
 		"iptables",            // the packet filter, nft-backed

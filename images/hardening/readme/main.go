@@ -142,6 +142,7 @@ func settings() map[string]string {
 		"/etc/ssh/sshd_config.d/10-vpnami.conf":       "sshd",
 		"/etc/apt/apt.conf.d/52vpnami":                "Updates",
 		"/etc/chrony/vpnami.conf":                     "Time",
+		"/etc/audit/rules.d/vpnami.rules":             "Audit",
 		"/etc/systemd/journald.conf.d/10-vpnami.conf": "Journal",
 		"/etc/sudoers.d/vpnami":                       "sudo",
 	}

@@ -35,6 +35,17 @@ for unit in openvpn.service getty@tty1.service e2scrub_reap.service e2scrub_all.
 	systemctl --quiet disable "$unit" || echo "there is no $unit"
 done
 
+# dpkg.cfg.d/vpnami keeps them from coming back; all that they set, our
+# sysctl.d/90-vpnami.conf sets: fs.protected_fifos to 2, not 1, and kernel.pid_max
+# to 65536, not 4194304.
+rm -f /usr/lib/sysctl.d/50-pid-max.conf /usr/lib/sysctl.d/99-protect-links.conf
+
+# The rules are put together here, and not at each first boot. Our auditd.service loads
+# them; Debian 13's unit for it would do it twice.
+augenrules
+rm -f /etc/audit/audit.rules.prev
+systemctl --quiet disable audit-rules.service 2>/dev/null || echo "there is no audit-rules.service"
+
 # A profile that the kernel refuses is no profile, and the daemon starts all the same
 # (AppArmorProfile=-): the bake is to fail for it.
 apparmor_parser --skip-kernel-load --skip-cache --quiet /etc/apparmor.d/vpnami-openvpn
