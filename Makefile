@@ -135,7 +135,7 @@ verify-offload: export LAB_VM := qemu
 verify-offload: $(BACKPORTS)/manifest.json build moto ## Boot an image of Debian 13 with backports: the kernel carries the data (10 minutes, and a bake)
 	@mkdir -p $(LOGS)
 	$(subst $(IMAGE),$(BACKPORTS),$(subst -tags lab,-tags lab$(,)offload,$(root_tests))) -v -run '^TestOffload$$' ./images/verify
-check-image: packages build build/plugins/.installed moto ## Measure the image beside the stock one: Lynis, systemd's exposure, OpenSCAP (10 minutes; LAB_VM=qemu boots whole machines, half an hour)
+check-image: packages build build/plugins/.installed moto ## Measure the image beside the stock one: Lynis, systemd's exposure, OpenSCAP (10 minutes; LAB_VM=qemu boots whole machines, an hour)
 	@$(AS_ROOT) rm -rf build/measure/ours-trixie build/measure/ours-bookworm
 	$(AS_ROOT) scripts/measure build/measure
 	$(subst -tags lab,-tags lab$(,)measure,$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_MEASURE=$(CURDIR)/build/measure,$(root_tests))) -timeout 80m -v -run '^TestMeasure$$' ./images/hardening
