@@ -15,7 +15,8 @@
 //	people/<name>.json     the roster: one person and their certificates
 //	certificates/<serial>.crt
 //	                       every certificate ever signed, by serial in hex
-//	published.json         generation last published, per prefix
+//	published.json         what was published where: the last generation, and hashes
+//	                       of all that was ever put
 //	log.jsonl              what was done when, by whom; lines are only added
 //	lock                   held by the one command that may write
 //
