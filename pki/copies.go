@@ -24,6 +24,9 @@ const mostOff = 24 * time.Hour
 // and one that is ahead would take out whose certificates seem to have ended.
 func checkClock(there remote, now time.Time) error {
 	asked := there.server.asked
+	if asked.IsZero() {
+		asked = there.head.asked
+	}
 	if off := now.Sub(asked); asked.IsZero() || off.Abs() <= mostOff {
 		return nil
 	}
@@ -53,10 +56,10 @@ func checkReplace(server bundle.Server, access bundle.Access, past authority.Pas
 				prefix, ca.Subject.CommonName, day(ca.NotAfter))
 		}
 	}
-	if there.accessErr != nil {
-		return nil //nolint:nilerr // a publish broke off, or is being repaired by this one
+	if len(server.CA) > 1 && slices.ContainsFunc(there.opened.CA, server.CA[0].Equal) && !slices.ContainsFunc(there.opened.CA, server.CA[1].Equal) {
+		return fmt.Errorf("publishing under %q: the CA %q is no longer there: a newer copy of this folder has ended the roll-over, and this one would let in again who was left: publish from the newer one"+replace, prefix, server.CA[1].Subject.CommonName)
 	}
-	for _, before := range there.access.CRLs() {
+	for _, before := range there.lists() {
 		if !slices.ContainsFunc(past.CAs, func(ca *x509.Certificate) bool { return before.CheckSignatureFrom(ca) == nil }) {
 			continue
 		}
@@ -66,11 +69,17 @@ func checkReplace(server bundle.Server, access bundle.Access, past authority.Pas
 			}
 		}
 	}
-	for _, before := range there.access.CRLs() {
+	return nil
+}
+
+// checkNumbers refuses a list that no gateway takes which has had the one there: a
+// lower number under the same CA. To say --replace would not help.
+func checkNumbers(server bundle.Server, access bundle.Access, prefix string, there remote) error {
+	for _, before := range there.lists() {
 		for i, ours := range access.CRLs() {
 			// A list of another CA says nothing of this one's.
 			if before.CheckSignatureFrom(server.CA[i]) == nil && before.Number.Cmp(ours.Number) > 0 {
-				return fmt.Errorf("publishing under %q: the CRL there has number %s, this folder's has %s: this folder is an old copy, and would let in who was revoked since"+replace, prefix, before.Number, ours.Number)
+				return fmt.Errorf("publishing under %q: the CRL there has number %s, this folder's has %s: this folder is an old copy, and running gateways would refuse it, now and later; if it is the newest that you have, sign above that first: \"vpnami-pki crl --above %s\"", prefix, before.Number, ours.Number, before.Number)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"math/big"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,7 @@ import (
 )
 
 func (d *desk) crlCommand() *cobra.Command {
+	var above string
 	cmd := &cobra.Command{
 		Use:   "crl",
 		Short: "Sign the revocation list anew",
@@ -20,29 +22,41 @@ func (d *desk) crlCommand() *cobra.Command {
 Every revocation signs it too, and issuing does when half of its year is over, so
 this is needed only when nothing else has been done for long, or when a command
 was broken off between revoking and signing. A gateway keeps out who is revoked
-also when its CRL is past its date, and locks nobody else out then.`,
-		Example: "  vpnami-pki crl --folder office",
-		Args:    exactly(0, "none"),
+also when its CRL is past its date, and locks nobody else out then.
+
+Where the newest copy of the folder was lost, what was published since has a
+higher number, and gateways take no lower one: --above signs above that.`,
+		Example: `  vpnami-pki crl --folder office
+  vpnami-pki crl --folder office --above 12`,
+		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {
 				return err
 			}
-			return d.crl(cmd.Context(), folder)
+			number := new(big.Int)
+			if above != "" {
+				// RFC 5280 section 5.2.3: at most 20 octets.
+				if _, ok := number.SetString(above, 10); !ok || number.Sign() < 0 || number.BitLen() > 8*20-2 {
+					return usage(cmd, "--above is %q, it must be the number of a CRL", above)
+				}
+			}
+			return d.crl(cmd.Context(), folder, number)
 		},
 	}
+	cmd.Flags().StringVar(&above, "above", "", "number of a CRL that was published, above which the new one is to be")
 	d.folderFlag(cmd)
 	d.passphraseFlag(cmd)
 	return cmd
 }
 
-func (d *desk) crl(ctx context.Context, folder authority.Folder) error {
-	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+func (d *desk) crl(ctx context.Context, folder authority.Folder, above *big.Int) error {
+	return d.withKeys(ctx, folder, ofKept, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 		if err := folder.SweepAll(); err != nil {
 			return err
 		}
 		for _, issuer := range issuers {
-			if _, err := folder.SignCRL(issuer); err != nil {
+			if _, err := folder.SignCRLAbove(issuer, above); err != nil {
 				return err
 			}
 		}
@@ -51,7 +65,12 @@ func (d *desk) crl(ctx context.Context, folder authority.Folder) error {
 			return err
 		}
 		for i, list := range lists {
-			d.say("signed the CRL of %s: number %s, until %s, %s", shown(folder.CAs()[i].Subject.CommonName), list.Number, day(list.NextUpdate), plural(len(list.RevokedCertificateEntries), "certificate", "certificates"))
+			name := shown(folder.CAs()[i].Subject.CommonName)
+			if i >= len(issuers) {
+				d.warn("the CRL of %s is not signed anew: its key is not in the folder; it stays number %s, until %s", name, list.Number, day(list.NextUpdate))
+				continue
+			}
+			d.say("signed the CRL of %s: number %s, until %s, %s", name, list.Number, day(list.NextUpdate), plural(len(list.RevokedCertificateEntries), "certificate", "certificates"))
 		}
 		d.sayPublish(folder)
 		return nil

@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -105,6 +106,11 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	}
 	for _, line := range taken.leftOut {
 		d.warn("left out: %s", line)
+	}
+	for _, p := range taken.adopted.People {
+		if slices.ContainsFunc(p.Certificates, serves) {
+			d.warn("%s has a certificate that is a gateway's too (\"build-serverClient-full\"): if it was the gateway's, revoke it; if not, renew it with --revoke-old", p.Name)
+		}
 	}
 	d.say("next: \"vpnami-pki migration open\" lets old profiles connect; publish; give everybody a new one with \"renew\"")
 	return nil

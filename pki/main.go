@@ -107,6 +107,9 @@ func (t *told) Write(text []byte) (int, error) {
 // interruptible is for what is long and has a good place to stop. Everything
 // else an interrupt ends as a kill does, which leaves nothing by half.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	// Nor does the end of who reads what is said ("| grep -q"), which would end the
+	// program half-way; it is told at the end.
+	signal.Ignore(syscall.SIGPIPE)
 	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }
 

@@ -7,6 +7,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,6 +47,17 @@ type remote struct {
 	headedErr error
 	access    bundle.Access
 	accessErr error
+	// guessed is what the shards that are there have, where no head says which belong
+	// together.
+	guessed bundle.Access
+}
+
+// lists are the CRLs that are there.
+func (r remote) lists() []*x509.RevocationList {
+	if r.accessErr != nil {
+		return r.guessed.CRLs()
+	}
+	return r.access.CRLs()
 }
 
 // empty tells that nothing was ever published there.
@@ -86,7 +99,36 @@ func readRemote(ctx context.Context, v vault, prefix string) (remote, error) {
 	if r.accessErr = r.headedErr; r.accessErr == nil {
 		r.access, r.accessErr = bundle.OpenAccess(r.headed, values)
 	}
+	if r.accessErr != nil && !r.empty() {
+		if r.guessed, err = guess(ctx, v, prefix); err != nil {
+			return remote{}, err
+		}
+	}
 	return r, nil
+}
+
+// guess reads the shards that are there without a head that names them: it is gone,
+// or is that of a publish which broke off. What they revoke is to stay so.
+func guess(ctx context.Context, v vault, prefix string) (bundle.Access, error) {
+	var head bundle.Head
+	var values [][]byte
+	for i := range bundle.MaxShards {
+		shard, err := v.get(ctx, bundle.ShardID(prefix, i))
+		if err != nil {
+			return bundle.Access{}, err
+		}
+		if shard.value.IsZero() {
+			break
+		}
+		value := shard.value.Reveal()
+		values = append(values, value)
+		head.Shards = append(head.Shards, bundle.Shard{ID: bundle.ShardID(prefix, i), SHA256: fmt.Sprintf("%x", sha256.Sum256(value)), Bytes: len(value)})
+		// What follows may be of an older publish, which took more.
+		if access, err := bundle.OpenAccess(head, values); err == nil {
+			return access, nil
+		}
+	}
+	return bundle.Access{}, nil
 }
 
 // publication is a publish that is ready to be written.

@@ -40,6 +40,8 @@ type shelf struct {
 	contents []string
 	// tookBack are revocations of the folder that have fallen out of its list.
 	tookBack []*big.Int
+	// had are CAs of the folder that were replaced.
+	had []*x509.Certificate
 }
 
 // arnOf is as AWS makes them, in another account than anybody's own.
@@ -127,7 +129,10 @@ func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last aut
 	if err != nil {
 		return publication{}, err
 	}
-	if err := checkReplace(server, access, authority.NewPast(server.CA, append(access.Revoked(), s.tookBack...)...), "vpn", there); err != nil {
+	if err := checkNumbers(server, access, "vpn", there); err != nil {
+		return publication{}, err
+	}
+	if err := checkReplace(server, access, authority.NewPast(slices.Concat(server.CA, s.had), append(access.Revoked(), s.tookBack...)...), "vpn", there); err != nil {
 		return publication{}, err
 	}
 	p, err := plan(server, access, "vpn", there, last.Generation, testNow)
@@ -223,7 +228,7 @@ func TestPublishRefuses(t *testing.T) {
 		"broken off":        {"put vpn/access", errors.New("connection reset"), server, 2, "writing secret \"vpn/access\": connection reset; 1 of 2 secrets were written: running gateways keep what they have, publish again"},
 		"marked deleted":    {"put vpn/access/000", &types.InvalidRequestException{Message: aws.String("You can't perform this operation on the secret because it was marked for deletion.")}, server, 2, "it is marked deleted"},
 		"another authority": {"", nil, other.Server(), 2, "with another CA: everybody who connects today would be locked out; if that is meant, say --replace"},
-		"an old copy":       {"", nil, server, 0, "the CRL there has number 1, this folder's has 0: this folder is an old copy"},
+		"an old copy":       {"", nil, server, 0, "the CRL there has number 1, this folder's has 0: this folder is an old copy, and running gateways would refuse it, now and later; if it is the newest that you have, sign above that first: \"vpnami-pki crl --above 1\""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &shelf{values: map[string][]byte{}}
@@ -364,8 +369,45 @@ func TestPublishKeepsCAs(t *testing.T) {
 	if err := checkReplace(ended, bundle.Access{CRL: next.CRL(1)}, authority.NewPast(after.CA), "vpn", there); err != nil {
 		t.Errorf("the newer copy cannot end the first: %v", err)
 	}
+	s.had = []*x509.Certificate{a.CA}
+	if _, err := publishTo(s, ended, bundle.Access{CRL: next.CRL(1)}, 1); err != nil {
+		t.Fatal(err)
+	}
+	if there, err = readRemote(t.Context(), vault{api: s}, "vpn"); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkReplace(after, both, authority.NewPast(after.CA), "vpn", there); err == nil || !strings.Contains(err.Error(), "has ended the roll-over") {
+		t.Errorf("a copy from before the end brings the first back: %v", err)
+	}
+	there.opened = after
 	if lines, _ := describe(ended, bundle.Access{CRL: next.CRL(1)}, there); !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "no longer the CA") }) {
 		t.Errorf("it is not said: %q", lines)
+	}
+}
+
+// TestPublishWithoutHead: where the head alone was lost, as Terraform makes a secret
+// anew, what the shards revoke is not taken back by an old copy of the folder.
+func TestPublishWithoutHead(t *testing.T) {
+	a := bundletest.New(t, testNow)
+	server := a.Server()
+	s := &shelf{values: map[string][]byte{}}
+	for i, access := range []bundle.Access{{CRL: a.CRL(1), Roster: people(3)}, {CRL: a.CRL(2, big.NewInt(12)), Roster: people(2)}} {
+		if _, err := publishTo(s, server, access, uint64(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.values["vpn/access"] = nil
+	s.values["vpn/access/001"] = []byte("of an older publish, which took more")
+	for want, access := range map[string]bundle.Access{
+		"the CRL there has number 2, this folder's has 1":            {CRL: a.CRL(1), Roster: people(3)},
+		"the certificate 12 is revoked there and not in this folder": {CRL: a.CRL(3), Roster: people(3)},
+	} {
+		if _, err := publishTo(s, server, access, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("an old copy: %v, want %q", err, want)
+		}
+	}
+	if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(2, big.NewInt(12)), Roster: people(2)}, 2); err != nil {
+		t.Errorf("the newest copy repairs it: %v", err)
 	}
 }
 

@@ -124,6 +124,9 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err := checkClock(there, now); err != nil {
 		return err
 	}
+	if err := checkNumbers(server, access, order.prefix, there); err != nil {
+		return err
+	}
 	if !order.replace {
 		if err := checkReplace(server, access, past, order.prefix, there); err != nil {
 			return err

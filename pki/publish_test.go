@@ -93,6 +93,10 @@ func TestPublishWithAWrongClock(t *testing.T) {
 	if err := at(0).publish(t.Context(), folder, order); err != nil {
 		t.Fatal(err)
 	}
+	// Also where nothing was published before.
+	if err := at(20*24*time.Hour).publish(t.Context(), folder, publishOrder{prefix: "vpn/clock-first"}); err == nil || !strings.Contains(err.Error(), "looking at the clock") {
+		t.Errorf("the first publish, with a clock 20 days ahead: %v", err)
+	}
 	for off, want := range map[time.Duration]string{20 * 24 * time.Hour: "looking at the clock: this machine says", -2 * 24 * time.Hour: "set it right, and publish then", 10 * time.Hour: ""} {
 		if err := at(off).publish(t.Context(), folder, order); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("the clock is %s off: %v, want %q", off, err, want)

@@ -90,9 +90,6 @@ func distinct(numbers []*big.Int) []*big.Int {
 
 func (d *desk) revokeForeign(ctx context.Context, folder authority.Folder, reason authority.Reason, serials []*big.Int) error {
 	check := func(folder authority.Folder) error {
-		if !folder.Imported() {
-			return fmt.Errorf("revoking with --foreign: no CA of %q was taken over from another program (\"import-easyrsa\"), so all that it signed is kept here: leave --foreign out", folder.Path())
-		}
 		for _, serial := range serials {
 			if err := folder.CheckForeign(serial); err != nil {
 				return fmt.Errorf("revoking the certificate %s: %w", serial, err)
@@ -102,6 +99,10 @@ func (d *desk) revokeForeign(ctx context.Context, folder authority.Folder, reaso
 	}
 	if err := check(folder); err != nil {
 		return err
+	}
+	// It may be known by what is published, or by the log, where a file was lost.
+	if !folder.Imported() {
+		d.warn("no CA of %q was taken over from another program, so all that it signed should be kept here: is the serial number right?", folder.Path())
 	}
 	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
 		if err := check(folder); err != nil { // again, now that nobody else writes
@@ -195,14 +196,33 @@ func (d *desk) revocable(folder authority.Folder, what revoking) ([]*x509.Certif
 	return certificates, nil
 }
 
+// member is the person of a name, written as it is in the roster: of imported names
+// capitals tell people apart, and what is said of one must not be done to another.
+func member(folder authority.Folder, name string) (authority.Person, error) {
+	person, known, err := folder.Person(name)
+	if err != nil || known && person.Name == name {
+		return person, err
+	}
+	people, err := folder.People()
+	if err != nil {
+		return authority.Person{}, err
+	}
+	for _, p := range people {
+		if p.CommonName == name {
+			return authority.Person{}, fmt.Errorf("that is the imported name of %q, who is called so here", p.Name)
+		}
+	}
+	if known {
+		return authority.Person{}, fmt.Errorf("the name is %q in the roster: write it so", person.Name)
+	}
+	return authority.Person{}, errors.New("nobody of that name is in the roster; see \"vpnami-pki list\"")
+}
+
 // live are the certificates of a person that are in force.
 func (d *desk) live(folder authority.Folder, name string) ([]*x509.Certificate, error) {
-	person, known, err := folder.Person(name)
+	person, err := member(folder, name)
 	if err != nil {
 		return nil, err
-	}
-	if !known {
-		return nil, errors.New("nobody of that name is in the roster; see \"vpnami-pki list\"")
 	}
 	standing, err := folder.Standing(d.now())
 	if err != nil {

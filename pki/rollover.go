@@ -268,6 +268,10 @@ func ofAll(folder authority.Folder) ([]int, error) { return folder.Places(), nil
 // be lost, or taken away from KMS too early.
 func ofSigner(authority.Folder) ([]int, error) { return []int{0}, nil }
 
+// ofKept is for what is done for each CA by itself: that of an old one whose key is
+// lost is left as it is.
+func ofKept(folder authority.Folder) ([]int, error) { return folder.KeptKeys(), nil }
+
 // ofOldest is for what profiles that are out have to know: the CA that is being
 // replaced, where one is.
 func ofOldest(folder authority.Folder) ([]int, error) {

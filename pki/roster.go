@@ -109,12 +109,9 @@ func (d *desk) setPerson(ctx context.Context, folder authority.Folder, name stri
 		if err != nil {
 			return err
 		}
-		person, known, err := folder.Person(name)
+		person, err := member(folder, name)
 		if err != nil {
-			return err
-		}
-		if !known {
-			return fmt.Errorf("changing %q: nobody of that name is in the roster; see \"vpnami-pki list\"", name)
+			return fmt.Errorf("changing %q: %w", name, err)
 		}
 		for _, change := range changes {
 			if err := change(&person); err != nil {

@@ -49,12 +49,9 @@ func (d *desk) showCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			person, known, err := folder.Person(args[0])
+			person, err := member(folder, args[0])
 			if err != nil {
-				return err
-			}
-			if !known {
-				return fmt.Errorf("showing %q: nobody of that name is in the roster; see \"vpnami-pki list\"", args[0])
+				return fmt.Errorf("showing %q: %w", args[0], err)
 			}
 			standing, err := folder.Standing(d.now())
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
@@ -99,7 +101,7 @@ func (v vault) get(ctx context.Context, id string) (stored, error) {
 	// Either there is no secret, or one without a value, as Terraform makes it.
 	described, err := v.api.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: aws.String(id)})
 	if _, none := errors.AsType[*types.ResourceNotFoundException](err); none {
-		return stored{}, nil
+		return stored{asked: askedAt(err)}, nil
 	}
 	if err != nil {
 		return stored{}, explainAWS("looking at", id, "secretsmanager:DescribeSecret", err)
@@ -107,7 +109,18 @@ func (v vault) get(ctx context.Context, id string) (stored, error) {
 	if described.DeletedDate != nil {
 		return stored{}, markedDeleted(id)
 	}
-	return stored{exists: true, arn: aws.ToString(described.ARN)}, nil
+	asked, _ := awsmiddleware.GetServerTime(described.ResultMetadata)
+	return stored{exists: true, arn: aws.ToString(described.ARN), asked: asked}, nil
+}
+
+// askedAt is AWS's clock in an answer that is an error.
+func askedAt(err error) time.Time {
+	answer, is := errors.AsType[*smithyhttp.ResponseError](err)
+	if !is || answer.Response == nil {
+		return time.Time{}
+	}
+	asked, _ := http.ParseTime(answer.Response.Header.Get("Date")) // zero, where it does not say
+	return asked
 }
 
 // put writes a secret, makes it when there is none, and returns its ARN.

@@ -386,6 +386,22 @@ func TestGenerationNeverFalls(t *testing.T) {
 	}
 }
 
+// TestPublishedBefore: a folder from when only the last content was kept goes on.
+func TestPublishedBefore(t *testing.T) {
+	folder := newFolder(t)
+	if err := os.WriteFile(folder.at("published.json"), []byte(`{"eu-central-1:vpn/office":{"generation":3,"content":"abc","time":"2026-11-23T12:00:00Z"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	place := Place{"eu-central-1", "vpn/office"}
+	if err := folder.RecordPublish(now, place, 4, "def"); err != nil {
+		t.Fatal(err)
+	}
+	published, err := folder.Published()
+	if last := published[place]; err != nil || last.Generation != 4 || fmt.Sprint(last.Contents) != "[abc def]" || last.Content != "" {
+		t.Errorf("%+v, %v", last, err)
+	}
+}
+
 // TestSetsAreCreatedTogether has the second of two sets find a file in its
 // place: the names of both are taken back, and what was there stays.
 func TestSetsAreCreatedTogether(t *testing.T) {

@@ -194,6 +194,16 @@ func (f Folder) RenewCRL(issuer Issuer) error {
 // revoked.tsv keeps it: whether something has ended is the clock's word, which
 // may be wrong once, and a revocation is for good. It returns the number.
 func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
+	return f.signCRL(issuer, new(big.Int), more)
+}
+
+// SignCRLAbove signs the CRL of the issuer's CA with a number above a given one:
+// that of a list which was published from a copy of the folder that is lost.
+func (f Folder) SignCRLAbove(issuer Issuer, above *big.Int) (*big.Int, error) {
+	return f.signCRL(issuer, above, nil)
+}
+
+func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.Int, error) {
 	path := f.at(caFile(issuer.number, "crl.pem"))
 	der, err := readCRL(path)
 	if err != nil {
@@ -213,7 +223,11 @@ func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
 	}
 	more = append(more, lost...)
 	revoked = append(revoked, more...)
-	number := new(big.Int).Add(head.Number, big.NewInt(1))
+	number := big.NewInt(1)
+	if head.Number.Cmp(above) > 0 {
+		above = head.Number
+	}
+	number.Add(number, above)
 	text, err := issuer.crl(number, unexpired(revoked, issuer.now))
 	if err != nil {
 		return nil, err
@@ -262,7 +276,19 @@ func (f Folder) lost(issuer Issuer, der []byte, head crlHead, known []Revocation
 		if certificate, err := f.certificate(certificateFileOf(entry.SerialNumber)); err == nil {
 			end = certificate.NotAfter
 		}
-		lost = append(lost, Revocation{Serial: entry.SerialNumber, NotAfter: end, At: entry.RevocationTime.UTC(), Reason: Reason(entry.ReasonCode)})
+		lost = append(lost, Revocation{Serial: entry.SerialNumber, NotAfter: end, At: entry.RevocationTime.UTC(), Reason: reasonOf(entry.ReasonCode)})
 	}
 	return lost, nil
+}
+
+// reasonOf is a reason as it is kept here: a list of another program may have others
+// (RFC 5280 section 5.3.1).
+func reasonOf(code int) Reason {
+	switch reason := Reason(code); {
+	case slices.Contains(reasons(), reason):
+		return reason
+	case code == 2, code == 10: // a CA's compromise, an attribute authority's
+		return KeyCompromise
+	}
+	return Unspecified
 }

@@ -93,7 +93,9 @@ func (f Folder) CheckRenewable(p Person, now time.Time) error {
 	if _, r, out := standing.Out(p); out {
 		return fmt.Errorf("they were revoked on %s (%s); \"issue\" lets them in again", r.At.UTC().Format(time.DateOnly), r.Reason)
 	}
-	return nil
+	// The list may know more than revoked.tsv, in whose place an older copy was put.
+	_, err = f.CRLs(now)
+	return err
 }
 
 // Client is what a person needs to connect.

@@ -150,6 +150,20 @@ func (f Folder) HeldKeys(places []int) ([]string, error) {
 	return arns, nil
 }
 
+// KeptKeys are the places in [Folder.CAs] of the CA that signs and, where its key is
+// in the folder or in KMS, of the one that it is replacing.
+func (f Folder) KeptKeys() []int {
+	kept := []int{0}
+	for _, i := range f.Places()[1:] {
+		for _, name := range []string{lockedKeyFile, heldKeyFile} {
+			if _, err := os.Stat(f.at(caFile(f.mark.numbers()[i], name))); err == nil {
+				kept = append(kept, i)
+			}
+		}
+	}
+	return kept
+}
+
 func (f Folder) heldKey(number int) (string, error) {
 	path := f.at(caFile(number, heldKeyFile))
 	raw, err := os.ReadFile(path)
@@ -192,7 +206,7 @@ func (f Folder) openKey(number int, keys Keys) (crypto.Signer, error) {
 	path := f.at(caFile(number, lockedKeyFile))
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("opening the CA's key: %w: %s; what that CA signed cannot be revoked without it, until \"rollover end\" takes the CA out of force", err, putBack)
+		return nil, fmt.Errorf("opening the CA's key: %w: %s; what that CA signed cannot be revoked without it, until \"rollover end\" takes the CA out of force (\"revoke --serial\" takes back what the other signed)", err, putBack)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the CA's key: %w", err)

@@ -32,14 +32,18 @@ func (f Folder) Past() (Past, error) {
 	var cas []*x509.Certificate
 	var revoked []*big.Int
 	for number := 1; number <= f.mark.Signing; number++ {
+		replaced := !slices.Contains(f.mark.numbers(), number) // and so lets nobody in
 		ca, err := f.certificate(caFile(number, "ca.crt"))
+		if replaced && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return Past{}, err
 		}
 		cas = append(cas, ca)
 		list, err := f.revocations(number)
-		if errors.Is(err, fs.ErrNotExist) && !slices.Contains(f.mark.numbers(), number) {
-			continue // that of a CA which was replaced lets nobody in
+		if replaced && errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
 		if err != nil {
 			return Past{}, err

@@ -36,6 +36,7 @@ type Publish struct {
 	// Contents are hashes of all that was ever put, the last at the end, also what
 	// broke off: anything else that is there was put by another copy of the folder.
 	Contents []string  `json:"contents,omitempty"`
+	Content  string    `json:"content,omitempty"` // the last alone, of folders from before
 	Time     time.Time `json:"time"`
 }
 
@@ -50,7 +51,13 @@ func (f Folder) Published() (map[Place]Publish, error) {
 	}
 	published := map[Place]Publish{}
 	if err := decode(raw, &published); err != nil {
-		return nil, fmt.Errorf("reading what was published: %q: %w", f.at("published.json"), err)
+		return nil, fmt.Errorf("reading what was published: %q: %w: put it back from your newest copy of the folder, or remove it and publish with --replace, if this is the newest copy", f.at("published.json"), err)
+	}
+	for place, last := range published {
+		if last.Content != "" {
+			last.Contents, last.Content = append(last.Contents, last.Content), ""
+			published[place] = last
+		}
 	}
 	return published, nil
 }

@@ -4,17 +4,13 @@
 package authority
 
 import (
-	"bufio"
 	"bytes"
 	"crypto"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
-	"os"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
@@ -93,28 +89,11 @@ func (f Folder) gateways() ([]*x509.Certificate, error) {
 		return nil, err
 	}
 	found := []*x509.Certificate{server.Certificate, server.Probe.Certificate}
-	file, err := os.Open(f.at("log.jsonl"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return found, nil
-	}
+	serials, err := f.logged("issue-server", "issue-probe")
 	if err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
+		return nil, err
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		// Of a hundred thousand lines, a few.
-		if !bytes.Contains(lines.Bytes(), []byte(`"issue-server"`)) && !bytes.Contains(lines.Bytes(), []byte(`"issue-probe"`)) {
-			continue
-		}
-		var line logLine
-		if json.Unmarshal(lines.Bytes(), &line) != nil {
-			continue // a crash cut it off
-		}
-		serial, ok := new(big.Int).SetString(line.Serial, 10)
-		if !ok {
-			continue
-		}
+	for _, serial := range serials {
 		certificate, err := f.certificate(certificateFileOf(serial))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it never came into force
@@ -123,9 +102,6 @@ func (f Folder) gateways() ([]*x509.Certificate, error) {
 			return nil, err
 		}
 		found = append(found, certificate)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
 	}
 	return found, nil
 }

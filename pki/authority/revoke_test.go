@@ -230,3 +230,104 @@ func TestRevokedIsNotRenewed(t *testing.T) {
 		t.Errorf("let in again, and at their end: %v", err)
 	}
 }
+
+// TestRevokedAfterRolloverIsNotRenewed: a certificate of the CA that was replaced is
+// neither revoked nor at its end, and lets nobody in.
+func TestRevokedAfterRolloverIsNotRenewed(t *testing.T) {
+	folder := newFolder(t)
+	added(t, folder, "ann")
+	folder, err := folder.StartRollover(unlock(t, folder, now), UnderPassphrase{Passphrase: passphrase})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := folder.Person("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved, err := unlock(t, folder, now).Issue(p, wrapper, ClientLife)
+	if err == nil {
+		err = folder.Add(moved)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if folder, err = folder.EndRollover(unlock(t, folder, now)); err != nil {
+		t.Fatal(err)
+	}
+	if p, _, err = folder.Person("ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.CheckRenewable(p, now); err != nil {
+		t.Errorf("before: %v", err)
+	}
+	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, Unspecified, moved.Pair.Certificate); err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.CheckRenewable(p, now); err == nil || !strings.Contains(err.Error(), "they were revoked on") {
+		t.Errorf("revoked: %v", err)
+	}
+}
+
+// TestRevokedInTheFutureAndLetInAgain: the clock was ahead when somebody was revoked;
+// who has a certificate in force is not out.
+func TestRevokedInTheFutureAndLetInAgain(t *testing.T) {
+	folder := newFolder(t)
+	first := added(t, folder, "ann")
+	ahead := now.Add(200 * 24 * time.Hour)
+	if err := folder.Revoke([]Issuer{unlock(t, folder, ahead)}, Unspecified, first.Pair.Certificate); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := folder.SignCRL(unlock(t, folder, now)); err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := folder.Person("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := unlock(t, folder, now).Issue(p, wrapper, 90*24*time.Hour)
+	if err == nil {
+		err = folder.Add(again)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, _, err = folder.Person("ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.CheckRenewable(p, now); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRenewalLooksAtTheList: with an older revoked.tsv in place, who stands on the
+// signed list is not renewed.
+func TestRenewalLooksAtTheList(t *testing.T) {
+	folder := newFolder(t)
+	ann := added(t, folder, "ann")
+	path := filepath.Join(folder.Path(), "ca/1/revoked.tsv")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, Unspecified, ann.Pair.Certificate); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := folder.Person("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.CheckRenewable(p, now); err == nil || !strings.Contains(err.Error(), "which the signed list beside it has") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -29,7 +29,10 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 	if err := checkBegun(issuer.certificate, issuer.now); err != nil {
 		return Folder{}, fmt.Errorf("starting a roll-over: %w", err)
 	}
-	number := f.mark.Signing + 1
+	number, err := f.nextNumber("ca", f.mark.Signing)
+	if err != nil {
+		return Folder{}, err
+	}
 	key, keyFile, kept, err := keeper.newKey(rand.Reader)
 	if err != nil {
 		return Folder{}, fmt.Errorf("making the second CA's key: %w", err)
@@ -92,7 +95,9 @@ func (f Folder) newServer(issuer Issuer, changed mark, entries ...Entry) (Folder
 	if err != nil {
 		return Folder{}, err
 	}
-	changed.Server = f.mark.Server + 1
+	if changed.Server, err = f.nextNumber("server", f.mark.Server); err != nil {
+		return Folder{}, err
+	}
 	files, certificates, err := serverFiles(issuer, changed, wrapper)
 	if err != nil {
 		return Folder{}, err

@@ -77,7 +77,8 @@ func (s Standing) Revocation(c Issued) (Revocation, bool) {
 
 // Out tells whether a person was taken out, and by which certificate: a revocation,
 // with which nothing of theirs was left in force, and nothing was issued to them
-// since. A shorter certificate that had ended by then changes nothing.
+// since. What changes nothing of it: a shorter certificate that had ended by then,
+// and one of a CA that was replaced before.
 func (s Standing) Out(p Person) (Issued, Revocation, bool) {
 	var last Issued
 	var by Revocation
@@ -86,9 +87,9 @@ func (s Standing) Out(p Person) (Issued, Revocation, bool) {
 			last, by = c, r
 		}
 	}
-	if by.Serial == nil || slices.ContainsFunc(p.Certificates, func(c Issued) bool {
+	if by.Serial == nil || len(s.Live(p)) > 0 || slices.ContainsFunc(p.Certificates, func(c Issued) bool {
 		_, revoked := s.revoked[c.Serial]
-		return !revoked && c.NotAfter.After(by.At)
+		return !revoked && c.NotAfter.After(by.At) && (c.CA >= last.CA || slices.Contains(s.cas, c.CA))
 	}) {
 		return Issued{}, Revocation{}, false
 	}

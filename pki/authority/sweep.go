@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -141,6 +142,9 @@ func (f Folder) sweep(folders ...string) error {
 		// A CA that was replaced stays, as the record that it is.
 		look("ca", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n > f.mark.Signing }),
 		look("server", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n != f.mark.Server }))
+	if stale, err = f.unused(stale, err); err != nil {
+		return err
+	}
 	for _, folder := range folders {
 		err = errors.Join(err, look(folder, temporary))
 	}
@@ -151,6 +155,63 @@ func (f Folder) sweep(folders ...string) error {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
 	return err
+}
+
+// unused are those of some numbered folders, and of files, that were never in force
+// or are so no more. The log is written before authority.json: what it tells of may
+// have been, where an older authority.json has been put back, and stays.
+func (f Folder) unused(stale []string, err error) ([]string, error) {
+	if err != nil {
+		return nil, err
+	}
+	newer := func(path string) bool {
+		n, err := strconv.Atoi(filepath.Base(path))
+		switch filepath.Base(filepath.Dir(path)) {
+		case "ca":
+			return err == nil
+		case "server":
+			return err == nil && n > f.mark.Server
+		}
+		return false
+	}
+	if !slices.ContainsFunc(stale, newer) {
+		return stale, nil
+	}
+	begun, err := f.logged("rollover-start", "issue-server")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(stale, func(path string) bool {
+		if !newer(path) {
+			return false
+		}
+		relative, err := filepath.Rel(f.path, path)
+		if err != nil {
+			return true
+		}
+		for _, name := range []string{"ca.crt", "server.crt"} {
+			certificate, err := f.certificate(filepath.Join(relative, name))
+			if err == nil && slices.ContainsFunc(begun, func(serial *big.Int) bool { return serial.Cmp(certificate.SerialNumber) == 0 }) {
+				return true
+			}
+		}
+		return false
+	}), nil
+}
+
+// nextNumber is that of the next folder in ca or server: none that is there is
+// written over.
+func (f Folder) nextNumber(folder string, inForce int) (int, error) {
+	entries, err := os.ReadDir(f.at(folder))
+	if err != nil {
+		return 0, fmt.Errorf("looking for the next number: %w", err)
+	}
+	for _, entry := range entries {
+		if n, err := strconv.Atoi(entry.Name()); err == nil {
+			inForce = max(inForce, n)
+		}
+	}
+	return inForce + 1, nil
 }
 
 // checkNewest refuses to go on with an authority.json that is older than the rest,

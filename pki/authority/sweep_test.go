@@ -113,6 +113,36 @@ func TestOlderMarkRemovesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("a second CA of which nobody has a certificate", func(t *testing.T) {
+		folder := newFolder(t)
+		old := mark(folder)
+		folder, err := folder.StartRollover(unlock(t, folder, now), UnderPassphrase{Passphrase: passphrase})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if folder, err = folder.RenewServer([]Issuer{unlock(t, folder, now)}); err != nil {
+			t.Fatal(err)
+		}
+		newest, second := mark(folder), folder.CA()
+		older := with(folder, old)
+		if err := older.Sweep(); err != nil {
+			t.Error(err)
+		}
+		// Nor is it written over.
+		third, err := older.StartRollover(unlock(t, older, now), UnderPassphrase{Passphrase: passphrase})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if third.CA().Equal(second) {
+			t.Error("the second CA is taken for the third")
+		}
+		if folder = with(folder, newest); !folder.CA().Equal(second) {
+			t.Error("the second CA is another")
+		}
+		if _, err := folder.Server(); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("other keys of the gateway", func(t *testing.T) {
 		folder := newFolder(t)
 		old := mark(folder)
