@@ -110,6 +110,9 @@ func (f Folder) revocations(number int) ([]Revocation, error) {
 // One that does not say what is revoked, because a command was broken off or the
 // clock was ahead, is refused: published, it would let somebody in.
 func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
+	if err := f.checkListed(); err != nil {
+		return nil, err
+	}
 	var lists []*x509.RevocationList
 	for _, number := range f.mark.numbers() {
 		list, err := f.crl(number)
@@ -124,15 +127,6 @@ func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 		for _, entry := range list.RevokedCertificateEntries {
 			listed[entry.SerialNumber.String()] = true
 		}
-		known := make(map[string]bool, len(revoked))
-		for _, r := range revoked {
-			known[r.Serial.String()] = true
-		}
-		for serial := range listed {
-			if !known[serial] {
-				return nil, fmt.Errorf("reading what is revoked: %q lacks the certificate %s, which the signed list beside it has (is it of an older copy?): take it over with \"vpnami-pki crl\"", f.at(caFile(number, "revoked.tsv")), serial)
-			}
-		}
 		for _, r := range unexpired(revoked, now) {
 			if !listed[r.Serial.String()] {
 				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed, or the clock was ahead when it did): sign it with \"vpnami-pki crl\"", f.at(caFile(number, "crl.pem")), r.Serial)
@@ -141,6 +135,34 @@ func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 		lists = append(lists, list)
 	}
 	return lists, nil
+}
+
+// checkListed refuses a revoked.tsv that lacks what the signed list beside it has: it
+// is written first, so an older one has been put back.
+func (f Folder) checkListed() error {
+	for _, number := range f.mark.numbers() {
+		path := f.at(caFile(number, "crl.pem"))
+		der, err := readCRL(path)
+		if err != nil {
+			return err
+		}
+		head, err := readCRLHead(der)
+		if err != nil {
+			return fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
+		}
+		revoked, err := f.revocations(number)
+		if err != nil {
+			return err
+		}
+		beyond, err := head.beyond(revoked)
+		if err != nil {
+			return fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
+		}
+		if beyond {
+			return fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", f.at(caFile(number, "revoked.tsv")))
+		}
+	}
+	return nil
 }
 
 func (f Folder) crl(number int) (*x509.RevocationList, error) {

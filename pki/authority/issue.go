@@ -94,8 +94,7 @@ func (f Folder) CheckRenewable(p Person, now time.Time) error {
 		return fmt.Errorf("they were revoked on %s (%s); \"issue\" lets them in again", r.At.UTC().Format(time.DateOnly), r.Reason)
 	}
 	// The list may know more than revoked.tsv, in whose place an older copy was put.
-	_, err = f.CRLs(now)
-	return err
+	return f.checkListed()
 }
 
 // Client is what a person needs to connect.

@@ -159,7 +159,7 @@ func TestRevokedOnTheListStaysSo(t *testing.T) {
 		if err := os.WriteFile(path, old, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := folder.CRLs(now); err == nil || !strings.Contains(err.Error(), "which the signed list beside it has") {
+		if _, err := folder.CRLs(now); err == nil || !strings.Contains(err.Error(), "lacks what the signed list beside it has") {
 			t.Errorf("%s: before it: %v", c.name, err)
 		}
 		if err := c.again(); err != nil {
@@ -327,7 +327,7 @@ func TestRenewalLooksAtTheList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.CheckRenewable(p, now); err == nil || !strings.Contains(err.Error(), "which the signed list beside it has") {
+	if err := folder.CheckRenewable(p, now); err == nil || !strings.Contains(err.Error(), "lacks what the signed list beside it has") {
 		t.Errorf("error %v", err)
 	}
 }
