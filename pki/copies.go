@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
@@ -35,7 +36,7 @@ func checkClock(there remote, now time.Time) error {
 
 // checkReplace refuses a publish that would take away what is there: another
 // authority's values, or those of a newer copy of the folder.
-func checkReplace(server bundle.Server, access bundle.Access, past authority.Past, prefix string, there remote) error {
+func checkReplace(server bundle.Server, past authority.Past, prefix string, there remote) error {
 	const replace = "; if that is meant, say --replace"
 	if there.empty() {
 		return nil
@@ -66,6 +67,22 @@ func checkReplace(server bundle.Server, access bundle.Access, past authority.Pas
 		for _, entry := range before.RevokedCertificateEntries {
 			if !past.TookBack(entry.SerialNumber) {
 				return fmt.Errorf("publishing under %q: the certificate %s is revoked there and not in this folder: this folder is an old copy, or lost what was revoked, and would let in whose it is: publish from the newer one, or revoke it here as well"+replace, prefix, entry.SerialNumber)
+			}
+		}
+	}
+	return nil
+}
+
+// checkForgotten refuses to take out whom nobody took back: whose file in people/ is
+// gone, or is an older one. Whose certificate has ended is in the roster still.
+func checkForgotten(past authority.Past, prefix string, there remote) error {
+	if there.accessErr != nil {
+		return nil //nolint:nilerr // a publish broke off, or is being repaired by this one
+	}
+	for _, p := range there.access.Roster {
+		for _, serial := range p.Serials {
+			if !past.Gave(serial) && !past.TookBack(serial) {
+				return fmt.Errorf("publishing under %q: %q is let in there with the certificate %s, which the roster of this folder does not have and nobody took back: this folder is an old copy, or lost people/%s.json: put that back from your newest copy, or revoke the certificate; if they are to be taken out without, say --replace", prefix, p.Name, serial, strings.ToLower(p.Name))
 			}
 		}
 	}

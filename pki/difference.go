@@ -69,9 +69,9 @@ func describeServer(server bundle.Server, there remote) []string {
 	if !there.opened.Certificate.Equal(server.Certificate) {
 		lines = append(lines, "server   a new certificate: "+named)
 	}
-	switch {
-	case server.Wrapping == there.opened.Wrapping:
-	case server.Wrapping == bundle.NoWrapping:
+	switch server.Wrapping {
+	case there.opened.Wrapping:
+	case bundle.NoWrapping:
 		lines = append(lines, "server   the window for old profiles opens: without tls-crypt-v2, which profiles made before it have")
 	default:
 		lines = append(lines, "server   the window for old profiles closes: with tls-crypt-v2 again")

@@ -132,7 +132,7 @@ func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last aut
 	if err := checkNumbers(server, access, "vpn", there); err != nil {
 		return publication{}, err
 	}
-	if err := checkReplace(server, access, authority.NewPast(slices.Concat(server.CA, s.had), append(access.Revoked(), s.tookBack...)...), "vpn", there); err != nil {
+	if err := checkReplace(server, authority.NewPast(slices.Concat(server.CA, s.had), append(access.Revoked(), s.tookBack...)...), "vpn", there); err != nil {
 		return publication{}, err
 	}
 	p, err := plan(server, access, "vpn", there, last.Generation, testNow)
@@ -366,7 +366,7 @@ func TestPublishKeepsCAs(t *testing.T) {
 	}
 	ended := next.Server()
 	ended.CA = after.CA[:1]
-	if err := checkReplace(ended, bundle.Access{CRL: next.CRL(1)}, authority.NewPast(after.CA), "vpn", there); err != nil {
+	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", there); err != nil {
 		t.Errorf("the newer copy cannot end the first: %v", err)
 	}
 	s.had = []*x509.Certificate{a.CA}
@@ -376,7 +376,7 @@ func TestPublishKeepsCAs(t *testing.T) {
 	if there, err = readRemote(t.Context(), vault{api: s}, "vpn"); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkReplace(after, both, authority.NewPast(after.CA), "vpn", there); err == nil || !strings.Contains(err.Error(), "has ended the roll-over") {
+	if err := checkReplace(after, authority.NewPast(after.CA), "vpn", there); err == nil || !strings.Contains(err.Error(), "has ended the roll-over") {
 		t.Errorf("a copy from before the end brings the first back: %v", err)
 	}
 	there.opened = after

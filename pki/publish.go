@@ -99,7 +99,11 @@ func (d *desk) publish(ctx context.Context, folder authority.Folder, order publi
 }
 
 func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order publishOrder) error {
-	server, access, err := contents(folder, d.now())
+	people, err := folder.People()
+	if err != nil {
+		return err
+	}
+	server, access, err := contents(folder, people, d.now())
 	if err != nil {
 		return err
 	}
@@ -107,6 +111,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err != nil {
 		return err
 	}
+	past = past.Issued(people)
 	published, err := folder.Published()
 	if err != nil {
 		return err
@@ -128,7 +133,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 		return err
 	}
 	if !order.replace {
-		if err := checkReplace(server, access, past, order.prefix, there); err != nil {
+		if err := checkReplace(server, past, order.prefix, there); err != nil {
 			return err
 		}
 	}
@@ -141,6 +146,9 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	}
 	if !order.replace {
 		if err := p.checkCopy(there, published[place]); err != nil {
+			return err
+		}
+		if err := checkForgotten(past, order.prefix, there); err != nil {
 			return err
 		}
 	}
@@ -192,16 +200,12 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 }
 
 // contents is what there is to publish.
-func contents(folder authority.Folder, now time.Time) (bundle.Server, bundle.Access, error) {
+func contents(folder authority.Folder, people []authority.Person, now time.Time) (bundle.Server, bundle.Access, error) {
 	server, err := folder.Server()
 	if err != nil {
 		return bundle.Server{}, bundle.Access{}, err
 	}
 	lists, err := folder.CRLs(now)
-	if err != nil {
-		return bundle.Server{}, bundle.Access{}, err
-	}
-	people, err := folder.People()
 	if err != nil {
 		return bundle.Server{}, bundle.Access{}, err
 	}

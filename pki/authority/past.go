@@ -16,15 +16,26 @@ import (
 type Past struct {
 	CAs     []*x509.Certificate
 	revoked map[string]bool // by decimal serial
+	issued  map[string]bool // to the people of the roster, by decimal serial
 }
 
 // NewPast is that of these CAs and revoked certificates.
 func NewPast(cas []*x509.Certificate, revoked ...*big.Int) Past {
-	past := Past{CAs: cas, revoked: make(map[string]bool, len(revoked))}
+	past := Past{CAs: cas, revoked: make(map[string]bool, len(revoked)), issued: map[string]bool{}}
 	for _, serial := range revoked {
 		past.revoked[serial.String()] = true
 	}
 	return past
+}
+
+// Issued are certificates that the people of a roster ever had.
+func (p Past) Issued(people []Person) Past {
+	for _, person := range people {
+		for _, c := range person.Certificates {
+			p.issued[c.Serial] = true
+		}
+	}
+	return p
 }
 
 // Past reads all CAs, those in force too, and all that they took back.
@@ -60,3 +71,6 @@ func (p Past) Had(ca *x509.Certificate) bool { return slices.ContainsFunc(p.CAs,
 
 // TookBack tells whether a certificate was ever revoked here.
 func (p Past) TookBack(serial *big.Int) bool { return p.revoked[serial.String()] }
+
+// Gave tells whether somebody of the roster ever had a certificate.
+func (p Past) Gave(serial *big.Int) bool { return p.issued[serial.String()] }
