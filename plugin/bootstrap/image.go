@@ -273,9 +273,9 @@ func publish(from, to string, force bool) error {
 	if err := syncFolder(from); err != nil {
 		return err
 	}
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	err := renameToNew(from, to)
 	if errors.Is(err, unix.EEXIST) && force {
-		err = unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+		err = exchange(from, to)
 	}
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		err = renameBySteps(from, to) // a network's file system

@@ -51,11 +51,7 @@ func openSandbox(ctx context.Context) (*sandbox, error) {
 	holder := exec.Command("/bin/sh", "-c", sandboxScript) //nolint:noctx // see above
 	holder.Env = toolEnv()
 	holder.Dir = "/"
-	holder.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
-		// A Ctrl-C of the terminal goes to Packer, which tells us in its order.
-		Setpgid: true,
-	}
+	holder.SysProcAttr = ownNamespaces()
 	lifeline, err := holder.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("making the bake's namespaces: %w", err)
