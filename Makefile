@@ -176,6 +176,8 @@ bench-script: ## Measure whole machines from power-on to ready: by firstboot, an
 bench-script-of-image: image build moto
 	@$(root_tests) -tags lab,bench -run '^TestBenchScript$$' -v ./images/verify | grep --line-buffered -v '^=== \|^ok'
 
+snapshot: ## Build what a release is made of, for all systems, into build/dist; nothing is published (5 minutes)
+	@"$$(scripts/tool goreleaser)" release --snapshot --clean
 generate: bin/packer-sdc ## Make generated files anew (HCL2 specifications, images/README.md, the plugin's documentation in .web-docs)
 	go generate ./...
 	@scripts/webdocs .web-docs
@@ -190,4 +192,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload check-image bake-twice faults rehearse-broken verify verify-outside lint lint-terraform bench bench-script bench-script-of-image generate down clean
+.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload check-image bake-twice faults rehearse-broken verify verify-outside lint lint-terraform bench bench-script bench-script-of-image snapshot generate down clean
