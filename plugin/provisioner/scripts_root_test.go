@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -253,8 +254,12 @@ func TestInstallPolicyRoot(t *testing.T) {
 			check(t, m)
 		})
 	}
-	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
-		t.Run(signal.String(), func(t *testing.T) {
+	// What this process ignores, by "nohup" for one, its shells would never hear of.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(heard)
+	for _, sent := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(sent.String(), func(t *testing.T) {
 			m := newMachine(t)
 			m.has(t, "apt-get", noted+`case "$*" in *dist-upgrade*) : >"$MACHINE/busy"; exec /bin/sleep 60 ;; esac`)
 			var out bytes.Buffer
@@ -271,7 +276,7 @@ func TestInstallPolicyRoot(t *testing.T) {
 				}
 			}
 			// As a terminal or sshd does: to all of the session.
-			if err := syscall.Kill(-cmd.Process.Pid, signal); err != nil {
+			if err := syscall.Kill(-cmd.Process.Pid, sent); err != nil {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait()
