@@ -47,8 +47,7 @@ func checkReplace(server bundle.Server, past authority.Past, prefix string, ther
 		}
 		return fmt.Errorf("publishing under %q: what is there now is none of vpnami's (%w)"+replace, prefix, there.openedErr)
 	}
-	shared := slices.ContainsFunc(there.opened.CA, func(ca *x509.Certificate) bool { return slices.ContainsFunc(server.CA, ca.Equal) })
-	if !shared {
+	if !slices.ContainsFunc(there.opened.CA, past.Had) {
 		return fmt.Errorf("publishing under %q: the authority %q is there now, with another CA: everybody who connects today would be locked out"+replace, prefix, there.opened.Authority)
 	}
 	for _, ca := range there.opened.CA {
@@ -58,28 +57,48 @@ func checkReplace(server bundle.Server, past authority.Past, prefix string, ther
 		}
 	}
 	if len(server.CA) > 1 && slices.ContainsFunc(there.opened.CA, server.CA[0].Equal) && !slices.ContainsFunc(there.opened.CA, server.CA[1].Equal) {
-		return fmt.Errorf("publishing under %q: the CA %q is no longer there: a newer copy of this folder has ended the roll-over, and this one would let in again who was left: publish from the newer one"+replace, prefix, server.CA[1].Subject.CommonName)
+		return fmt.Errorf("publishing under %q: the CA %q is no longer there: a newer copy of this folder has ended the roll-over, and this one would let in again who was left: publish from the newer one, or end it here as well (\"rollover end\")"+replace, prefix, server.CA[1].Subject.CommonName)
 	}
+	return nil
+}
+
+// mostNamed is how many serials a person copies.
+const mostNamed = 100
+
+// checkRevoked refuses to let in again who is revoked there, also with --replace:
+// what is there was signed by a CA in force here, so it can be revoked here as well.
+func checkRevoked(server bundle.Server, past authority.Past, prefix string, there remote) error {
+	var lost []string
+	reason := authority.Unspecified
 	for _, before := range there.lists() {
-		if !slices.ContainsFunc(past.CAs, func(ca *x509.Certificate) bool { return before.CheckSignatureFrom(ca) == nil }) {
+		if !slices.ContainsFunc(server.CA, func(ca *x509.Certificate) bool { return before.CheckSignatureFrom(ca) == nil }) {
 			continue
 		}
 		for _, entry := range before.RevokedCertificateEntries {
-			if !past.TookBack(entry.SerialNumber) {
-				return fmt.Errorf("publishing under %q: the certificate %s is revoked there and not in this folder: this folder is an old copy, or lost what was revoked, and would let in whose it is: publish from the newer one, or revoke it here as well"+replace, prefix, entry.SerialNumber)
+			if past.TookBack(entry.SerialNumber) {
+				continue
+			}
+			lost = append(lost, "--serial "+entry.SerialNumber.String())
+			if authority.ReasonOf(entry.ReasonCode) == authority.KeyCompromise {
+				reason = authority.KeyCompromise // of one is of all: that shuts out more
 			}
 		}
 	}
-	return nil
+	if len(lost) == 0 {
+		return nil
+	}
+	return fmt.Errorf("publishing under %q: %s revoked there and not in this folder, which is an old copy or lost what was revoked: publish from the newest copy; if this is it, revoke here as well: \"vpnami-pki revoke --reason %s %s\" (with --foreign those of certificates that are not kept here)",
+		prefix, plural(len(lost), "certificate is", "certificates are"), reason, strings.Join(lost[:min(len(lost), mostNamed)], " "))
 }
 
 // checkForgotten refuses to take out whom nobody took back: whose file in people/ is
 // gone, or is an older one. Whose certificate has ended is in the roster still.
 func checkForgotten(past authority.Past, prefix string, there remote) error {
+	roster := there.access.Roster
 	if there.accessErr != nil {
-		return nil //nolint:nilerr // a publish broke off, or is being repaired by this one
+		roster = there.guessed.Roster
 	}
-	for _, p := range there.access.Roster {
+	for _, p := range roster {
 		for _, serial := range p.Serials {
 			if !past.Gave(serial) && !past.TookBack(serial) {
 				return fmt.Errorf("publishing under %q: %q is let in there with the certificate %s, which the roster of this folder does not have and nobody took back: this folder is an old copy, or lost people/%s.json: put that back from your newest copy, or revoke the certificate; if they are to be taken out without, say --replace", prefix, p.Name, serial, strings.ToLower(p.Name))

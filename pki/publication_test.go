@@ -129,10 +129,14 @@ func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last aut
 	if err != nil {
 		return publication{}, err
 	}
+	past := authority.NewPast(slices.Concat(server.CA, s.had), append(access.Revoked(), s.tookBack...)...)
+	if err := checkRevoked(server, past, "vpn", there); err != nil {
+		return publication{}, err
+	}
 	if err := checkNumbers(server, access, "vpn", there); err != nil {
 		return publication{}, err
 	}
-	if err := checkReplace(server, authority.NewPast(slices.Concat(server.CA, s.had), append(access.Revoked(), s.tookBack...)...), "vpn", there); err != nil {
+	if err := checkReplace(server, past, "vpn", there); err != nil {
 		return publication{}, err
 	}
 	p, err := plan(server, access, "vpn", there, last.Generation, testNow)
@@ -326,8 +330,8 @@ func TestPublishAfterOneThatBrokeOff(t *testing.T) {
 	// The same where this folder has broken off several times, so that its
 	// generation is higher than the other's; and where the other revoked somebody.
 	for want, theirs := range map[string]bundle.Access{
-		"another copy of it has published since":                     {CRL: a.CRL(2), Roster: people(2)},
-		"the certificate 12 is revoked there and not in this folder": {CRL: a.CRL(2, big.NewInt(12)), Roster: people(2)},
+		"another copy of it has published since":                {CRL: a.CRL(2), Roster: people(2)},
+		"1 certificate is revoked there and not in this folder": {CRL: a.CRL(2, big.NewInt(12)), Roster: people(2)},
 	} {
 		for _, generation := range []uint64{broken.generation, broken.generation + 1, broken.generation + 7} {
 			s = &shelf{values: map[string][]byte{}}
@@ -369,6 +373,12 @@ func TestPublishKeepsCAs(t *testing.T) {
 	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", there); err != nil {
 		t.Errorf("the newer copy cannot end the first: %v", err)
 	}
+	// A place that missed the whole of a roll-over is this authority's all the same.
+	missed := there
+	missed.opened.CA = []*x509.Certificate{a.CA}
+	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", missed); err != nil {
+		t.Errorf("a place that missed the roll-over: %v", err)
+	}
 	s.had = []*x509.Certificate{a.CA}
 	if _, err := publishTo(s, ended, bundle.Access{CRL: next.CRL(1)}, 1); err != nil {
 		t.Fatal(err)
@@ -399,8 +409,8 @@ func TestPublishWithoutHead(t *testing.T) {
 	s.values["vpn/access"] = nil
 	s.values["vpn/access/001"] = []byte("of an older publish, which took more")
 	for want, access := range map[string]bundle.Access{
-		"the CRL there has number 2, this folder's has 1":            {CRL: a.CRL(1), Roster: people(3)},
-		"the certificate 12 is revoked there and not in this folder": {CRL: a.CRL(3), Roster: people(3)},
+		"--serial 12\" (with --foreign":                         {CRL: a.CRL(1), Roster: people(3)},
+		"1 certificate is revoked there and not in this folder": {CRL: a.CRL(3), Roster: people(3)},
 	} {
 		if _, err := publishTo(s, server, access, 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("an old copy: %v, want %q", err, want)

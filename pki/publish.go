@@ -129,6 +129,9 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err := checkClock(there, now); err != nil {
 		return err
 	}
+	if err := checkRevoked(server, past, order.prefix, there); err != nil {
+		return err
+	}
 	if err := checkNumbers(server, access, order.prefix, there); err != nil {
 		return err
 	}

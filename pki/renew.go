@@ -149,6 +149,10 @@ func (d *desk) had(folder authority.Folder, order issuing, people []authority.Pe
 }
 
 func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.Person, error) {
+	renewals, err := folder.Renewals(order.now)
+	if err != nil {
+		return nil, fmt.Errorf("renewing: %w", err)
+	}
 	var people []authority.Person
 	for _, wanted := range order.people {
 		person, known, err := folder.Person(wanted.Name)
@@ -161,7 +165,7 @@ func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.
 		if person.Name != wanted.Name {
 			return nil, fmt.Errorf("renewing %q: the name is %q in the roster: write it so", wanted.Name, person.Name)
 		}
-		if err := folder.CheckRenewable(person, order.now); err != nil {
+		if err := renewals.Check(person); err != nil {
 			return nil, fmt.Errorf("renewing %q: %w", wanted.Name, err)
 		}
 		people = append(people, person)

@@ -167,9 +167,13 @@ func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason autho
 
 // revocable finds the certificates and refuses those that cannot be revoked.
 func (d *desk) revocable(folder authority.Folder, what revoking) ([]*x509.Certificate, error) {
+	standing, err := folder.Standing(d.now())
+	if err != nil {
+		return nil, err
+	}
 	var certificates []*x509.Certificate
 	for _, name := range what.names {
-		found, err := d.live(folder, name)
+		found, err := live(folder, standing, name)
 		if err != nil {
 			return nil, fmt.Errorf("revoking %q: %w", name, err)
 		}
@@ -188,12 +192,7 @@ func (d *desk) revocable(folder authority.Folder, what revoking) ([]*x509.Certif
 		seen[c.SerialNumber.String()] = true
 		return twice
 	})
-	for _, c := range certificates {
-		if err := folder.CheckRevocable(c); err != nil {
-			return nil, fmt.Errorf("revoking the certificate %s: %w", c.SerialNumber, err)
-		}
-	}
-	return certificates, nil
+	return certificates, folder.CheckRevocable(certificates...)
 }
 
 // member is the person of a name, written as it is in the roster: of imported names
@@ -219,20 +218,16 @@ func member(folder authority.Folder, name string) (authority.Person, error) {
 }
 
 // live are the certificates of a person that are in force.
-func (d *desk) live(folder authority.Folder, name string) ([]*x509.Certificate, error) {
+func live(folder authority.Folder, standing authority.Standing, name string) ([]*x509.Certificate, error) {
 	person, err := member(folder, name)
 	if err != nil {
 		return nil, err
 	}
-	standing, err := folder.Standing(d.now())
-	if err != nil {
-		return nil, err
+	certificates := standing.Live(person)
+	if len(certificates) == 0 {
+		return nil, errors.New("no certificate of theirs is in force: they are revoked, at their end, or of a CA that was replaced; see \"vpnami-pki show\"")
 	}
-	live := standing.Live(person)
-	if len(live) == 0 {
-		return nil, errors.New("no certificate of theirs is in force: they are revoked or at their end; see \"vpnami-pki show\"")
-	}
-	return folder.Certificates(live)
+	return folder.Certificates(certificates)
 }
 
 // sayPublish says how a gateway learns of what was changed.

@@ -133,7 +133,7 @@ func TestNothingIsSignedThatNobodyTakes(t *testing.T) {
 		_, err := issueTo(t, folder, at, "ann")
 		_, serverErr := folder.RenewServer([]Issuer{unlock(t, folder, at)})
 		for what, err := range map[string]error{
-			"issued": err, "to be issued": folder.CheckNew("ann", at), "to be renewed": folder.CheckRenewable(Person{Name: "ann"}, at), "for the gateway": serverErr,
+			"issued": err, "to be issued": folder.CheckNew("ann", at), "to be renewed": renewable(folder, Person{Name: "ann"}, at), "for the gateway": serverErr,
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s on %s: %v, want %q", what, at, err, want)

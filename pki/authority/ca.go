@@ -298,14 +298,14 @@ func (f Folder) lost(issuer Issuer, der []byte, head crlHead, known []Revocation
 		if certificate, err := f.certificate(certificateFileOf(entry.SerialNumber)); err == nil {
 			end = certificate.NotAfter
 		}
-		lost = append(lost, Revocation{Serial: entry.SerialNumber, NotAfter: end, At: entry.RevocationTime.UTC(), Reason: reasonOf(entry.ReasonCode)})
+		lost = append(lost, Revocation{Serial: entry.SerialNumber, NotAfter: end, At: entry.RevocationTime.UTC(), Reason: ReasonOf(entry.ReasonCode)})
 	}
 	return lost, nil
 }
 
-// reasonOf is a reason as it is kept here: a list of another program may have others
+// ReasonOf is a reason as it is kept here: a list of another program may have others
 // (RFC 5280 section 5.3.1).
-func reasonOf(code int) Reason {
+func ReasonOf(code int) Reason {
 	switch reason := Reason(code); {
 	case slices.Contains(reasons(), reason):
 		return reason

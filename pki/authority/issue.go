@@ -80,21 +80,29 @@ func (f Folder) checkLookalike(name string, now time.Time) error {
 	return nil
 }
 
-// CheckRenewable refuses somebody who was revoked: who renews everybody must not
-// let them in again.
-func (f Folder) CheckRenewable(p Person, now time.Time) error {
+// Renewals tells who may be given another certificate.
+type Renewals struct{ standing Standing }
+
+// Renewals reads what is revoked, once for all who are renewed.
+func (f Folder) Renewals(now time.Time) (Renewals, error) {
 	if err := checkSigns(f.CA(), now); err != nil {
-		return err
-	}
-	standing, err := f.Standing(now)
-	if err != nil {
-		return err
-	}
-	if _, r, out := standing.Out(p); out {
-		return fmt.Errorf("they were revoked on %s (%s); \"issue\" lets them in again", r.At.UTC().Format(time.DateOnly), r.Reason)
+		return Renewals{}, err
 	}
 	// The list may know more than revoked.tsv, in whose place an older copy was put.
-	return f.checkListed()
+	if err := f.checkListed(); err != nil {
+		return Renewals{}, err
+	}
+	standing, err := f.Standing(now)
+	return Renewals{standing}, err
+}
+
+// Check refuses somebody who was revoked: who renews everybody must not let them in
+// again.
+func (r Renewals) Check(p Person) error {
+	if _, by, out := r.standing.Out(p); out {
+		return fmt.Errorf("they were revoked on %s (%s); \"issue\" lets them in again", by.At.UTC().Format(time.DateOnly), by.Reason)
+	}
+	return nil
 }
 
 // Client is what a person needs to connect.

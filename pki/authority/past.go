@@ -5,8 +5,6 @@ package authority
 
 import (
 	"crypto/x509"
-	"errors"
-	"io/fs"
 	"math/big"
 	"slices"
 )
@@ -43,9 +41,9 @@ func (f Folder) Past() (Past, error) {
 	var cas []*x509.Certificate
 	var revoked []*big.Int
 	for number := 1; number <= f.mark.Signing; number++ {
-		replaced := !slices.Contains(f.mark.numbers(), number) // and so lets nobody in
+		replaced := !slices.Contains(f.mark.numbers(), number) // and so lets nobody in, whatever became of its files
 		ca, err := f.certificate(caFile(number, "ca.crt"))
-		if replaced && errors.Is(err, fs.ErrNotExist) {
+		if replaced && err != nil {
 			continue
 		}
 		if err != nil {
@@ -53,7 +51,7 @@ func (f Folder) Past() (Past, error) {
 		}
 		cas = append(cas, ca)
 		list, err := f.revocations(number)
-		if replaced && errors.Is(err, fs.ErrNotExist) {
+		if replaced && err != nil {
 			continue
 		}
 		if err != nil {

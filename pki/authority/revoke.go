@@ -42,23 +42,31 @@ func (f Folder) Certificates(issued []Issued) ([]*x509.Certificate, error) {
 	return certificates, nil
 }
 
-// CheckRevocable refuses a certificate that cannot be revoked, before a
+// CheckRevocable refuses certificates that cannot be revoked, before a
 // passphrase is asked for: one that is revoked already, that of no CA in force,
 // and those of the gateway itself, which would not start any more.
-func (f Folder) CheckRevocable(certificate *x509.Certificate) error {
-	if _, err := f.caOf(certificate); err != nil {
-		return err
-	}
-	revoked, err := f.Revocations()
+func (f Folder) CheckRevocable(certificates ...*x509.Certificate) error {
+	all, err := f.Revocations()
 	if err != nil {
 		return err
 	}
-	for _, list := range revoked {
-		if r, is := listed(list, certificate.SerialNumber); is {
-			return alreadyRevoked(r)
+	revoked := map[string]Revocation{}
+	for _, r := range slices.Concat(all...) {
+		revoked[r.Serial.String()] = r
+	}
+	for _, c := range certificates {
+		_, err := f.caOf(c)
+		if r, is := revoked[c.SerialNumber.String()]; err == nil && is {
+			err = alreadyRevoked(r)
+		}
+		if err == nil {
+			err = f.checkNotGateway(c.SerialNumber)
+		}
+		if err != nil {
+			return fmt.Errorf("revoking the certificate %s: %w", c.SerialNumber, err)
 		}
 	}
-	return f.checkNotGateway(certificate.SerialNumber)
+	return nil
 }
 
 // CheckForeign is [Folder.CheckRevocable] of a certificate that is not kept

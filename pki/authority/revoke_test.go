@@ -83,7 +83,7 @@ func TestRevokedStaysSoWhateverTheClockSaid(t *testing.T) {
 		t.Errorf("revoked, and let in again: %v", live)
 	}
 	for _, at := range []time.Time{now, ahead} {
-		if err := folder.CheckRenewable(ann, at); err == nil || !strings.Contains(err.Error(), "they were revoked on") {
+		if err := renewable(folder, ann, at); err == nil || !strings.Contains(err.Error(), "they were revoked on") {
 			t.Errorf("revoked, and renewed at %s: %v", at, err)
 		}
 	}
@@ -207,7 +207,7 @@ func TestRevokedIsNotRenewed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return folder.CheckRenewable(p, at)
+		return renewable(folder, p, at)
 	}
 	const day = 24 * time.Hour
 	again(now, 30*day)
@@ -261,13 +261,13 @@ func TestRevokedAfterRolloverIsNotRenewed(t *testing.T) {
 	if p, _, err = folder.Person("ann"); err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.CheckRenewable(p, now); err != nil {
+	if err := renewable(folder, p, now); err != nil {
 		t.Errorf("before: %v", err)
 	}
 	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, Unspecified, moved.Pair.Certificate); err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.CheckRenewable(p, now); err == nil || !strings.Contains(err.Error(), "they were revoked on") {
+	if err := renewable(folder, p, now); err == nil || !strings.Contains(err.Error(), "they were revoked on") {
 		t.Errorf("revoked: %v", err)
 	}
 }
@@ -302,7 +302,7 @@ func TestRevokedInTheFutureAndLetInAgain(t *testing.T) {
 	if p, _, err = folder.Person("ann"); err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.CheckRenewable(p, now); err != nil {
+	if err := renewable(folder, p, now); err != nil {
 		t.Error(err)
 	}
 }
@@ -327,7 +327,15 @@ func TestRenewalLooksAtTheList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.CheckRenewable(p, now); err == nil || !strings.Contains(err.Error(), "lacks what the signed list beside it has") {
+	if err := renewable(folder, p, now); err == nil || !strings.Contains(err.Error(), "lacks what the signed list beside it has") {
 		t.Errorf("error %v", err)
 	}
+}
+
+func renewable(folder Folder, p Person, at time.Time) error {
+	renewals, err := folder.Renewals(at)
+	if err != nil {
+		return err
+	}
+	return renewals.Check(p)
 }

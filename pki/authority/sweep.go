@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,9 +141,7 @@ func (f Folder) sweep(folders ...string) error {
 		// A CA that was replaced stays, as the record that it is.
 		look("ca", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n > f.mark.Signing }),
 		look("server", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n != f.mark.Server }))
-	if stale, err = f.unused(stale, err); err != nil {
-		return err
-	}
+	stale = slices.DeleteFunc(stale, f.whole)
 	for _, folder := range folders {
 		err = errors.Join(err, look(folder, temporary))
 	}
@@ -157,46 +154,23 @@ func (f Folder) sweep(folders ...string) error {
 	return err
 }
 
-// unused are those of some numbered folders, and of files, that were never in force
-// or are so no more. The log is written before authority.json: what it tells of may
-// have been, where an older authority.json has been put back, and stays.
-func (f Folder) unused(stale []string, err error) ([]string, error) {
-	if err != nil {
-		return nil, err
-	}
-	newer := func(path string) bool {
-		n, err := strconv.Atoi(filepath.Base(path))
-		switch filepath.Base(filepath.Dir(path)) {
-		case "ca":
-			return err == nil
-		case "server":
-			return err == nil && n > f.mark.Server
-		}
-		return false
-	}
-	if !slices.ContainsFunc(stale, newer) {
-		return stale, nil
-	}
-	begun, err := f.logged("rollover-start", "issue-server")
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(stale, func(path string) bool {
-		if !newer(path) {
+// whole tells whether a numbered folder above the one in force has all that it must
+// have. Such a one may have been in force, where an older authority.json, or the
+// whole of an older copy, has been put back: it stays, and is never written over.
+func (f Folder) whole(path string) bool {
+	wanted := [][]string{{"ca.crt"}, {"crl.pem"}, {"revoked.tsv"}, {lockedKeyFile, heldKeyFile}}
+	if filepath.Base(filepath.Dir(path)) == "server" {
+		if n, err := strconv.Atoi(filepath.Base(path)); err != nil || n < f.mark.Server {
 			return false
 		}
-		relative, err := filepath.Rel(f.path, path)
-		if err != nil {
-			return true
+		wanted = [][]string{{"server.crt"}, {"server.key"}, {"tls-crypt-v2.key"}, {"probe.crt"}, {"probe.key"}, {"probe-tls-crypt-v2.key"}}
+	}
+	for _, either := range wanted {
+		if !slices.ContainsFunc(either, func(name string) bool { _, err := os.Stat(filepath.Join(path, name)); return err == nil }) {
+			return false
 		}
-		for _, name := range []string{"ca.crt", "server.crt"} {
-			certificate, err := f.certificate(filepath.Join(relative, name))
-			if err == nil && slices.ContainsFunc(begun, func(serial *big.Int) bool { return serial.Cmp(certificate.SerialNumber) == 0 }) {
-				return true
-			}
-		}
-		return false
-	}), nil
+	}
+	return true
 }
 
 // nextNumber is that of the next folder in ca or server: none that is there is
@@ -215,27 +189,11 @@ func (f Folder) nextNumber(folder string, inForce int) (int, error) {
 }
 
 // checkNewest refuses to go on with an authority.json that is older than the rest,
-// put back after damage: what it does not name is taken for broken off, and would be
-// removed, keys and all.
+// put back after damage, whose keys of the gateway are gone.
 func (f Folder) checkNewest() error {
-	older := func(format string, args ...any) error {
-		return fmt.Errorf("looking for what a broken-off command left: "+format+": %s is older than the rest: put the newest one back, from your newest copy of the folder", append(args, markFile)...)
-	}
-	if _, err := os.Stat(f.at("server", strconv.Itoa(f.mark.Server))); errors.Is(err, fs.ErrNotExist) {
-		return older("%q is gone, which %s names", f.at("server", strconv.Itoa(f.mark.Server)), markFile)
-	}
-	number := f.mark.Signing + 1
-	if _, err := os.Stat(f.at("ca", strconv.Itoa(number))); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	people, err := f.People()
-	if err != nil {
-		return err
-	}
-	for _, p := range people {
-		if slices.ContainsFunc(p.Certificates, func(c Issued) bool { return c.CA >= number }) {
-			return older("%q has a certificate of the CA in %q", p.Name, f.at("ca", strconv.Itoa(number)))
-		}
+	path := f.at("server", strconv.Itoa(f.mark.Server))
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for what a broken-off command left: %q is gone, which %s names: that is older than the rest: put the newest one back; if there is none, restore your newest copy whole, into an empty place", path, markFile)
 	}
 	return nil
 }
