@@ -24,7 +24,7 @@ func TestCheckRemedies(t *testing.T) {
 	}
 	late := folder.CA().NotAfter.Add(-10 * 24 * time.Hour)
 	keys := authority.Keys{Passphrase: keeper.Passphrase}
-	issuers, err := folder.UnlockAll(keys, late)
+	issuers, err := folder.UnlockThose(keys, late, folder.Places())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 // recordsSudo sees that what a person asks of sudo is recorded under the account that
-// she logged in with, also when she is root already, in auditd's log and in the journal. A container has its
-// host's auditd: this needs a whole machine.
+// she logged in with, also when she is root already, in auditd's log and in the
+// journal. A container has its host's auditd: this needs a whole machine.
 func recordsSudo(t *testing.T, vpn *lab.Instance) {
 	t.Helper()
 	if rules := inside(t, vpn, "auditctl", "-l"); !strings.Contains(rules, "-F path=/usr/bin/sudo") {

@@ -212,7 +212,6 @@ func TestWrongPassphrase(t *testing.T) {
 	}
 }
 
-// TestMakeLeavesNothing has the folder's place taken while it is filled.
 func TestIssuerIsNotPrinted(t *testing.T) {
 	issuer := unlock(t, newFolder(t), now)
 	private := issuer.key.(*ecdsa.PrivateKey)
@@ -240,6 +239,7 @@ func TestIssuerIsNotPrinted(t *testing.T) {
 	}
 }
 
+// TestMakeLeavesNothing has the folder's place taken while it is filled.
 func TestMakeLeavesNothing(t *testing.T) {
 	parent := t.TempDir()
 	path := filepath.Join(parent, "office")
@@ -310,50 +310,6 @@ func TestWritesAreWhole(t *testing.T) {
 	}
 }
 
-func TestGenerationsAreKept(t *testing.T) {
-	folder := newFolder(t)
-	a, b, abroad := Place{"eu-central-1", "vpn/a"}, Place{"eu-central-1", "vpn/b"}, Place{"us-east-1", "vpn/a"}
-	for _, c := range []struct {
-		place      Place
-		generation uint64
-	}{{a, 1}, {b, 5}, {a, 2}, {abroad, 1}} {
-		if err := folder.RecordPublish(now, c.place, c.generation, "content"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	published, err := folder.Published()
-	if err != nil || published[a].Generation != 2 || published[b].Generation != 5 || published[abroad].Generation != 1 {
-		t.Errorf("%v, %v", published, err)
-	}
-	raw, err := os.ReadFile(filepath.Join(folder.Path(), "log.jsonl"))
-	if err != nil || bytes.Count(raw, []byte("\"publish\"")) != 4 {
-		t.Errorf("%s, %v", raw, err)
-	}
-}
-
-// TestLostLogIsTold: a log that somebody removed is begun anew, and says so in its
-// first line; one that was there from the beginning does not.
-func TestLostLogIsTold(t *testing.T) {
-	folder := newFolder(t)
-	path := filepath.Join(folder.Path(), "log.jsonl")
-	whole, err := os.ReadFile(path)
-	if err != nil || bytes.Contains(whole, []byte("log-lost")) {
-		t.Errorf("%s, %v", whole, err)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := folder.Log(now, Entry{Action: "publish"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	raw, err := os.ReadFile(path)
-	if lines := bytes.Split(raw, []byte("\n")); err != nil || len(lines) != 4 || !bytes.Contains(lines[0], []byte(`"action":"log-lost"`)) || bytes.Count(raw, []byte("log-lost")) != 1 {
-		t.Errorf("%s, %v", raw, err)
-	}
-}
-
 func FuzzDecodePerson(f *testing.F) {
 	f.Add([]byte("{\"schema\":1,\"name\":\"a\",\"certificates\":[{\"serial\":\"1\"}]}"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -366,40 +322,6 @@ func FuzzDecodePerson(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
-}
-
-// TestGenerationNeverFalls has a publish that changes only tags, after one that
-// broke off before anything was put.
-func TestGenerationNeverFalls(t *testing.T) {
-	folder := newFolder(t)
-	for _, generation := range []uint64{7, 5} {
-		if err := folder.RecordPublish(now, Place{"eu-central-1", "vpn/office"}, generation, fmt.Sprint(generation)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	published, err := folder.Published()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if last := published[Place{"eu-central-1", "vpn/office"}]; last.Generation != 7 || fmt.Sprint(last.Contents) != "[7 5]" {
-		t.Errorf("after generations 7 and 5: %+v", last)
-	}
-}
-
-// TestPublishedBefore: a folder from when only the last content was kept goes on.
-func TestPublishedBefore(t *testing.T) {
-	folder := newFolder(t)
-	if err := os.WriteFile(folder.at("published.json"), []byte(`{"eu-central-1:vpn/office":{"generation":3,"content":"abc","time":"2026-11-23T12:00:00Z"}}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	place := Place{"eu-central-1", "vpn/office"}
-	if err := folder.RecordPublish(now, place, 4, "def"); err != nil {
-		t.Fatal(err)
-	}
-	published, err := folder.Published()
-	if last := published[place]; err != nil || last.Generation != 4 || fmt.Sprint(last.Contents) != "[abc def]" || last.Content != "" {
-		t.Errorf("%+v, %v", last, err)
-	}
 }
 
 // TestSetsAreCreatedTogether has the second of two sets find a file in its

@@ -28,11 +28,6 @@ func (f Folder) Unlock(keys Keys, now time.Time) (Issuer, error) {
 	return f.unlock(f.mark.Signing, f.cas[0], keys, now)
 }
 
-// UnlockAll opens the keys of all CAs in force, in the order of [Folder.CAs].
-func (f Folder) UnlockAll(keys Keys, now time.Time) ([]Issuer, error) {
-	return f.UnlockThose(keys, now, f.Places())
-}
-
 // Places are those of all CAs in [Folder.CAs].
 func (f Folder) Places() []int {
 	if f.RollingOver() {
@@ -110,18 +105,15 @@ func (f Folder) revocations(number int) ([]Revocation, error) {
 // One that does not say what is revoked, because a command was broken off or the
 // clock was ahead, is refused: published, it would let somebody in.
 func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
-	if err := f.checkListed(); err != nil {
-		return nil, err
-	}
 	var lists []*x509.RevocationList
 	for _, number := range f.mark.numbers() {
-		list, err := f.crl(number)
+		signed, revoked, err := f.listOf(number)
 		if err != nil {
 			return nil, err
 		}
-		revoked, err := f.revocations(number)
+		list, err := x509.ParseRevocationList(signed.der)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading the CRL %q: %w: %s", signed.path, err, putBackCRL)
 		}
 		listed := make(map[string]bool, len(list.RevokedCertificateEntries))
 		for _, entry := range list.RevokedCertificateEntries {
@@ -129,7 +121,7 @@ func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 		}
 		for _, r := range unexpired(revoked, now) {
 			if !listed[r.Serial.String()] {
-				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed, or the clock was ahead when it did): sign it with \"vpnami-pki crl\"", f.at(caFile(number, "crl.pem")), r.Serial)
+				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed, or the clock was ahead when it did): sign it with \"vpnami-pki crl\"", signed.path, r.Serial)
 			}
 		}
 		lists = append(lists, list)
@@ -137,45 +129,62 @@ func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 	return lists, nil
 }
 
-// checkListed refuses a revoked.tsv that lacks what the signed list beside it has: it
-// is written first, so an older one has been put back.
+// checkListed refuses what [Folder.listOf] does, of each CA in force.
 func (f Folder) checkListed() error {
 	for _, number := range f.mark.numbers() {
-		path := f.at(caFile(number, "crl.pem"))
-		der, err := readCRL(path)
-		if err != nil {
+		if _, _, err := f.listOf(number); err != nil {
 			return err
-		}
-		head, err := readCRLHead(der)
-		if err != nil {
-			return fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
-		}
-		revoked, err := f.revocations(number)
-		if err != nil {
-			return err
-		}
-		beyond, err := head.beyond(revoked)
-		if err != nil {
-			return fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
-		}
-		if beyond {
-			return fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", f.at(caFile(number, "revoked.tsv")))
 		}
 	}
 	return nil
 }
 
-func (f Folder) crl(number int) (*x509.RevocationList, error) {
+// listOf reads the list last signed of a CA, and what is revoked. It refuses a
+// revoked.tsv that lacks what the list has: that is written first, so an older one has
+// been put back.
+func (f Folder) listOf(number int) (signedCRL, []Revocation, error) {
+	signed, err := f.signed(number)
+	if err != nil {
+		return signedCRL{}, nil, err
+	}
+	revoked, err := f.revocations(number)
+	if err != nil {
+		return signedCRL{}, nil, err
+	}
+	beyond, err := signed.beyond(revoked)
+	if err == nil && beyond {
+		err = fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", f.at(caFile(number, "revoked.tsv")))
+	}
+	return signed, revoked, err
+}
+
+// signedCRL is a list as it was last signed, with what it says of itself.
+type signedCRL struct {
+	path string
+	der  []byte
+	head crlHead
+}
+
+func (f Folder) signed(number int) (signedCRL, error) {
 	path := f.at(caFile(number, "crl.pem"))
 	der, err := readCRL(path)
 	if err != nil {
-		return nil, err
+		return signedCRL{}, err
 	}
-	list, err := x509.ParseRevocationList(der)
+	head, err := readCRLHead(der)
 	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
+		return signedCRL{}, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
 	}
-	return list, nil
+	return signedCRL{path, der, head}, nil
+}
+
+// beyond tells whether a list has a certificate that is not among the revoked.
+func (s signedCRL) beyond(revoked []Revocation) (bool, error) {
+	beyond, err := s.head.beyond(revoked)
+	if err != nil {
+		return false, fmt.Errorf("reading the CRL %q: %w: %s", s.path, err, putBackCRL)
+	}
+	return beyond, nil
 }
 
 func readCRL(path string) ([]byte, error) {
@@ -196,15 +205,11 @@ func readCRL(path string) ([]byte, error) {
 // then; it does not read the list's entries, of which there may be a hundred
 // thousand.
 func (f Folder) RenewCRL(issuer Issuer) error {
-	der, err := readCRL(f.at(caFile(issuer.number, "crl.pem")))
+	signed, err := f.signed(issuer.number)
 	if err != nil {
 		return err
 	}
-	head, err := readCRLHead(der)
-	if err != nil {
-		return fmt.Errorf("reading the CRL %q: %w: %s", f.at(caFile(issuer.number, "crl.pem")), err, putBackCRL)
-	}
-	if !issuer.now.Before(head.ThisUpdate) && issuer.now.Before(head.NextUpdate.Add(-CRLLife/2)) {
+	if !issuer.now.Before(signed.head.ThisUpdate) && issuer.now.Before(signed.head.NextUpdate.Add(-CRLLife/2)) {
 		return nil
 	}
 	_, err = f.SignCRL(issuer)
@@ -226,28 +231,23 @@ func (f Folder) SignCRLAbove(issuer Issuer, above *big.Int) (*big.Int, error) {
 }
 
 func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.Int, error) {
-	path := f.at(caFile(issuer.number, "crl.pem"))
-	der, err := readCRL(path)
+	last, err := f.signed(issuer.number)
 	if err != nil {
 		return nil, err
-	}
-	head, err := readCRLHead(der)
-	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
 	}
 	revoked, err := f.revocations(issuer.number)
 	if err != nil {
 		return nil, err
 	}
-	lost, err := f.lost(issuer, der, head, slices.Concat(revoked, more))
+	lost, err := f.lost(issuer, last, slices.Concat(revoked, more))
 	if err != nil {
 		return nil, err
 	}
 	more = append(more, lost...)
 	revoked = append(revoked, more...)
 	number := big.NewInt(1)
-	if head.Number.Cmp(above) > 0 {
-		above = head.Number
+	if last.head.Number.Cmp(above) > 0 {
+		above = last.head.Number
 	}
 	number.Add(number, above)
 	text, err := issuer.crl(number, unexpired(revoked, issuer.now))
@@ -267,27 +267,22 @@ func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.
 			return nil, fmt.Errorf("writing what is revoked: %w", err)
 		}
 	}
-	return number, Replace(path, publicFile, text)
+	return number, Replace(last.path, publicFile, text)
 }
 
 // lost are revocations that stand on the list last signed and nowhere else: what is
 // revoked is written first, so an older revoked.tsv has been put back. They stay
 // revoked.
-func (f Folder) lost(issuer Issuer, der []byte, head crlHead, known []Revocation) ([]Revocation, error) {
-	path := f.at(caFile(issuer.number, "crl.pem"))
-	beyond, err := head.beyond(known)
-	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
+func (f Folder) lost(issuer Issuer, last signedCRL, known []Revocation) ([]Revocation, error) {
+	if beyond, err := last.beyond(known); err != nil || !beyond {
+		return nil, err
 	}
-	if !beyond {
-		return nil, nil
-	}
-	list, err := x509.ParseRevocationList(der)
+	list, err := x509.ParseRevocationList(last.der)
 	if err == nil {
 		err = list.CheckSignatureFrom(issuer.certificate)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
+		return nil, fmt.Errorf("reading the CRL %q: %w: %s", last.path, err, putBackCRL)
 	}
 	var lost []Revocation
 	for _, entry := range list.RevokedCertificateEntries {

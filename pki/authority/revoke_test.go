@@ -26,7 +26,7 @@ func TestForeignIsRevokedByEveryCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuers, err := folder.UnlockAll(Keys{Passphrase: passphrase}, now)
+	issuers, err := folder.UnlockThose(Keys{Passphrase: passphrase}, now, folder.Places())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,24 +183,6 @@ func TestRevokedOnTheListStaysSo(t *testing.T) {
 func TestRevokedIsNotRenewed(t *testing.T) {
 	folder := newFolder(t)
 	first := added(t, folder, "ann")
-	again := func(at time.Time, life time.Duration) {
-		t.Helper()
-		p, _, err := folder.Person("ann")
-		if err != nil {
-			t.Fatal(err)
-		}
-		wrapper, err := folder.Wrapper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		client, err := unlock(t, folder, at).Issue(p, wrapper, life)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := folder.Add(client); err != nil {
-			t.Fatal(err)
-		}
-	}
 	renewable := func(at time.Time) error {
 		t.Helper()
 		p, _, err := folder.Person("ann")
@@ -210,7 +192,7 @@ func TestRevokedIsNotRenewed(t *testing.T) {
 		return renewable(folder, p, at)
 	}
 	const day = 24 * time.Hour
-	again(now, 30*day)
+	again(t, folder, now, 30*day)
 	if err := renewable(now.Add(60 * day)); err != nil {
 		t.Errorf("one of two has ended: %v", err)
 	}
@@ -222,7 +204,7 @@ func TestRevokedIsNotRenewed(t *testing.T) {
 		t.Errorf("revoked after the other's end: %v", err)
 	}
 	// Let in again, and at their end: to renew is what anybody would do.
-	again(later.Add(day), 10*day)
+	again(t, folder, later.Add(day), 10*day)
 	if err := renewable(later.Add(5 * day)); err != nil {
 		t.Errorf("let in again: %v", err)
 	}
@@ -240,25 +222,12 @@ func TestRevokedAfterRolloverIsNotRenewed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, _, err := folder.Person("ann")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wrapper, err := folder.Wrapper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	moved, err := unlock(t, folder, now).Issue(p, wrapper, ClientLife)
-	if err == nil {
-		err = folder.Add(moved)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	moved := again(t, folder, now, ClientLife)
 	if folder, err = folder.EndRollover(unlock(t, folder, now)); err != nil {
 		t.Fatal(err)
 	}
-	if p, _, err = folder.Person("ann"); err != nil {
+	p, _, err := folder.Person("ann")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := renewable(folder, p, now); err != nil {
@@ -284,22 +253,9 @@ func TestRevokedInTheFutureAndLetInAgain(t *testing.T) {
 	if _, err := folder.SignCRL(unlock(t, folder, now)); err != nil {
 		t.Fatal(err)
 	}
+	again(t, folder, now, 90*24*time.Hour)
 	p, _, err := folder.Person("ann")
 	if err != nil {
-		t.Fatal(err)
-	}
-	wrapper, err := folder.Wrapper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := unlock(t, folder, now).Issue(p, wrapper, 90*24*time.Hour)
-	if err == nil {
-		err = folder.Add(again)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p, _, err = folder.Person("ann"); err != nil {
 		t.Fatal(err)
 	}
 	if err := renewable(folder, p, now); err != nil {
@@ -330,6 +286,27 @@ func TestRenewalLooksAtTheList(t *testing.T) {
 	if err := renewable(folder, p, now); err == nil || !strings.Contains(err.Error(), "lacks what the signed list beside it has") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// again gives ann of the roster another certificate.
+func again(t *testing.T, folder Folder, at time.Time, life time.Duration) Client {
+	t.Helper()
+	p, _, err := folder.Person("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := unlock(t, folder, at).Issue(p, wrapper, life)
+	if err == nil {
+		err = folder.Add(client)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
 }
 
 func renewable(folder Folder, p Person, at time.Time) error {

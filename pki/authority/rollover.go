@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -117,13 +116,9 @@ func (f Folder) newServer(issuer Issuer, changed mark, entries ...Entry) (Folder
 	return f.commit(issuer.now, changed, entries...)
 }
 
-// fillFolder makes a numbered folder anew. One of the number that is there was
-// left by a command that was broken off before it counted.
+// fillFolder makes a numbered folder, which counts once authority.json names it.
 func (f Folder) fillFolder(path string, files []NewFile) error {
-	if err := os.RemoveAll(path); err != nil {
-		return err
-	}
-	if err := os.Mkdir(path, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(path, folderMode); err != nil {
 		return err
 	}
 	if err := CreateAll(files); err != nil {
