@@ -141,12 +141,18 @@ func (f Folder) sweep(folders ...string) error {
 		// A CA that was replaced stays, as the record that it is.
 		look("ca", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n > f.mark.Signing }),
 		look("server", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n != f.mark.Server }))
-	stale = slices.DeleteFunc(stale, f.whole)
+	for _, number := range f.mark.numbers() {
+		folders = append(folders, filepath.Join("ca", strconv.Itoa(number)))
+	}
+	stale = slices.DeleteFunc(stale, func(path string) bool {
+		stays := f.whole(path)
+		if stays {
+			folders = append(folders, filepath.Join(filepath.Base(filepath.Dir(path)), filepath.Base(path)))
+		}
+		return stays
+	})
 	for _, folder := range folders {
 		err = errors.Join(err, look(folder, temporary))
-	}
-	for _, number := range f.mark.numbers() {
-		err = errors.Join(err, look(filepath.Join("ca", strconv.Itoa(number)), temporary))
 	}
 	for _, path := range stale {
 		err = errors.Join(err, os.RemoveAll(path))

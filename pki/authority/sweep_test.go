@@ -4,6 +4,7 @@
 package authority
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -138,6 +139,17 @@ func TestOlderMarkRemovesNothing(t *testing.T) {
 		third, err := older.StartRollover(unlock(t, older, now), UnderPassphrase{Passphrase: passphrase})
 		if err != nil {
 			t.Fatal(err)
+		}
+		// What a kill left half written in what stays is swept all the same.
+		left, err := writeTemporary(NewFile{older.at(caFile(2, "revoked.tsv")), privateFile, nil})
+		if err == nil {
+			err = errors.Join(left.Close(), older.Sweep())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(left.Name()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q is left: %v", left.Name(), err)
 		}
 		if third.CA().Equal(second) {
 			t.Error("the second CA is taken for the third")
