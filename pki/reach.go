@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vpnami/packer-plugin-vpnami/pki/directives"
 	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
 	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
 )
@@ -76,7 +77,7 @@ func readKnock(path string) (profile.Knock, error) {
 		return profile.Knock{}, fmt.Errorf("reading the profile: %w", err)
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, profile.MaxBytes+1))
+	text, err := io.ReadAll(io.LimitReader(file, directives.MaxBytes+1))
 	if err != nil {
 		return profile.Knock{}, fmt.Errorf("reading the profile: %w", err)
 	}

@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 		{Number: 4, Name: "key", Args: []string{"my key 1"}},
 		{Number: 5, Name: "remote", Args: []string{"a#b", "1194"}},
 		{Number: 6, Name: "verb", Args: []string{"3"}},
-		{Number: 7, Name: "ca", Args: []string{"[inline]"}},
+		{Number: 7, Name: "ca", Args: []string{"[inline]"}, Inline: "-----BEGIN\ncomp-lzo\n"},
 		{Number: 12, Name: "remote", Args: []string{"vpn", "443", "tcp"}},
 		{Number: 14, Name: "up", Args: []string{""}},
 	}
@@ -47,7 +47,7 @@ func TestParseInline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Line{{Number: 2, Name: "ca", Args: []string{"[inline]"}}, {Number: 6, Name: "remote", Args: []string{"a"}}, {Number: 8, Name: "verb", Args: []string{"3"}}}
+	want := []Line{{Number: 2, Name: "ca", Args: []string{"[inline]"}, Inline: "verb 9\n"}, {Number: 6, Name: "remote", Args: []string{"a"}}, {Number: 8, Name: "verb", Args: []string{"3"}}}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Error(diff)
 	}

@@ -18,6 +18,7 @@ type Line struct {
 	Number int
 	Name   string
 	Args   []string
+	Inline string // what lies between <tag> and </tag>, as it is
 	// Optional is that "setenv opt" stands before it: OpenVPN passes over it where
 	// it does not know it, and heeds it where it does.
 	Optional bool
@@ -40,7 +41,7 @@ const MaxBytes = 1 << 20
 
 // Parse reads a configuration as OpenVPN does: words divided by spaces, quotes,
 // backslashes, comments after # and ;, and what lies inline between <tag> and
-// </tag>, which is passed over.
+// </tag>, which is not looked at.
 func Parse(text []byte) ([]Line, error) {
 	if len(text) > MaxBytes {
 		return nil, fmt.Errorf("it has %d bytes; %d is the limit", len(text), MaxBytes)
@@ -50,13 +51,17 @@ func Parse(text []byte) ([]Line, error) {
 	}
 	var lines []Line
 	inside, since, connection := "", 0, false
+	var inline strings.Builder
 	for i, raw := range strings.Split(strings.TrimPrefix(string(text), "\ufeff"), "\n") {
 		number := i + 1
 		trimmed := strings.TrimSpace(raw)
 		if inside != "" {
 			if strings.HasPrefix(trimmed, "</"+inside+">") {
-				inside = ""
+				lines[len(lines)-1].Inline, inside = inline.String(), ""
+				inline.Reset()
+				continue
 			}
+			inline.WriteString(raw + "\n")
 			continue
 		}
 		if len(raw) >= longestLine {
@@ -87,7 +92,7 @@ func Parse(text []byte) ([]Line, error) {
 		inside = "connection"
 	}
 	if inside != "" {
-		return nil, fmt.Errorf("line %d: <%s> has no end </%s>", since, inside, inside)
+		return nil, fmt.Errorf("line %d: <%s> has no end </%s> (is the file cut off?)", since, inside, inside)
 	}
 	return lines, nil
 }

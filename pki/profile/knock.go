@@ -4,18 +4,15 @@
 package profile
 
 import (
-	"bufio"
-	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/vpnami/packer-plugin-vpnami/pki/directives"
 	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
 )
-
-// MaxBytes is far more than a profile with long certificate chains has.
-const MaxBytes = 1 << 20
 
 // Door is one address at which a profile's gateway listens.
 type Door struct {
@@ -33,32 +30,25 @@ type Knock struct {
 // program: OpenVPN's directives remote, port, proto and tls-crypt-v2. The rest
 // is left alone.
 func ParseKnock(text []byte) (Knock, error) {
-	if len(text) > MaxBytes {
-		return Knock{}, fmt.Errorf("it has %d bytes; a profile has at most %d", len(text), MaxBytes)
-	}
-	var r reader
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, MaxBytes+1)
-	for number := 1; lines.Scan(); number++ {
-		if err := r.line(lines.Text()); err != nil {
-			return Knock{}, fmt.Errorf("line %d: %w", number, err)
-		}
-	}
-	if err := lines.Err(); err != nil {
+	lines, err := directives.Parse(text)
+	if err != nil {
 		return Knock{}, err
 	}
-	if r.block != "" {
-		return Knock{}, fmt.Errorf("<%s> is not closed (is the file cut off?)", r.block)
+	var r reader
+	for _, line := range lines {
+		if err := r.line(line); err != nil {
+			return Knock{}, fmt.Errorf("line %d: %w", line.Number, err)
+		}
 	}
-	if r.crypt == nil {
-		return Knock{}, fmt.Errorf("there is no <tls-crypt-v2> block in it, and without the key a gateway answers nobody: is it a profile of \"vpnami-pki issue\"?")
+	if r.crypt == "" {
+		return Knock{}, errors.New("there is no <tls-crypt-v2> block in it, and without the key a gateway answers nobody: is it a profile of \"vpnami-pki issue\"?")
 	}
-	key, err := tlscrypt.ParseClientKey([]byte(strings.Join(r.crypt, "\n") + "\n"))
+	key, err := tlscrypt.ParseClientKey([]byte(r.crypt))
 	if err != nil {
 		return Knock{}, fmt.Errorf("reading <tls-crypt-v2>: %w", err)
 	}
 	if len(r.remotes) == 0 {
-		return Knock{}, fmt.Errorf("there is no \"remote\" in it")
+		return Knock{}, errors.New("there is no \"remote\" in it")
 	}
 	return r.knock(key)
 }
@@ -66,56 +56,31 @@ func ParseKnock(text []byte) (Knock, error) {
 type remoteLine struct{ host, port, protocol string }
 
 type reader struct {
-	block    string
-	crypt    []string
+	crypt    string
 	remotes  []remoteLine
 	port     string
 	protocol string
 }
 
-func (r *reader) line(line string) error {
-	line = strings.TrimSpace(line)
-	if r.block != "" && r.block != "connection" {
-		if line == "</"+r.block+">" {
-			r.block = ""
-		} else if r.block == "tls-crypt-v2" {
-			r.crypt = append(r.crypt, line)
-		}
-		return nil
-	}
-	if line == "</connection>" {
-		r.block = ""
-		return nil
-	}
-	if strings.HasPrefix(line, "<") && strings.HasSuffix(line, ">") {
-		r.block = strings.Trim(line, "<>")
-		if r.block == "tls-crypt-v2" {
-			r.crypt = []string{}
-		}
-		return nil
-	}
-	words := strings.Fields(line)
-	for i, word := range words {
-		if strings.HasPrefix(word, "#") || strings.HasPrefix(word, ";") {
-			words = words[:i]
-			break
-		}
-	}
-	word := func(i int) string {
-		if i < len(words) {
-			return strings.Trim(words[i], "\"'")
+func (r *reader) line(line directives.Line) error {
+	arg := func(i int) string {
+		if i < len(line.Args) {
+			return line.Args[i]
 		}
 		return ""
 	}
-	switch word(0) {
+	switch line.Name {
 	case "remote":
-		r.remotes = append(r.remotes, remoteLine{word(1), word(2), word(3)})
+		r.remotes = append(r.remotes, remoteLine{arg(0), arg(1), arg(2)})
 	case "port", "rport":
-		r.port = word(1)
+		r.port = arg(0)
 	case "proto":
-		r.protocol = word(1)
+		r.protocol = arg(0)
 	case "tls-crypt-v2":
-		return fmt.Errorf("the tls-crypt-v2 key is in the file %q beside the profile: this check reads inline profiles only", word(1))
+		if line.Inline == "" {
+			return fmt.Errorf("the tls-crypt-v2 key is in the file %q beside the profile: this check reads inline profiles only", arg(0))
+		}
+		r.crypt = line.Inline
 	}
 	return nil
 }

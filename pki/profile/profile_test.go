@@ -19,6 +19,7 @@ import (
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
+	"github.com/vpnami/packer-plugin-vpnami/pki/directives"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -186,6 +187,7 @@ func TestParseKnock(t *testing.T) {
 		"on the line":     {"proto udp\nremote a 443 tcp4-client\n", []Door{{Remote{"a", 443}, "tcp"}}},
 		"in a connection": {"<connection>\nremote a 443 tcp\n</connection>\n<connection>\nremote b\n</connection>\n", []Door{{Remote{"a", 443}, "tcp"}, {Remote{"b", 1194}, "udp"}}},
 		"comments":        {"# remote x\n; remote y\nremote a # here\n<ca>\nremote z\n</ca>\n", []Door{{Remote{"a", 1194}, "udp"}}},
+		"optional":        {"setenv opt remote a 443\nsetenv opt proto tcp\n", []Door{{Remote{"a", 443}, "tcp"}}},
 		"quoted":          {"remote \"a\" '443'\r\n", []Door{{Remote{"a", 443}, "udp"}}},
 	} {
 		knock, err := ParseKnock([]byte(c.text + crypt))
@@ -203,9 +205,9 @@ func TestParseKnock(t *testing.T) {
 		"bad remote":  {"remote a b\n" + crypt, "has the port \"b\""},
 		"bad proto":   {"proto sctp\nremote a\n" + crypt, "the protocol \"sctp\""},
 		"key file":    {"remote a\ntls-crypt-v2 x.key\n", "in the file \"x.key\""},
-		"cut":         {"remote a\n" + crypt[:100], "is not closed"},
+		"cut":         {"remote a\n" + crypt[:100], "has no end </tls-crypt-v2>"},
 		"broken key":  {"remote a\n<tls-crypt-v2>\nAAAA\n</tls-crypt-v2>\n", "reading <tls-crypt-v2>: there is no PEM"},
-		"far too big": {strings.Repeat("#\n", MaxBytes), "a profile has at most"},
+		"far too big": {strings.Repeat("#\n", directives.MaxBytes), "is the limit"},
 	} {
 		if _, err := ParseKnock([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
