@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -126,7 +127,7 @@ func checkNumbers(server bundle.Server, access bundle.Access, prefix string, the
 // of the CRL does not tell those who were added since, nor does the generation:
 // that of this folder's last publishes may be higher, where they broke off, or went
 // to another account.
-func (p publication) checkCopy(there remote, last authority.Publish) error {
+func (p publication) checkCopy(there remote, past authority.Past, last authority.Publish) error {
 	ours := there.generation() <= last.Generation // all there is to go by, if the head cannot be read
 	if there.headedErr == nil {
 		ours = slices.Contains(last.Contents, contentOf(there.headed))
@@ -134,15 +135,30 @@ func (p publication) checkCopy(there remote, last authority.Publish) error {
 	if len(p.changes) == 0 || ours {
 		return nil
 	}
+	lost := notTakenOut(p.removed, past, there.access.Roster)
 	loses := "would undo what it changed"
 	switch {
-	case len(p.removed) > 0:
-		loses = "would remove " + some(p.removed)
+	case len(lost) > 0:
+		loses = "would remove " + some(lost)
 	case there.accessErr != nil:
 		loses = "might remove people (what is there cannot be read)"
 	}
+	if last.Generation == 0 {
+		return fmt.Errorf("publishing under %q: generation %d is there, and this folder knows of no publish of its own there: another copy of it has published, or its published.json was lost; this one %s: publish from that copy; if this one is meant, say --replace",
+			p.prefix, there.generation(), loses)
+	}
 	return fmt.Errorf("publishing under %q: generation %d is there, and this folder did not publish it (its last is %d): another copy of it has published since, and this one %s: publish from that copy; if this one is meant, say --replace",
 		p.prefix, there.generation(), last.Generation, loses)
+}
+
+// notTakenOut are those of some people of a roster whom this folder did not take out:
+// it has revoked not all of their certificates.
+func notTakenOut(names []string, past authority.Past, roster []bundle.Person) []string {
+	out := map[string]bool{}
+	for _, p := range roster {
+		out[p.Name] = len(p.Serials) > 0 && !slices.ContainsFunc(p.Serials, func(serial *big.Int) bool { return !past.TookBack(serial) })
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return out[name] })
 }
 
 // contentOf is the hash of what a head names, however its secrets are called.

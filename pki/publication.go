@@ -186,7 +186,7 @@ func plan(server bundle.Server, access bundle.Access, prefix string, there remot
 	}
 	// The very same validation as the gateway's.
 	if _, p.warnings, err = bundle.Open(p.sealed.Server, p.sealed.Head, p.sealed.Shards, now); err != nil {
-		return publication{}, fmt.Errorf("the gateway would refuse this: %w", err)
+		return publication{}, fmt.Errorf("the gateway would refuse this: %w (\"vpnami-pki check\" says what has ended, and what to do)", err)
 	}
 	p.lines, p.removed = describe(server, access, there)
 	return p, nil

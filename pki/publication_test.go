@@ -146,7 +146,7 @@ func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last aut
 	if err := p.compare(ctx, v, there); err != nil {
 		return publication{}, err
 	}
-	if err := p.checkCopy(there, last); err != nil {
+	if err := p.checkCopy(there, past, last); err != nil {
 		return publication{}, err
 	}
 	if err := p.write(ctx, v, func(change) {}); err != nil {

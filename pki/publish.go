@@ -148,7 +148,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 		return err
 	}
 	if !order.replace {
-		if err := p.checkCopy(there, published[place]); err != nil {
+		if err := p.checkCopy(there, past, published[place]); err != nil {
 			return err
 		}
 		if err := checkForgotten(past, order.prefix, there); err != nil {
