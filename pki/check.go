@@ -51,7 +51,11 @@ Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 			if err != nil {
 				return err
 			}
-			ends, err := endings(folder, time.Duration(days)*24*time.Hour, d.now())
+			standing, err := d.standing(folder)
+			if err != nil {
+				return err
+			}
+			ends, err := endings(folder, standing, time.Duration(days)*24*time.Hour, d.now())
 			if err != nil {
 				return err
 			}
@@ -75,7 +79,7 @@ Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 }
 
 // endings finds what ends within a time, what ends first in front.
-func endings(folder authority.Folder, within time.Duration, now time.Time) ([]ending, error) {
+func endings(folder authority.Folder, standing authority.Standing, within time.Duration, now time.Time) ([]ending, error) {
 	ends := []ending{}
 	look := func(kind, name string, notAfter time.Time, remedy string) {
 		left := notAfter.Sub(now)
@@ -120,10 +124,6 @@ func endings(folder authority.Folder, within time.Duration, now time.Time) ([]en
 		look("crl", shown(cas[i].Subject.CommonName), list.NextUpdate, renewed("vpnami-pki crl", list.NextUpdate, cas[i]))
 	}
 	people, err := folder.People()
-	if err != nil {
-		return nil, err
-	}
-	standing, err := folder.Standing(now)
 	if err != nil {
 		return nil, err
 	}

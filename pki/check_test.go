@@ -47,7 +47,11 @@ func TestCheckRemedies(t *testing.T) {
 	}
 	told := func() map[string]string {
 		t.Helper()
-		ends, err := endings(folder, 30*24*time.Hour, late)
+		standing, err := folder.Standing(late)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends, err := endings(folder, standing, 30*24*time.Hour, late)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +105,11 @@ func TestCheckForgets(t *testing.T) {
 		end.Add(authority.EndedFor + 24*time.Hour):   false,
 		end.Add(authority.EndedFor + 2000*time.Hour): false,
 	} {
-		ends, err := endings(folder, 30*24*time.Hour, at)
+		standing, err := folder.Standing(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends, err := endings(folder, standing, 30*24*time.Hour, at)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -112,7 +112,15 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 			d.warn("%s has a certificate that is a gateway's too (\"build-serverClient-full\"): if it was the gateway's, revoke it; if not, renew it with --revoke-old", p.Name)
 		}
 	}
-	d.say("next: \"vpnami-pki migration open\" lets old profiles connect; publish; give everybody a new one with \"renew\"")
+	next := "\"vpnami-pki migration open\" lets old profiles connect; publish; give everybody a new one with \"renew\""
+	if len(taken.servers) > 0 {
+		next += "; when the old server is off, revoke its certificate: \"vpnami-pki revoke"
+		for _, serial := range taken.servers {
+			next += " --serial " + serial.String()
+		}
+		next += "\""
+	}
+	d.say("next: %s", next)
 	return nil
 }
 

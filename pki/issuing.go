@@ -98,7 +98,7 @@ func (o issuing) checkRequest(folder authority.Folder, person authority.Person) 
 	if err != nil {
 		return fmt.Errorf("reading the certificate request: %w", err)
 	}
-	if err := folder.CheckRequestKey(public); err != nil {
+	if err := folder.CheckRequestKey(person, public); err != nil {
 		return fmt.Errorf("reading the certificate request: %w", err)
 	}
 	return nil

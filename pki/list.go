@@ -50,7 +50,7 @@ in force that ends last; "show" has them all.`,
 			if err != nil {
 				return err
 			}
-			standing, err := folder.Standing(d.now())
+			standing, err := d.standing(folder)
 			if err != nil {
 				return err
 			}

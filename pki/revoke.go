@@ -31,8 +31,12 @@ ones of those serial numbers, and signs the CRL. It cannot be undone. The name
 is free again: issued anew, it has a new certificate, and the old stays out.
 
 With --foreign the serial numbers are of certificates that are not kept here:
-what another program signed with a CA that was taken over, such as easy-rsa's
-own server certificate.
+what another program signed with a CA that was taken over, and left no copy of
+when it was.
+
+The reason counts later: a key whose certificate was revoked is certified again
+(--csr) only for affiliationChanged, superseded or cessationOfOperation, by which
+nobody else has it.
 
 The gateway learns of it by the next publish. There a revocation has no end: the
 gateway keeps it also when the CRL is past its date.`,

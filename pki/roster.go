@@ -121,7 +121,7 @@ func (d *desk) setPerson(ctx context.Context, folder authority.Folder, name stri
 		if err := folder.Change(d.now(), person); err != nil {
 			return err
 		}
-		standing, err := folder.Standing(d.now())
+		standing, err := d.standing(folder)
 		if err != nil {
 			return err
 		}

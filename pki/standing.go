@@ -26,6 +26,15 @@ func stateOf(standing authority.Standing, c authority.Issued, now time.Time) str
 	return string(state)
 }
 
+// standing is how all certificates stand; what is not known of them is said.
+func (d *desk) standing(folder authority.Folder) (authority.Standing, error) {
+	standing, err := folder.Standing(d.now())
+	if unread := standing.Unread(); unread != nil {
+		d.warn("%v", unread)
+	}
+	return standing, err
+}
+
 // foremost is the certificate that tells how a person stands: of those in force
 // the one issued last, whose profile is the one in use, else the one whose revocation
 // took the person out, else the one issued last.

@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"crypto/x509"
 	"fmt"
+	"maps"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +26,7 @@ type taking struct {
 	outlive      int // of the certificates, those for longer than their CA
 	ended        int
 	leftOut      []string
+	servers      []*big.Int // serials of the gateway's certificates that are good
 }
 
 // takeOver sorts what easy-rsa signed. It is pure, as is all that it calls.
@@ -46,8 +49,10 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 		adopted:    authority.Adopted{CA: theirs.CA, CRLNumber: theirs.CRLNumber, Revoked: revoked, People: settled.people},
 		serverName: serverName,
 		ended:      sifted.ended,
+		servers:    serialsOf(parted.servers),
 		leftOut:    slices.Concat(sifted.leftOut, parted.leftOut, grouped.leftOut, settled.leftOut),
 	}
+	t.adopted.Others = others(theirs, t.adopted.People)
 	for _, p := range t.adopted.People {
 		t.certificates += len(p.Certificates)
 		for _, c := range p.Certificates {
@@ -57,6 +62,29 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 		}
 	}
 	return t, nil
+}
+
+func serialsOf(certificates []*x509.Certificate) []*big.Int {
+	var serials []*big.Int
+	for _, c := range certificates {
+		serials = append(serials, c.SerialNumber)
+	}
+	return serials
+}
+
+// others are the certificates that easy-rsa keeps and nobody of the roster has: those
+// of servers, and what was revoked, has ended or is weak.
+func others(theirs easyrsa.PKI, people []authority.AdoptedPerson) []*x509.Certificate {
+	left := map[string]*x509.Certificate{}
+	maps.Copy(left, theirs.Weak)
+	maps.Copy(left, theirs.Certificates)
+	for _, p := range people {
+		for _, c := range p.Certificates {
+			delete(left, c.SerialNumber.String())
+		}
+	}
+	maps.DeleteFunc(left, func(_ string, c *x509.Certificate) bool { return c.Equal(theirs.CA) })
+	return slices.SortedFunc(maps.Values(left), func(a, b *x509.Certificate) int { return a.SerialNumber.Cmp(b.SerialNumber) })
 }
 
 // revocationsOf are the revocations in an index, by serial.

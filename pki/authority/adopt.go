@@ -26,6 +26,9 @@ type Adopted struct {
 	CRLNumber *big.Int // of its last list; the next has a higher one
 	Revoked   []Revocation
 	People    []AdoptedPerson
+	// Others is what else it signed, as far as that is known: their keys are known
+	// by it when one is to be certified again.
+	Others []*x509.Certificate
 }
 
 // AdoptedPerson is somebody with certificates of an adopted CA.
@@ -79,8 +82,7 @@ func (a Adopted) until() time.Time {
 	return last
 }
 
-// files are the people, and every certificate of theirs, as files within the
-// folder.
+// files are the people and every certificate, as files within the folder.
 func (a Adopted) files() ([]NewFile, []Entry, error) {
 	var files []NewFile
 	var entries []Entry
@@ -103,6 +105,10 @@ func (a Adopted) files() ([]NewFile, []Entry, error) {
 			return nil, nil, fmt.Errorf("adding %q to the roster: %w", p.Name, err)
 		}
 		files = append(files, NewFile{filepath.Join("people", strings.ToLower(p.Name)+".json"), privateFile, raw})
+	}
+	for _, c := range a.Others {
+		files = append(files, NewFile{certificateFile(c), publicFile, bundle.CertificatesPEM(c)})
+		entries = append(entries, Entry{Action: "import-other", Name: nameOf(c), Certificate: c})
 	}
 	for _, r := range a.Revoked {
 		entries = append(entries, Entry{Action: "import-revoked", Name: r.Serial.String(), Detail: r.Reason.String()})

@@ -93,7 +93,7 @@ func (f Folder) Renewals(now time.Time) (Renewals, error) {
 		return Renewals{}, err
 	}
 	standing, err := f.Standing(now)
-	return Renewals{standing}, err
+	return Renewals{standing}, errors.Join(err, standing.Unread())
 }
 
 // Check refuses somebody who was revoked: who renews everybody must not let them in

@@ -4,7 +4,6 @@
 package authority
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
@@ -14,10 +13,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/big"
 	"os"
 	"os/user"
-	"slices"
 	"time"
 )
 
@@ -98,41 +95,6 @@ func (f Folder) appendLines(lines, lost []byte) error {
 	}
 	_, err = file.Write(lines)
 	return errors.Join(err, file.Sync(), file.Close())
-}
-
-// longestLine is more than a line that names all groups of a person.
-const longestLine = 16 << 20
-
-// logged are the serials of certificates that the log tells of with some actions.
-func (f Folder) logged(actions ...string) ([]*big.Int, error) {
-	file, err := os.Open(f.at("log.jsonl"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
-	}
-	defer file.Close()
-	var serials []*big.Int
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, longestLine)
-	for lines.Scan() {
-		// Of a hundred thousand lines a few are read.
-		if !slices.ContainsFunc(actions, func(action string) bool { return bytes.Contains(lines.Bytes(), []byte(`"`+action+`"`)) }) {
-			continue
-		}
-		var line logLine
-		if json.Unmarshal(lines.Bytes(), &line) != nil || !slices.Contains(actions, line.Action) {
-			continue // a crash cut it off, or it is a person's name
-		}
-		if serial, ok := new(big.Int).SetString(line.Serial, 10); ok {
-			serials = append(serials, serial)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
-	}
-	return serials, nil
 }
 
 // operator says who ran the command, as far as the machine knows.

@@ -99,6 +99,9 @@ func (f Folder) Person(name string) (Person, bool, error) {
 // People reads the roster, by name.
 func (f Folder) People() ([]Person, error) {
 	entries, err := os.ReadDir(f.at("people"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the roster: %w: %s; if nobody was ever in it, make the folder (git keeps no empty ones)", err, putBack)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the roster: %w", err)
 	}

@@ -7,10 +7,16 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
@@ -39,69 +45,115 @@ func ParseRequest(text []byte, name string) (crypto.PublicKey, error) {
 	return request.PublicKey, nil
 }
 
-// CheckRequestKey refuses a key that no person may have: that of a CA or of the
-// gateway, the one that it has or had, with which a thief of the gateway's could log
-// in; and one that was revoked because others may have it, whoever's it was and
-// whichever CA signed it.
-func (f Folder) CheckRequestKey(public crypto.PublicKey) error {
+// CheckRequestKey refuses a key that a person may not have: that of a CA, the
+// gateway's, with which a thief of it could log in, or somebody else's, now or ever;
+// and one of their own that was revoked, unless for a reason that says that nobody
+// else has it. What was signed with a key is known by the certificates, which are all
+// kept: it is not forgotten with the log, nor when a CA is replaced.
+func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey) error {
 	past, err := f.Past()
 	if err != nil {
 		return err
 	}
-	own, err := f.gateways()
+	server, err := f.Server()
 	if err != nil {
 		return err
 	}
-	for _, c := range append(own, past.CAs...) {
+	for _, c := range append(past.CAs, server.Certificate, server.Probe.Certificate) {
 		if sameKey(public, c.PublicKey) {
 			return fmt.Errorf("its key is that of %q: make another key", c.Subject.CommonName)
 		}
 	}
-	for number := 1; number <= f.mark.Signing; number++ {
-		revoked, err := f.revocations(number)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+	certificates, err := f.ofKey(public)
+	if err != nil || len(certificates) == 0 {
+		return err
+	}
+	revoked, err := f.everRevoked()
+	if err != nil {
+		return err
+	}
+	for _, c := range certificates {
+		if name := nameOf(c); !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || !person.named(c) {
+			return fmt.Errorf("its key is that of the certificate %s, of %s: make another key", c.SerialNumber, name)
 		}
-		for _, r := range revoked {
-			if r.Reason != KeyCompromise {
-				continue
-			}
-			certificate, err := f.certificate(certificateFileOf(r.Serial))
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // revoked before it was taken over
-			}
-			if err != nil {
-				return err
-			}
-			if sameKey(public, certificate.PublicKey) {
-				return fmt.Errorf("its key is that of the certificate %s, which was revoked as compromised: make another key", r.Serial)
-			}
+		if r, is := revoked[c.SerialNumber.String()]; is && !r.Reason.leavesKey() {
+			return fmt.Errorf("its key is that of the certificate %s, which was revoked on %s (%s): somebody else may have it: make another key", c.SerialNumber, r.At.Format(time.DateOnly), r.Reason)
 		}
 	}
 	return nil
 }
 
-// gateways are the certificates that the gateway has and those that it had: the log
-// knows their serials.
-func (f Folder) gateways() ([]*x509.Certificate, error) {
-	server, err := f.Server()
+// named tells whether a certificate has the name of a person.
+func (p Person) named(c *x509.Certificate) bool {
+	name := c.Subject.CommonName
+	return name == p.Name || p.CommonName != "" && name == p.CommonName
+}
+
+// ofKey are the kept certificates of a key. To parse them all would take ten times as
+// long as to look for the key's bits in them.
+func (f Folder) ofKey(public crypto.PublicKey) ([]*x509.Certificate, error) {
+	bits, err := keyBits(public)
 	if err != nil {
 		return nil, err
 	}
-	found := []*x509.Certificate{server.Certificate, server.Probe.Certificate}
-	serials, err := f.logged("issue-server", "issue-probe")
+	entries, err := os.ReadDir(f.at("certificates"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("looking for certificates of the same key: %w", err)
 	}
-	for _, serial := range serials {
-		certificate, err := f.certificate(certificateFileOf(serial))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it never came into force
+	var found []*x509.Certificate
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) != ".crt" {
+			continue // what a kill left
 		}
+		path := f.at("certificates", entry.Name())
+		raw, err := os.ReadFile(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("looking for certificates of the same key: %w", err)
+		}
+		block, _ := pem.Decode(raw)
+		if block == nil {
+			return nil, fmt.Errorf("looking for certificates of the same key: %q is not the PEM of a certificate (is the file damaged?): %s", path, putBack)
+		}
+		if !bytes.Contains(block.Bytes, bits) {
+			continue
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("looking for certificates of the same key: %q: %w: %s", path, err, putBack)
 		}
 		found = append(found, certificate)
 	}
 	return found, nil
+}
+
+// keyBits is the key itself in its DER, without what kind it is, which programs write
+// in more than one way.
+func keyBits(public crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the key: %w", err)
+	}
+	var info struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Key       asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &info); err != nil {
+		return nil, fmt.Errorf("encoding the key: %w", err)
+	}
+	return info.Key.Bytes, nil
+}
+
+// everRevoked is what any CA of this authority took back, by serial.
+func (f Folder) everRevoked() (map[string]Revocation, error) {
+	revoked := map[string]Revocation{}
+	for number := 1; number <= f.mark.Signing; number++ {
+		list, err := f.revocations(number)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, r := range list {
+			revoked[r.Serial.String()] = r
+		}
+	}
+	return revoked, nil
 }

@@ -11,6 +11,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
@@ -42,21 +44,31 @@ func FuzzParseRequest(f *testing.F) {
 }
 
 // TestKeysThatNobodyMayHave outlast what made them known: the gateway's own after
-// another set of keys, a compromised one after its CA.
+// another set of keys, a revoked one after its CA, and all of them the log.
 func TestKeysThatNobodyMayHave(t *testing.T) {
 	folder := newFolder(t)
 	first, err := folder.Server()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ann := added(t, folder, "ann")
-	if err := Create(folder.at(certificateFile(ann.Pair.Certificate)), publicFile, bundle.CertificatesPEM(ann.Pair.Certificate)); err != nil {
-		t.Fatal(err)
-	}
 	issuer := unlock(t, folder, now)
-	if err := folder.Revoke([]Issuer{issuer}, KeyCompromise, ann.Pair.Certificate); err != nil {
-		t.Fatal(err)
+	keys := map[string]crypto.PublicKey{}
+	issued := func(name string, because ...Reason) {
+		c := added(t, folder, name).Pair.Certificate
+		if err := Create(folder.at(certificateFile(c)), publicFile, bundle.CertificatesPEM(c)); err != nil {
+			t.Fatal(err)
+		}
+		keys[name] = c.PublicKey
+		for _, reason := range because {
+			if err := folder.Revoke([]Issuer{issuer}, reason, c); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+	issued("ann", KeyCompromise)
+	issued("bob", Unspecified)
+	issued("cid", Superseded)
+	issued("dan")
 	oldCA := folder.CA()
 	if folder, err = folder.RenewServer([]Issuer{issuer}); err != nil {
 		t.Fatal(err)
@@ -67,19 +79,33 @@ func TestKeysThatNobodyMayHave(t *testing.T) {
 	if folder, err = folder.EndRollover(unlock(t, folder, now)); err != nil {
 		t.Fatal(err)
 	}
-	for name, public := range map[string]crypto.PublicKey{
-		"the gateway's first": first.Certificate.PublicKey, "its probe's": first.Probe.Certificate.PublicKey,
-		"the first CA's": oldCA.PublicKey, "a compromised one": ann.Pair.Certificate.PublicKey,
-	} {
-		if err := folder.CheckRequestKey(public); err == nil {
-			t.Errorf("%s key is certified again", name)
-		}
+	if err := os.Remove(folder.at("log.jsonl")); err != nil {
+		t.Fatal(err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	fresh, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.CheckRequestKey(key.Public()); err != nil {
-		t.Error(err)
+	for _, c := range []struct {
+		of   string
+		to   string
+		key  crypto.PublicKey
+		want string // of the refusal; empty: it is taken
+	}{
+		{"the gateway's first", "ann", first.Certificate.PublicKey, "of " + folder.ServerName()},
+		{"its probe's", "ann", first.Probe.Certificate.PublicKey, "of " + bundle.ProbeName},
+		{"the first CA's", "ann", oldCA.PublicKey, oldCA.Subject.CommonName},
+		{"one's own, compromised", "ann", keys["ann"], "(keyCompromise)"},
+		{"another's, compromised", "dan", keys["ann"], "of ann"},
+		{"one's own, revoked for no reason given", "bob", keys["bob"], "(unspecified)"},
+		{"one's own, superseded", "cid", keys["cid"], ""},
+		{"one's own in force", "dan", keys["dan"], ""},
+		{"another's in force", "cid", keys["dan"], "of dan"},
+		{"a new one", "ann", fresh.Public(), ""},
+	} {
+		err := folder.CheckRequestKey(Person{Name: c.to}, c.key)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("the key is %s: %v, wanted %q", c.of, err, c.want)
+		}
 	}
 }

@@ -60,7 +60,7 @@ func (f Folder) CheckRevocable(certificates ...*x509.Certificate) error {
 			err = alreadyRevoked(r)
 		}
 		if err == nil {
-			err = f.checkNotGateway(c.SerialNumber)
+			err = f.checkNotOwn(c.SerialNumber)
 		}
 		if err != nil {
 			return fmt.Errorf("revoking the certificate %s: %w", c.SerialNumber, err)
@@ -76,7 +76,9 @@ func (f Folder) CheckForeign(serial *big.Int) error {
 		return errors.New("no certificate has a number of more than 20 octets: is it a fingerprint?")
 	}
 	if certificate, err := f.certificate(certificateFileOf(serial)); err == nil {
-		return fmt.Errorf("it is kept here, that of %s: leave --foreign out", nameOf(certificate))
+		if _, err := f.caOf(certificate); err == nil {
+			return fmt.Errorf("it is kept here, that of %s: leave --foreign out", nameOf(certificate))
+		}
 	}
 	revoked, err := f.Revocations()
 	if err != nil {
@@ -94,7 +96,7 @@ func (f Folder) CheckForeign(serial *big.Int) error {
 	if lacking == 0 {
 		return alreadyRevoked(last)
 	}
-	return f.checkNotGateway(serial)
+	return f.checkNotOwn(serial)
 }
 
 // longestSerialBits are the 20 octets of RFC 5280 section 4.1.2.2.
@@ -112,8 +114,14 @@ func alreadyRevoked(r Revocation) error {
 	return fmt.Errorf("it was revoked on %s (%s)", r.At.Format(time.DateOnly), r.Reason)
 }
 
-// checkNotGateway refuses the certificates of the gateway itself.
-func (f Folder) checkNotGateway(serial *big.Int) error {
+// checkNotOwn refuses the certificates of the gateway itself, and of the CAs: OpenVPN
+// looks for the serials of a whole chain among the revoked, and lets nobody in.
+func (f Folder) checkNotOwn(serial *big.Int) error {
+	for _, ca := range f.cas {
+		if ca.SerialNumber.Cmp(serial) == 0 {
+			return fmt.Errorf("it is that of the CA itself (%s), and would shut out everybody: \"vpnami-pki rollover\" replaces a CA", nameOf(ca))
+		}
+	}
 	server, err := f.Server()
 	if err != nil {
 		return err
@@ -129,8 +137,12 @@ func (f Folder) checkNotGateway(serial *big.Int) error {
 // caOf is the place among [Folder.CAs] of the CA that signed a certificate.
 func (f Folder) caOf(certificate *x509.Certificate) (int, error) {
 	for i, ca := range f.cas {
-		if certificate.CheckSignatureFrom(ca) == nil {
+		err := certificate.CheckSignatureFrom(ca)
+		if err == nil {
 			return i, nil
+		}
+		if _, weak := errors.AsType[x509.InsecureAlgorithmError](err); weak {
+			return 0, fmt.Errorf("it is signed with %s, and no gateway takes it; \"--foreign\" revokes it all the same", certificate.SignatureAlgorithm)
 		}
 	}
 	return 0, errors.New("no CA in force has signed it")

@@ -61,6 +61,12 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason %d", int(r))
 }
 
+// leavesKey tells whether a key is still its owner's alone by the reason for which
+// a certificate of it was revoked. Where none was given, nobody knows.
+func (r Reason) leavesKey() bool {
+	return r == AffiliationChanged || r == Superseded || r == CessationOfOperation
+}
+
 // ReasonNames are those that [ParseReason] takes.
 func ReasonNames() []string {
 	var names []string

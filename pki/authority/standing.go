@@ -26,9 +26,11 @@ type Standing struct {
 	now     time.Time
 	cas     []int
 	revoked map[string]Revocation // by decimal serial
+	unread  error                 // what a CA that was replaced took back and cannot be read
 }
 
-// Standing reads what is revoked.
+// Standing reads what is revoked. A CA that was replaced lets nobody in, so what
+// becomes of its files keeps nobody from revoking: [Standing.Unread] tells of it.
 func (f Folder) Standing(now time.Time) (Standing, error) {
 	all, err := f.Revocations()
 	if err != nil {
@@ -36,17 +38,18 @@ func (f Folder) Standing(now time.Time) (Standing, error) {
 	}
 	// What a CA that was replaced took back is no longer published, and stays
 	// known.
+	var unread error
 	for number := range f.mark.Signing {
 		if slices.Contains(f.mark.numbers(), number) {
 			continue
 		}
 		old, err := f.revocations(number)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return Standing{}, err
+			unread = errors.Join(unread, err)
 		}
 		all = append(all, old)
 	}
-	s := Standing{now: now, cas: f.mark.numbers(), revoked: map[string]Revocation{}}
+	s := Standing{now: now, cas: f.mark.numbers(), revoked: map[string]Revocation{}, unread: unread}
 	for _, list := range all {
 		for _, r := range list {
 			s.revoked[r.Serial.String()] = r
@@ -54,6 +57,10 @@ func (f Folder) Standing(now time.Time) (Standing, error) {
 	}
 	return s, nil
 }
+
+// Unread is why it is not known whom a CA that was replaced took out; nil, if it is
+// known.
+func (s Standing) Unread() error { return s.unread }
 
 // State is how a certificate stands.
 func (s Standing) State(c Issued) State {
