@@ -69,8 +69,12 @@ func imageRules() []imageRule {
 // checkImage looks for everything that must not be under a root.
 func checkImage(root string) ([]Violation, error) {
 	violations := []Violation{}
+	i, err := lookAt(root)
+	if err != nil {
+		return nil, fmt.Errorf("looking at the image %q: %w", root, err)
+	}
 	for _, rule := range imageRules() {
-		paths, err := rule.paths(image(root))
+		paths, err := rule.paths(i)
 		if err != nil {
 			return nil, fmt.Errorf("checking %q for rule %q: %w", root, rule.id, err)
 		}

@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// walk shows every file and folder that is part of an image, by its path
-// without the first slash.
-func (i image) walk(see func(inside string, info fs.FileInfo) error) error {
-	return filepath.WalkDir(filepath.Clean(string(i)), func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && path != filepath.Clean(string(i)) {
+// lookAt finds every file and folder that is part of an image.
+func lookAt(root string) (image, error) {
+	i := image{root: filepath.Clean(root)}
+	err := filepath.WalkDir(i.root, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != i.root {
 			return nil // gone in between, on a running machine
 		}
 		if err != nil {
@@ -32,8 +32,10 @@ func (i image) walk(see func(inside string, info fs.FileInfo) error) error {
 		if err != nil {
 			return err
 		}
-		return see(inside, info)
+		i.files = append(i.files, imageFile{inside, info})
+		return nil
 	})
+	return i, err
 }
 
 // worldWritable finds what everybody may change. In a folder with the sticky
@@ -88,11 +90,10 @@ func (i image) logs() ([]string, error) {
 
 func (i image) those(want func(inside string, info fs.FileInfo) bool) ([]string, error) {
 	var found []string
-	err := i.walk(func(inside string, info fs.FileInfo) error {
-		if want(inside, info) {
-			found = append(found, "/"+inside)
+	for _, f := range i.files {
+		if want(f.path, f.info) {
+			found = append(found, "/"+f.path)
 		}
-		return nil
-	})
-	return found, err
+	}
+	return found, nil
 }
