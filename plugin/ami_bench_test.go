@@ -29,7 +29,7 @@ export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod 0755 /usr/sbin/policy-rc.d
 apt-get --quiet=2 update
 apt-get --quiet=2 --yes dist-upgrade
-apt-get --quiet=2 --yes purge openvpn iptables-persistent netfilter-persistent unattended-upgrades chrony libpam-pwquality
+apt-get --quiet=2 --yes purge auditd openvpn iptables-persistent netfilter-persistent unattended-upgrades chrony libpam-pwquality
 apt-get --quiet=2 --yes autoremove --purge
 apt-get clean
 rm -rf /usr/sbin/policy-rc.d /var/lib/apt/lists/*
@@ -41,7 +41,7 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod 0755 /usr/sbin/policy-rc.d
 apt-get --quiet=2 update
 apt-get --quiet=2 --yes --no-install-recommends -o Dpkg::Options::=--force-unsafe-io dist-upgrade \
-	ca-certificates chrony iptables iptables-persistent libpam-pwquality openssh-server openvpn unattended-upgrades
+	apparmor auditd ca-certificates chrony iptables iptables-persistent libpam-pwquality openssh-server openvpn unattended-upgrades
 `
 
 // TestBenchBake measures the provisioner of an AMI on a guest that is up to date,
