@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"github.com/vpnami/packer-plugin-vpnami/pki/directives"
 	"github.com/vpnami/packer-plugin-vpnami/pki/tlscrypt"
@@ -127,6 +129,43 @@ func (o office) bridgeNeedsDH(t *testing.T) {
 	}
 	if log, starts := o.judged(t, directives.Server, append(bridge, "setenv opt dh")...); starts {
 		t.Errorf("without \"dh\":\n%s", log)
+	}
+}
+
+// readsWords compares the words that OpenVPN takes lines for with ours.
+func readsWords(t *testing.T) {
+	said := func(text string) string {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "conf")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("openvpn", "--config", path).CombinedOutput()
+		if err == nil {
+			t.Errorf("it starts with %q", text)
+		}
+		return string(out)
+	}
+	var text, want []string
+	for _, example := range directives.WordExamples() {
+		if !example.Refused {
+			text = append(text, example.Line)
+			want = append(want, "ECHO:"+strings.Join(example.Words[1:], " "))
+			continue
+		}
+		if log := said(example.Line); strings.Contains(log, "ECHO") || !strings.Contains(log, "Options ") {
+			t.Errorf("%q: %s", example.Line, log)
+		}
+	}
+	log := said(strings.Join(append(text, "that-ends-it"), "\n"))
+	var got []string
+	for line := range strings.Lines(log) {
+		if at := strings.Index(line, "ECHO:"); at >= 0 {
+			got = append(got, strings.TrimSuffix(line[at:], "\n"))
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s\n%s", diff, log)
 	}
 }
 

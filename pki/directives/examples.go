@@ -3,7 +3,10 @@
 
 package directives
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Example is a line to be put to OpenVPN.
 type Example struct {
@@ -58,4 +61,35 @@ func Harmless(role Role) []string {
 		return slices.Concat(sampleLines(inBoth), sampleLines(inEitherServer))
 	}
 	return slices.Concat(sampleLines(inBoth), sampleLines(inEitherClient))
+}
+
+// WordExample is a line, and the words that OpenVPN takes it for, or that it does not
+// start with it.
+type WordExample struct {
+	Line    string
+	Words   []string
+	Refused bool
+}
+
+// WordExamples are lines that are easily taken for others. Each begins with "echo msg",
+// for which OpenVPN says the rest.
+func WordExamples() []WordExample {
+	var examples []WordExample
+	for _, e := range []struct{ line, words string }{ // the words with commas
+		{`a  b`, "a,b"}, {`a#b;c # d`, "a#b;c"}, {`a ;b`, "a"}, {`"#a" b`, "#a,b"}, {`\#a`, ""},
+		{`"a b"c`, "a b,c"}, {`"a"#b`, "a"}, {`'a'"b"`, "a,b"}, {`a"b c"`, `a"b,c"`}, {`""a`, ",a"}, {`"a'b"`, "a'b"}, {`O'Brien`, "O'Brien"},
+		{`'my key'\ 1`, "my key,1"}, {`my\ key`, "my key"}, {`\\ \"a "b\"c"`, `\,"a,b"c`}, {`'a\b"'`, `a\b"`}, {`\ a`, "a"},
+		{"a\vb\fc\td\re", "a,b,c,d,e"}, {"a\u00a0b\u0085c", "a\u00a0b\u0085c"},
+		{`1 2 3 4 5 6 7 8 9 10 11 12 13 14 "15`, "1,2,3,4,5,6,7,8,9,10,11,12,13,14"},
+	} {
+		example := WordExample{Line: "echo msg " + e.line, Words: []string{"echo", "msg"}}
+		if e.words != "" {
+			example.Words = append(example.Words, strings.Split(e.words, ",")...)
+		}
+		examples = append(examples, example)
+	}
+	for _, line := range []string{`"a`, `'a`, `a "b\"`, `C:\x`, `\'a'`, `"\'"`, `a\`, `\x`} {
+		examples = append(examples, WordExample{Line: "echo msg " + line, Refused: true})
+	}
+	return examples
 }

@@ -214,7 +214,7 @@ push-reset
 // away, or that want what is not everywhere: another system, a device, another
 // directive or a server to be there.
 const notAsked = `
-askpass bind-dev block-outside-dns ca capath cert chroot comp-noadapt crl-verify daemon data-ciphers dev dev-node
+askpass bind-dev block-outside-dns ca capath cert chroot comp-noadapt connection crl-verify daemon data-ciphers dev dev-node
 dev-type engine errors-to-stderr fast-io fragment http-proxy-option http-proxy-override http-proxy-user-pass ifconfig
 key key-derivation key-direction keying-material-exporter link-mtu lladdr log log-append machine-readable-output
 management-client management-client-auth management-external-cert management-external-key management-hold

@@ -3,7 +3,10 @@
 
 package directives
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Effect is what an OpenVPN does with a directive.
 type Effect string
@@ -66,7 +69,14 @@ func modeOf(lines []Line) Role {
 func Lint(lines []Line) []Finding {
 	role, mode := RoleOf(lines), modeOf(lines)
 	var findings []Finding
+	var passed []string // over, where OpenVPN does not know them; of what stands behind
 	for _, l := range lines {
+		if l.Name == "ignore-unknown-option" {
+			for _, name := range l.Args {
+				passed = append(passed, strings.TrimPrefix(name, "--"))
+			}
+		}
+		l.Optional = l.Optional || l.Connection == 0 && slices.Contains(passed, l.Name)
 		found, is := misplaced(l, mode)
 		if !is {
 			found = judge(l, role)
@@ -106,7 +116,7 @@ func judge(l Line, role Role) Finding {
 	gone := func(e Effect) bool { return e == removed || e == Unknown }
 	if l.Optional && gone(found.On26) {
 		if gone(found.On27) {
-			found.Why = "OpenVPN does not know it, and passes over it for the \"setenv opt\""
+			found.Why = "OpenVPN does not know it, and passes over it, as it is told to"
 		}
 		found.On26 = Warns
 	}

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -18,15 +19,25 @@ type Line struct {
 	Number int
 	Name   string
 	Args   []string
-	Inline string // what lies between <tag> and </tag>, as it is
+	// Inlined is that it stands as <tag>, and Inline what lies between that and
+	// </tag>, as it is. A <connection> holds directives, which come after it as lines
+	// of their own, and has nothing in Inline.
+	Inlined bool
+	Inline  string
 	// Optional is that "setenv opt" stands before it: OpenVPN passes over it where
 	// it does not know it, and heeds it where it does.
 	Optional bool
+	// Connection is the number of the <connection> that it is in, from 1 on; 0 is
+	// none.
+	Connection int
 }
 
 // String is the directive in one line, short, without what lies inline.
 func (l Line) String() string {
 	text := strings.Join(append([]string{l.Name}, l.Args...), " ")
+	if l.Inlined {
+		text = "<" + l.Name + ">"
+	}
 	if l.Optional {
 		text = "setenv opt " + text
 	}
@@ -36,12 +47,25 @@ func (l Line) String() string {
 	return text
 }
 
+// Same tells whether two lines say the same, wherever they stand.
+func (l Line) Same(other Line) bool {
+	return l.Name == other.Name && slices.Equal(l.Args, other.Args) && l.Inlined == other.Inlined && l.Inline == other.Inline
+}
+
+// given are the arguments, of which what lies inline is one.
+func (l Line) given() []string {
+	if l.Inlined {
+		return []string{""}
+	}
+	return l.Args
+}
+
 // MaxBytes is far above what a profile with a chain of certificates has.
 const MaxBytes = 1 << 20
 
-// Parse reads a configuration as OpenVPN does: words divided by spaces, quotes,
-// backslashes, comments after # and ;, and what lies inline between <tag> and
-// </tag>, which is not looked at.
+// Parse reads a configuration as OpenVPN does: words as [split] has them, and what
+// lies inline between <tag> and </tag>, which is not looked at. It is refused where
+// OpenVPN ends at it.
 func Parse(text []byte) ([]Line, error) {
 	if len(text) > MaxBytes {
 		return nil, fmt.Errorf("it has %d bytes; %d is the limit", len(text), MaxBytes)
@@ -49,115 +73,133 @@ func Parse(text []byte) ([]Line, error) {
 	if bytes.IndexByte(text, 0) >= 0 {
 		return nil, errors.New("there is a NUL in it: it is no OpenVPN configuration")
 	}
-	var lines []Line
-	inside, since, connection := "", 0, false
-	var inline strings.Builder
-	for i, raw := range strings.Split(strings.TrimPrefix(string(text), "\ufeff"), "\n") {
-		number := i + 1
-		trimmed := strings.TrimSpace(raw)
-		if inside != "" {
-			if strings.HasPrefix(trimmed, "</"+inside+">") {
-				lines[len(lines)-1].Inline, inside = inline.String(), ""
-				inline.Reset()
-				continue
-			}
-			inline.WriteString(raw + "\n")
-			continue
-		}
-		if len(raw) >= longestLine {
-			return nil, fmt.Errorf("line %d: it has %d bytes: OpenVPN does not start with a line of %d or more, of a comment either", number, len(raw), longestLine)
-		}
-		if connection && strings.HasPrefix(trimmed, "</connection>") {
-			connection = false
-			continue
-		}
-		words, err := split(trimmed)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", number, err)
-		}
-		if tag, is := tagOf(words); is {
-			inside, since = tag, number
-			if inside == "connection" {
-				inside, connection, since = "", true, number // it holds directives, not a file
-				continue
-			}
-			lines = append(lines, Line{Number: number, Name: inside, Args: []string{"[inline]"}})
-			continue
-		}
-		if len(words) > 0 {
-			lines = append(lines, lineOf(number, words))
-		}
-	}
-	if connection {
-		inside = "connection"
-	}
-	if inside != "" {
-		return nil, fmt.Errorf("line %d: <%s> has no end </%s> (is the file cut off?)", since, inside, inside)
-	}
-	return lines, nil
+	var p parsing
+	err := p.read(&source{rest: string(text), number: 1}, 0)
+	return p.lines, err
 }
 
-func lineOf(number int, words []string) Line {
-	l := Line{Number: number, Name: strings.TrimPrefix(words[0], "--"), Args: words[1:]}
+type parsing struct {
+	lines       []Line
+	connections int
+}
+
+// read takes the lines of a file, or of a <connection> in it.
+func (p *parsing) read(from *source, connection int) error {
+	for {
+		number := from.number
+		line, more := from.next(longestLine)
+		if !more {
+			return nil
+		}
+		if len(line) == longestLine {
+			return tooLong(number)
+		}
+		if number == 1 {
+			line = strings.TrimPrefix(line, "\ufeff")
+		}
+		if connection > 0 {
+			line = strings.TrimSuffix(line, "\n") // which a backslash can make part of a word
+		}
+		words, err := split(line)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		if len(words) == 0 {
+			continue
+		}
+		if len(words[0]) > len("--") {
+			words[0] = strings.TrimPrefix(words[0], "--")
+		}
+		l := lineOf(number, connection, words)
+		tag, is := tagOf(words)
+		if !is {
+			p.lines = append(p.lines, l)
+			continue
+		}
+		l.Name, l.Inlined = tag, true
+		holds := tag == "connection" && connection == 0 // directives, not a file
+		start := from.number
+		text, err := from.until(tag, holds)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		if !holds {
+			l.Inline = text
+			p.lines = append(p.lines, l)
+			continue
+		}
+		p.connections++
+		p.lines = append(p.lines, l)
+		if err := p.read(&source{rest: text, number: start}, p.connections); err != nil {
+			return err
+		}
+	}
+}
+
+func tooLong(number int) error {
+	return fmt.Errorf("line %d: it is too long: OpenVPN does not start with a line of %d bytes or more, of a comment either", number, longestLine-1)
+}
+
+func lineOf(number, connection int, words []string) Line {
+	l := Line{Number: number, Connection: connection, Name: words[0], Args: words[1:]}
+	if len(l.Args) == 0 {
+		l.Args = nil
+	}
 	if l.Name == "setenv" && len(l.Args) > 1 && l.Args[0] == "opt" {
 		l.Name, l.Args, l.Optional = l.Args[1], l.Args[2:], true
 	}
 	return l
 }
 
-// longestLine is OPTION_LINE_SIZE in OpenVPN's options.h, less the line's end.
-const longestLine = 255
+// longestLine is OPTION_LINE_SIZE in OpenVPN's options.h: with so many bytes, the
+// line's end among them, a line is too long.
+const longestLine = 256
 
 // tagOf tells whether a line begins what lies inline: OpenVPN looks for a tag
 // alone among the words, so that a comment may stand behind it.
 func tagOf(words []string) (string, bool) {
-	if len(words) != 1 {
+	if len(words) != 1 || len(words[0]) < len("<>") {
 		return "", false
 	}
 	tag, opens := strings.CutPrefix(words[0], "<")
 	tag, closes := strings.CutSuffix(tag, ">")
-	return tag, opens && closes && tag != "" && !strings.HasPrefix(tag, "/")
+	return tag, opens && closes
 }
 
-// split divides a line into words.
-func split(line string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	quote, open, escaped := rune(0), false, false
-	end := func() {
-		if open {
-			words = append(words, word.String())
-			word.Reset()
-			open = false
+// source gives a text as C's fgets does, which is how OpenVPN reads: a line with
+// its end, or as much of a longer one as there is room for, and the rest of that
+// as if it were a line.
+type source struct {
+	rest   string
+	number int // of the line that what comes next is of
+}
+
+func (s *source) next(room int) (piece string, more bool) {
+	piece = s.rest[:min(room, len(s.rest))]
+	if end := strings.IndexByte(piece, '\n'); end >= 0 {
+		piece = piece[:end+1]
+		s.number++
+	}
+	s.rest = s.rest[len(piece):]
+	return piece, piece != ""
+}
+
+// until takes what is before </tag>, and that with what stands behind it. Within a
+// <connection> OpenVPN loses part of what is too long.
+func (s *source) until(tag string, connection bool) (string, error) {
+	var text strings.Builder
+	for {
+		number := s.number
+		piece, more := s.next(longestLine - 1)
+		if !more {
+			return "", fmt.Errorf("<%s> has no end </%s> (is the file cut off?)", tag, tag)
 		}
-	}
-	for _, r := range line {
-		switch {
-		case escaped:
-			word.WriteRune(r)
-			escaped = false
-		case r == '\\' && quote != '\'':
-			escaped, open = true, true
-		case quote != 0:
-			if r == quote {
-				quote = 0
-			} else {
-				word.WriteRune(r)
-			}
-		case r == '"' || r == '\'':
-			quote, open = r, true
-		case (r == '#' || r == ';') && !open:
-			return words, nil
-		case r == ' ' || r == '\t' || r == '\r':
-			end()
-		default:
-			word.WriteRune(r)
-			open = true
+		if strings.HasPrefix(strings.TrimLeft(piece, spaces), "</"+tag+">") {
+			return text.String(), nil
 		}
+		if connection && len(piece) == longestLine-1 {
+			return "", fmt.Errorf("in <%s>: %w", tag, tooLong(number))
+		}
+		text.WriteString(piece)
 	}
-	if quote != 0 || escaped {
-		return nil, fmt.Errorf("a quote or a backslash has no end")
-	}
-	end()
-	return words, nil
 }

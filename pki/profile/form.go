@@ -103,12 +103,12 @@ func (p Profile) inPKCS12(password string) (Laid, error) {
 	if err != nil {
 		return Laid{}, fmt.Errorf("writing the profile of %q: packing its certificates and key: %w", p.Name, err)
 	}
-	text, err := p.render(placed{"pkcs12": p.Name + ".p12"})
+	text, err := p.render(PKCS12.placed(p.Name))
 	return Laid{Files: []File{{p.Name + ".ovpn", text}, {p.Name + ".p12", packed}}}, err
 }
 
 func (p Profile) inFiles() (Laid, error) {
-	at := placed{"ca": authorityFile(p.Name), "cert": p.Name + ".crt", "key": p.Name + ".key", "tls-crypt-v2": p.Name + ".tls-crypt-v2.key"}
+	at := Files.placed(p.Name)
 	text, err := p.render(at)
 	if err != nil {
 		return Laid{}, err
@@ -139,20 +139,26 @@ func authorityFile(name string) string {
 // rest is inline.
 type placed map[string]string
 
-// block is what lies inline, from its tag to the end of that.
-type block struct{ directive, text string }
+// placed are those of a form.
+func (f Form) placed(name string) placed {
+	switch f {
+	case PKCS12:
+		return placed{"pkcs12": name + ".p12"}
+	case Files:
+		return placed{"ca": authorityFile(name), "cert": name + ".crt", "key": name + ".key", "tls-crypt-v2": name + ".tls-crypt-v2.key"}
+	case Inline, Tunnelblick:
+	}
+	return nil
+}
 
-// credentials writes what proves who the person is, and returns what of it is
-// inline.
-func (p Profile) credentials(out *bytes.Buffer, at placed) []block {
-	var inline []block
+// credentials writes what proves who the person is.
+func (p Profile) credentials(out *bytes.Buffer, at placed) {
 	put := func(directive string, text []byte) {
 		if file, apart := at[directive]; apart {
 			fmt.Fprintf(out, "%s %s\n", directive, file)
 			return
 		}
-		inline = append(inline, block{directive, fmt.Sprintf("<%s>\n%s\n</%s>\n", directive, bytes.TrimRight(text, "\n"), directive)})
-		out.WriteString(inline[len(inline)-1].text)
+		fmt.Fprintf(out, "<%s>\n%s\n</%s>\n", directive, bytes.TrimRight(text, "\n"), directive)
 	}
 	if file, packed := at["pkcs12"]; packed {
 		fmt.Fprintf(out, "pkcs12 %s\n", file)
@@ -168,7 +174,7 @@ func (p Profile) credentials(out *bytes.Buffer, at placed) []block {
 	}
 	if !p.Unwrapped {
 		put("tls-crypt-v2", p.TLSCryptV2.Reveal())
-		return inline
+		return
 	}
 	// Each gateway with the key and, while none answers so, without: one that
 	// has opened its window for old profiles takes no key.
@@ -178,7 +184,6 @@ func (p Profile) credentials(out *bytes.Buffer, at placed) []block {
 		put("tls-crypt-v2", p.TLSCryptV2.Reveal())
 		fmt.Fprintf(out, "</connection>\n<connection>\nremote %s %d\n</connection>\n", remote.Host, remote.Port)
 	}
-	return inline
 }
 
 // nextAfter is when the next of several gateways is tried, in seconds: five

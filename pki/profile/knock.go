@@ -4,6 +4,7 @@
 package profile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,82 +35,46 @@ func ParseKnock(text []byte) (Knock, error) {
 	if err != nil {
 		return Knock{}, err
 	}
-	var r reader
-	for _, line := range lines {
-		if err := r.line(line); err != nil {
-			return Knock{}, fmt.Errorf("line %d: %w", line.Number, err)
+	crypt := ""
+	for _, l := range lines {
+		if l.Name != "tls-crypt-v2" {
+			continue
 		}
+		if !l.Inlined {
+			return Knock{}, fmt.Errorf("line %d: the tls-crypt-v2 key is in the file %q beside the profile: this check reads inline profiles only", l.Number, strings.Join(l.Args, " "))
+		}
+		crypt = l.Inline
 	}
-	if r.crypt == "" {
+	if crypt == "" {
 		return Knock{}, errors.New("there is no <tls-crypt-v2> block in it, and without the key a gateway answers nobody: is it a profile of \"vpnami-pki issue\"?")
 	}
-	key, err := tlscrypt.ParseClientKey([]byte(r.crypt))
+	key, err := tlscrypt.ParseClientKey([]byte(crypt))
 	if err != nil {
 		return Knock{}, fmt.Errorf("reading <tls-crypt-v2>: %w", err)
 	}
-	if len(r.remotes) == 0 {
-		return Knock{}, errors.New("there is no \"remote\" in it")
-	}
-	return r.knock(key)
+	doors, err := doorsOf(directives.Remotes(lines))
+	return Knock{Key: key, Doors: doors}, err
 }
 
-type remoteLine struct{ host, port, protocol string }
-
-type reader struct {
-	crypt    string
-	remotes  []remoteLine
-	port     string
-	protocol string
-}
-
-func (r *reader) line(line directives.Line) error {
-	arg := func(i int) string {
-		if i < len(line.Args) {
-			return line.Args[i]
-		}
-		return ""
+func doorsOf(remotes []directives.Remote) ([]Door, error) {
+	if len(remotes) == 0 {
+		return nil, errors.New("there is no \"remote\" in it")
 	}
-	switch line.Name {
-	case "remote":
-		r.remotes = append(r.remotes, remoteLine{arg(0), arg(1), arg(2)})
-	case "port", "rport":
-		r.port = arg(0)
-	case "proto":
-		r.protocol = arg(0)
-	case "tls-crypt-v2":
-		if line.Inline == "" {
-			return fmt.Errorf("the tls-crypt-v2 key is in the file %q beside the profile: this check reads inline profiles only", arg(0))
-		}
-		r.crypt = line.Inline
-	}
-	return nil
-}
-
-func (r *reader) knock(key tlscrypt.ClientKey) (Knock, error) {
-	k := Knock{Key: key}
-	for _, line := range r.remotes {
-		port, protocol := firstOf(line.port, r.port, strconv.Itoa(DefaultPort)), firstOf(line.protocol, r.protocol, "udp")
+	var doors []Door
+	for _, r := range remotes {
+		protocol := cmp.Or(r.Protocol, "udp")
 		door := Door{Protocol: strings.TrimRight(strings.TrimSuffix(protocol, "-client"), "46")}
 		if door.Protocol != "udp" && door.Protocol != "tcp" {
-			return Knock{}, fmt.Errorf("the protocol %q is none of udp and tcp", protocol)
+			return nil, fmt.Errorf("the protocol %q is none of udp and tcp", protocol)
 		}
 		var err error
-		if door.Remote, err = ParseRemote(line.host + ":" + port); err != nil {
-			return Knock{}, err
+		if door.Remote, err = ParseRemote(r.Host + ":" + cmp.Or(r.Port, strconv.Itoa(DefaultPort))); err != nil {
+			return nil, err
 		}
-		if slices.Contains(k.Doors, door) {
+		if slices.Contains(doors, door) {
 			continue // a profile for both kinds of gateway has each twice
 		}
-		k.Doors = append(k.Doors, door)
+		doors = append(doors, door)
 	}
-	return k, nil
-}
-
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
+	return doors, nil
 }

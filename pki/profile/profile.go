@@ -116,14 +116,11 @@ func (p Profile) render(at placed) ([]byte, error) {
 	if len(p.Remotes) == 0 || !slices.Contains(Protocols(), p.Protocol) {
 		return nil, fmt.Errorf("writing the profile of %q: a remote and a protocol are needed", p.Name)
 	}
-	var directives, credentials bytes.Buffer
-	p.directives(&directives, at)
-	inline := p.credentials(&credentials, at)
-	fields := p.fields(directives.String(), credentials.String())
+	fields := p.fields(at)
 	if p.Template == nil {
 		return []byte(fields.Profile), nil
 	}
-	text, err := p.Template.render(fields, inline)
+	text, err := p.Template.render(fields)
 	if err != nil {
 		return nil, fmt.Errorf("writing the profile of %q: %w", p.Name, err)
 	}

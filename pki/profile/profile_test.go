@@ -83,35 +83,31 @@ func TestRenderRefuses(t *testing.T) {
 	}
 }
 
-// TestTemplateLosesNoKey has templates that name a file in the place of what is
-// inline, and of which there is no other copy.
+// TestTemplateLosesNoKey has templates without what there is no other copy of, or with
+// something in its place.
 func TestTemplateLosesNoKey(t *testing.T) {
 	for text, lost := range map[string]string{
-		"{{.Directives}}key {{.Name}}.key\n":                                     "cert",
-		"{{.Directives}}<cert>\nname\n</cert>\nkey {{.Name}}.key\n":              "ca",
-		"{{.Directives}}{{slice .Credentials 0 (len .Directives)}}\nkey a.key\n": "",
+		"{{.Directives}}":                                                                  `it lacks "<ca>"`,
+		"{{.Directives}}key {{.Name}}.key\n":                                               `it lacks "<ca>"`,
+		"{{.Directives}}<cert>\nname\n</cert>\nkey {{.Name}}.key\n":                        `it lacks "<ca>"`,
+		"{{.Directives}}{{slice .Credentials 0 (len .Directives)}}\nkey a.key\n":           "",
+		"{{.Profile}}\nkey a.key\n":                                                        `a line "key a.key" that is not the profile's own`,
+		"{{.Profile}}\nsetenv opt key a.key\n":                                             `a line "setenv opt key a.key" that is not the profile's own`,
+		"{{.Profile}}<key>\nanother\n</key>\n":                                             `a line "<key>" that is not the profile's own`,
+		"{{.Profile}}{{.Credentials}}":                                                     `it has "<ca>" more often than the profile`,
+		"{{.Profile}}--<key>\nanother\n</key>\n":                                           `a line "<key>" that is not the profile's own`,
+		"{{.Profile}}\npkcs12 a.p12\n":                                                     `a line "pkcs12 a.p12" that is not the profile's own`,
+		"{{.Directives}}cert [inline]\nkey [inline]\nca [inline]\ntls-crypt-v2 [inline]\n": `a line "ca [inline]" that is not the profile's own`,
 	} {
-		parsed, err := ParseTemplate(text, Inline)
-		p := example(t)
-		if p.Template = parsed; err == nil {
-			_, err = p.Render()
-		}
-		if !errors.Is(err, ErrNoTemplate) || lost != "" && !strings.Contains(err.Error(), "<"+lost+"> is not in it, and would be nowhere else") {
+		if _, err := ParseTemplate(text, Inline); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), lost) {
 			t.Errorf("%q: error %v", text, err)
 		}
 	}
-	beside, err := ParseTemplate("{{.Profile}}\nkey a.key\n", Inline)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := example(t)
-	p.Template = beside
-	if _, err := p.Render(); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), `a line "key a.key" beside <key>`) {
-		t.Errorf("beside: error %v", err)
-	}
 	// With files the names are what is to be there, and with --csr that of the key.
-	p = example(t)
-	if p.Template, err = ParseTemplate("{{.Directives}}ca ca.crt\ncert c.crt\nkey {{.Name}}.key\ntls-crypt-v2 t.key\n", Files); err != nil {
+	p := example(t)
+	var err error
+	const files = "{{.Directives}}ca ca.crt\ncert {{.Name}}.crt\nkey {{.Name}}.key\ntls-crypt-v2 {{.Name}}.tls-crypt-v2.key\n"
+	if p.Template, err = ParseTemplate(files, Files); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.In(Files, ""); err != nil {
@@ -120,24 +116,68 @@ func TestTemplateLosesNoKey(t *testing.T) {
 	if _, err := p.In(Inline, ""); !errors.Is(err, ErrNoTemplate) {
 		t.Errorf("inline: error %v", err)
 	}
-	p.Key = bundle.Secret{}
-	if p.Template, err = ParseTemplate("{{.Directives}}{{.Credentials}}", Inline); err != nil {
+	p.Unwrapped = true
+	if _, err := p.In(Files, ""); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("without the connections of a migration: error %v", err)
+	}
+	if _, err := ParseTemplate("{{.Directives}}key {{.Name}}.key\n", Files); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), `it lacks "ca ca.crt"`) {
+		t.Errorf("without ca and cert: error %v", err)
+	}
+}
+
+// TestTemplateIsForAll has a template of which everybody can be given a profile.
+func TestTemplateIsForAll(t *testing.T) {
+	both, err := ParseTemplate("{{.Directives}}{{.Credentials}}dhcp-option DOMAIN example.com\n", Inline)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Render(); err != nil {
-		t.Error(err)
+	for _, edit := range []func(*Profile){
+		func(*Profile) {},
+		func(p *Profile) { p.Key = bundle.Secret{} },
+		func(p *Profile) { p.Unwrapped = true },
+		func(p *Profile) { p.Protocol = "tcp" },
+		func(p *Profile) { p.Protocol, p.Unwrapped = "tcp", true },
+	} {
+		p := example(t)
+		edit(&p)
+		p.Template = both
+		if _, err := p.Render(); err != nil {
+			t.Errorf("%+v: %v", p, err)
+		}
 	}
 }
 
 // TestTemplateKeepsTheGatewayApart has lines with which OpenVPN takes another
-// person for the gateway.
+// person, or another CA's, for the gateway.
 func TestTemplateKeepsTheGatewayApart(t *testing.T) {
 	for _, line := range []string{
 		"setenv opt verify-x509-name evil name", "setenv opt remote-cert-tls client", "remote-cert-tls client", "setenv  \"opt\" verify-x509-name evil name",
+		`setenv "opt"verify-x509-name evil name`, "verify-x509-name\vevil name", "setenv\fopt\vremote-cert-tls client", "--verify-x509-name evil name", `'verify-x509-name'"evil"name`,
 		"remote-cert-eku \"TLS Web Client Authentication\"", "setenv opt remote-cert-eku \"TLS Web Client Authentication\"", "remote-cert-ku 80", "x509-username-field OU",
+		"config evil.conf", "capath /tmp", "cd /tmp", "peer-fingerprint 00:11", "<peer-fingerprint>\n00:11\n</peer-fingerprint>",
+		// What OpenVPN takes for the end of what lies inline, and us for something in it.
+		"<extra-certs>\n" + strings.Repeat("x", 255) + "</extra-certs>\nverify-x509-name evil name\n<extra-certs>\n</extra-certs>",
+		"<extra-certs>\n</extra-certs>" + strings.Repeat("x", 255-len("</extra-certs>")) + "verify-x509-name evil name",
 	} {
-		if _, err := ParseTemplate("{{.Profile}}\n"+line+"\n", Inline); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "could pose as the gateway") {
-			t.Errorf("%q: error %v", line, err)
+		for _, form := range Forms() {
+			if _, err := ParseTemplate("{{.Profile}}\n"+line+"\n", Form(form)); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "could pose as the gateway") {
+				t.Errorf("%s: %q: error %v", form, line, err)
+			}
+		}
+	}
+	for _, line := range []string{"ca evil.crt", "<ca>\nevil\n</ca>", "--ca evil.crt", "setenv opt ca evil.crt", "<tls-crypt-v2>\nevil\n</tls-crypt-v2>", "<connection>\nremote a\n<tls-crypt-v2>\nevil\n</tls-crypt-v2>\n</connection>", "<pkcs12>\nevil\n</pkcs12>"} {
+		for _, form := range Forms() {
+			if _, err := ParseTemplate("{{.Profile}}\n"+line+"\n", Form(form)); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "that is not the profile's own") {
+				t.Errorf("%s: %q: error %v", form, line, err)
+			}
+		}
+	}
+	// What hides the lines that are needed.
+	for _, text := range []string{
+		"ignore-unknown-option /ca\n</ca>\n{{.Directives}}<//ca>\n{{.Credentials}}", "ignore-unknown-option x\n--<x>\n{{.Directives}}</x>\n{{.Credentials}}",
+	} {
+		if _, err := ParseTemplate(text, Inline); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "could pose as the gateway") {
+			t.Errorf("%q: error %v", text, err)
 		}
 	}
 	if _, err := ParseTemplate("{{.Profile}}\nsetenv opt of-tomorrow 1\nsetenv FRIENDLY name\n", Inline); err != nil {
@@ -186,9 +226,15 @@ func TestParseKnock(t *testing.T) {
 		"port and proto":  {"port 443\nproto tcp-client\nremote a\n", []Door{{Remote{"a", 443}, "tcp"}}},
 		"on the line":     {"proto udp\nremote a 443 tcp4-client\n", []Door{{Remote{"a", 443}, "tcp"}}},
 		"in a connection": {"<connection>\nremote a 443 tcp\n</connection>\n<connection>\nremote b\n</connection>\n", []Door{{Remote{"a", 443}, "tcp"}, {Remote{"b", 1194}, "udp"}}},
-		"comments":        {"# remote x\n; remote y\nremote a # here\n<ca>\nremote z\n</ca>\n", []Door{{Remote{"a", 1194}, "udp"}}},
-		"optional":        {"setenv opt remote a 443\nsetenv opt proto tcp\n", []Door{{Remote{"a", 443}, "tcp"}}},
-		"quoted":          {"remote \"a\" '443'\r\n", []Door{{Remote{"a", 443}, "udp"}}},
+		"port and proto in a connection": {"port 443\nproto tcp\n<connection>\nremote a\nport 500\nproto udp\n</connection>\n<connection>\nport 501\nremote b\n</connection>\n<connection>\nremote c\n</connection>\n",
+			[]Door{{Remote{"a", 500}, "udp"}, {Remote{"b", 501}, "tcp"}, {Remote{"c", 443}, "tcp"}}},
+		"port behind a connection":  {"<connection>\nremote a\n</connection>\nport 443\n", []Door{{Remote{"a", 1194}, "udp"}}},
+		"port behind a remote":      {"remote a\nremote b 80\nport 443\n", []Door{{Remote{"a", 443}, "udp"}, {Remote{"b", 80}, "udp"}}},
+		"remote beside connections": {"remote x\n<connection>\nremote a 1\nremote b\n</connection>\n", []Door{{Remote{"b", 1}, "udp"}}},
+		"an apostrophe":             {"setenv UV_NAME O'Brien\nremote a\n", []Door{{Remote{"a", 1194}, "udp"}}},
+		"comments":                  {"# remote x\n; remote y\nremote a # here\n<ca>\nremote z\n</ca>\n", []Door{{Remote{"a", 1194}, "udp"}}},
+		"optional":                  {"setenv opt remote a 443\nsetenv opt proto tcp\n", []Door{{Remote{"a", 443}, "tcp"}}},
+		"quoted":                    {"remote \"a\" '443'\r\n", []Door{{Remote{"a", 443}, "udp"}}},
 	} {
 		knock, err := ParseKnock([]byte(c.text + crypt))
 		if err != nil {

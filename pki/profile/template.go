@@ -5,9 +5,11 @@ package profile
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/x509"
 	"fmt"
+	"math/big"
 	"slices"
-	"strings"
 	"text/template"
 	"time"
 
@@ -34,57 +36,57 @@ type Fields struct {
 }
 
 // ParseTemplate reads a template for profiles of a form and tries it, so that what
-// is wrong with it is known before anything is issued.
+// is wrong with it is known before anything is issued. Who gets one, over which
+// protocol, and whether they keep their key, is not known here: one of all these must
+// be given a profile, and each is looked at again when it is written.
 func ParseTemplate(text string, form Form) (*Template, error) {
 	parsed, err := template.New("template").Option("missingkey=error").Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
 	}
 	t := &Template{parsed}
-	const kept = "remote-cert-tls server\nverify-x509-name server name\n"
-	key, inline := "key name.key\n", []block(nil) // a person may keep the key, and nothing else, in each form
-	if form == Inline || form == Tunnelblick {
-		inline = []block{{"cert", "<cert>\nname\n</cert>\n"}}
-		key = inline[0].text + key
+	var first error
+	for _, sample := range samples() {
+		_, err := t.render(sample.fields(form.placed(sample.Name)))
+		if err == nil {
+			return t, nil
+		}
+		first = cmp.Or(first, err)
 	}
-	tried, err := t.render(Fields{
-		Profile: kept + key, Directives: kept, Credentials: key, Name: "name", Authority: "authority", ServerName: "server", Protocol: "udp",
-		Remotes: []Remote{{"vpn.example.com", DefaultPort}}, Serial: "1", NotAfter: "2027-11-24",
-	}, inline)
-	if err != nil {
-		return nil, err
-	}
-	return t, checkStarts(tried)
+	return nil, first
 }
 
-// checkStarts refuses a text with which OpenVPN does not start, unless the text
-// itself says that what is unknown may be passed over.
-func checkStarts(text []byte) error {
-	lines, err := directives.Parse(text)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoTemplate, err)
+// samples are profiles of nobody.
+func samples() []Profile {
+	p := Profile{
+		Name: "name", Authority: "authority", ServerName: "server", Remotes: []Remote{{"vpn.example.com", DefaultPort}}, CA: []*x509.Certificate{{Raw: []byte("ca")}},
+		Certificate: &x509.Certificate{Raw: []byte("certificate"), SerialNumber: big.NewInt(1), NotAfter: time.Date(2027, 11, 24, 0, 0, 0, 0, time.UTC)},
+		TLSCryptV2:  bundle.NewSecret([]byte("tls-crypt-v2\n")),
 	}
-	var passedOver []string
-	for _, l := range lines {
-		if l.Name == "ignore-unknown-option" {
-			passedOver = append(passedOver, l.Args...)
+	var all []Profile
+	for _, protocol := range Protocols() {
+		for _, key := range []bundle.Secret{bundle.NewSecret([]byte("key\n")), {}} {
+			p.Protocol, p.Key = protocol, key
+			all = append(all, p)
 		}
 	}
-	findings := directives.Lint(lines) // of each line, and then of what is missing
-	for i, l := range lines {
-		found := findings[i]
-		unknown := found.On26 == directives.Unknown && !slices.Contains(passedOver, l.Name)
-		if unknown || found.On26 == directives.Fatal {
+	return all
+}
+
+// checkStarts refuses lines with which OpenVPN does not start.
+func checkStarts(lines []directives.Line) error {
+	for _, found := range directives.Lint(lines) {
+		if found.On26 == directives.Unknown || found.On26 == directives.Fatal {
 			return fmt.Errorf("%w: OpenVPN 2.6 does not start with %q: %s", ErrNoTemplate, found.Directive, found.Why)
 		}
 	}
 	return nil
 }
 
-// render refuses a result without the directives for want of which a client
-// takes any holder of a certificate for the gateway, and one without the key,
-// of which there is no other copy, or what else is to be inline.
-func (t *Template) render(fields Fields, inline []block) ([]byte, error) {
+// render refuses a result with which OpenVPN does not start, one with which a client
+// takes somebody else for the gateway, and one without the key, of which there is no
+// other copy.
+func (t *Template) render(fields Fields) ([]byte, error) {
 	var out bytes.Buffer
 	if err := t.parsed.Execute(&out, fields); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
@@ -93,40 +95,76 @@ func (t *Template) render(fields Fields, inline []block) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
 	}
-	// The last of several counts for OpenVPN, so all must be right.
-	for _, needed := range []directives.Line{{Name: "remote-cert-tls", Args: []string{"server"}}, {Name: "verify-x509-name", Args: []string{fields.ServerName, "name"}}} {
-		same := func(l directives.Line) bool { return l.Name == needed.Name }
-		other := func(l directives.Line) bool { return same(l) && !slices.Equal(l.Args, needed.Args) }
-		if !slices.ContainsFunc(lines, same) || slices.ContainsFunc(lines, other) {
-			return nil, fmt.Errorf("%w: it has no line %q, without which another person's certificate could pose as the gateway, or another beside it: keep {{.Profile}} or {{.Directives}} in it", ErrNoTemplate, needed.String())
-		}
+	own, err := directives.Parse([]byte(fields.Profile))
+	if err != nil {
+		return nil, err
 	}
-	for _, l := range lines {
-		// The first two take the place of what remote-cert-tls asks for, the third of
-		// the name that verify-x509-name looks at.
-		if slices.Contains([]string{"remote-cert-eku", "remote-cert-ku", "x509-username-field"}, l.Name) {
-			return nil, fmt.Errorf("%w: it has a line %q, with which another person's certificate could pose as the gateway: leave it out", ErrNoTemplate, l.String())
-		}
+	if err := cmp.Or(checkGateway(lines, fields.ServerName), checkProofs(lines, own)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
 	}
-	if !slices.ContainsFunc(lines, func(l directives.Line) bool { return l.Name == "key" || l.Name == "pkcs12" }) {
-		return nil, fmt.Errorf("%w: the person's key is not in it, nor the name of its file: keep {{.Profile}} or {{.Credentials}} in it", ErrNoTemplate)
-	}
-	for _, b := range inline {
-		if !strings.Contains(out.String(), b.text) {
-			return nil, fmt.Errorf("%w: <%s> is not in it, and would be nowhere else: keep {{.Profile}} or {{.Credentials}} in it", ErrNoTemplate, b.directive)
-		}
-		for _, l := range lines {
-			if l.Name == b.directive && !slices.Equal(l.Args, []string{"[inline]"}) {
-				return nil, fmt.Errorf("%w: it has a line %q beside <%s>, which would count in its place: leave it out", ErrNoTemplate, l.String(), b.directive)
-			}
-		}
+	if err := checkStarts(lines); err != nil {
+		return nil, err
 	}
 	return out.Bytes(), nil
 }
 
-func (p Profile) fields(directives, credentials string) Fields {
+// checkGateway refuses lines with which a client takes the holder of another
+// certificate for the gateway.
+func checkGateway(lines []directives.Line, serverName string) error {
+	// The last of several counts for OpenVPN, so all must be right.
+	for _, needed := range []directives.Line{{Name: "remote-cert-tls", Args: []string{"server"}}, {Name: "verify-x509-name", Args: []string{serverName, "name"}}} {
+		same := func(l directives.Line) bool { return l.Name == needed.Name }
+		other := func(l directives.Line) bool { return same(l) && !l.Same(needed) }
+		if !slices.ContainsFunc(lines, same) || slices.ContainsFunc(lines, other) {
+			return fmt.Errorf("it has no line %q, without which another person's certificate could pose as the gateway, or another beside it: keep {{.Profile}} or {{.Directives}} in it", needed.String())
+		}
+	}
+	against := []string{
+		"remote-cert-eku", "remote-cert-ku", // in the place of what remote-cert-tls asks for
+		"x509-username-field", // in the place of the name that verify-x509-name looks at
+		"capath",              // more CAs
+		"peer-fingerprint",    // in the place of the CA, where that is in a .p12
+		"config", "cd",        // other files
+	}
+	for _, l := range lines {
+		if slices.Contains(against, l.Name) {
+			return fmt.Errorf("it has a line %q, with which another person's certificate could pose as the gateway: leave it out", l.String())
+		}
+	}
+	return nil
+}
+
+// checkProofs has what proves who the person and who the gateway is be the profile's
+// own, all of it and nothing else: OpenVPN heeds the last of several.
+func checkProofs(lines, own []directives.Line) error {
+	for _, name := range []string{"ca", "cert", "key", "pkcs12", "tls-crypt-v2"} {
+		named := func(lines []directives.Line) []directives.Line {
+			return slices.DeleteFunc(slices.Clone(lines), func(l directives.Line) bool { return l.Name != name })
+		}
+		same := func(a, b directives.Line) bool { return a.Same(b) && (a.Connection > 0) == (b.Connection > 0) }
+		there, needed := named(lines), named(own)
+		for _, l := range there {
+			if !slices.ContainsFunc(needed, func(n directives.Line) bool { return same(l, n) }) {
+				return fmt.Errorf("it has a line %q that is not the profile's own, and would count in its place: leave it out", l.String())
+			}
+		}
+		switch {
+		case len(there) > len(needed):
+			return fmt.Errorf("it has %q more often than the profile: leave all but one out", there[0].String())
+		case !slices.EqualFunc(there, needed, same):
+			return fmt.Errorf("it lacks %q, which would be nowhere else: keep {{.Profile}} or {{.Credentials}} in it", needed[0].String())
+		}
+	}
+	return nil
+}
+
+// fields are what a template can name of a profile whose files are apart.
+func (p Profile) fields(at placed) Fields {
+	var directives, credentials bytes.Buffer
+	p.directives(&directives, at)
+	p.credentials(&credentials, at)
 	return Fields{
-		Profile: directives + credentials, Directives: directives, Credentials: credentials,
+		Profile: directives.String() + credentials.String(), Directives: directives.String(), Credentials: credentials.String(),
 		Name: p.Name, Authority: p.Authority, ServerName: p.ServerName, Protocol: p.Protocol, Remotes: p.Remotes,
 		Serial: p.Certificate.SerialNumber.String(), NotAfter: p.Certificate.NotAfter.UTC().Format(time.DateOnly),
 	}
