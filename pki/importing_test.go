@@ -228,13 +228,3 @@ func signed(t *testing.T, template, parent *x509.Certificate, key *ecdsa.Private
 	}
 	return c
 }
-
-// TestTakeOverRefusesRevokedCA: a serial revokes whatever has it, at any depth of a
-// chain.
-func TestTakeOverRefusesRevokedCA(t *testing.T) {
-	theirs := oldPKI(t, "client1")
-	theirs.Entries = append(theirs.Entries, easyrsa.Entry{State: easyrsa.Revoked, Serial: theirs.CA.SerialNumber, NotAfter: testNow, At: testNow})
-	if err := theirs.CheckIndex(); err == nil || !strings.Contains(err.Error(), "the CA's own serial number 1 is revoked") {
-		t.Errorf("error %v", err)
-	}
-}

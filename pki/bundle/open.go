@@ -6,6 +6,7 @@ package bundle
 import (
 	"crypto/x509"
 	"fmt"
+	"math/big"
 	"time"
 )
 
@@ -156,20 +157,16 @@ func (b Bundle) checkCRL(now time.Time) ([]Warning, error) {
 	return warnings, nil
 }
 
-// checkRevokes refuses a list that names the gateway's own certificates, or a CA's:
-// OpenVPN looks for the serial of each certificate of a chain, that of the CA too
-// (verify_check_crl_dir), so that would shut out everybody.
+// checkRevokes refuses a list that names the gateway's own certificates.
 func (b Bundle) checkRevokes(list *x509.RevocationList) error {
-	own := map[string]string{ // fields, by serial
-		b.Server.Certificate.SerialNumber.String():       "certificate",
-		b.Server.Probe.Certificate.SerialNumber.String(): "probe.certificate",
-	}
-	for _, ca := range b.Server.CA {
-		own[ca.SerialNumber.String()] = "ca"
-	}
-	for _, entry := range list.RevokedCertificateEntries {
-		if field, is := own[entry.SerialNumber.String()]; is {
-			return &FieldError{Field: field, Problem: fmt.Sprintf("(serial %s) is revoked", entry.SerialNumber), Allowed: "a certificate that the CRL does not name"}
+	for _, leaf := range []struct {
+		field  string
+		serial *big.Int
+	}{{"certificate", b.Server.Certificate.SerialNumber}, {"probe.certificate", b.Server.Probe.Certificate.SerialNumber}} {
+		for _, entry := range list.RevokedCertificateEntries {
+			if entry.SerialNumber.Cmp(leaf.serial) == 0 {
+				return &FieldError{Field: leaf.field, Problem: fmt.Sprintf("(serial %s) is revoked", leaf.serial), Allowed: "a certificate that the CRL does not name"}
+			}
 		}
 	}
 	return nil

@@ -189,7 +189,6 @@ func TestOpenRefuses(t *testing.T) {
 		"revoked by the second CA":      {a.Seal(two, bundle.Access{CRL: a.CRL(1), PreviousCRL: other.CRL(1, good.Certificate.SerialNumber)}), "field \"certificate\" (serial"},
 		"server revoked":                {a.Seal(good, bundle.Access{CRL: a.CRL(1, good.Certificate.SerialNumber)}), "field \"certificate\" (serial"},
 		"probe revoked":                 {a.Seal(good, bundle.Access{CRL: a.CRL(1, good.Probe.Certificate.SerialNumber)}), "field \"probe.certificate\" (serial"},
-		"CA revoked":                    {a.Seal(good, bundle.Access{CRL: a.CRL(1, good.CA[0].SerialNumber)}), "field \"ca\" (serial"},
 		"head of another server secret": {with(func(s *bundle.Sealed) { s.Server = a.Seal(a.Server(), access).Server }), "the head belongs to another server secret"},
 		"shard changed":                 {with(func(s *bundle.Sealed) { s.Shards[0] = append(bytes.Clone(s.Shards[0]), 0) }), "is not the one that the head names"},
 		"shard missing":                 {with(func(s *bundle.Sealed) { s.Shards = nil }), "the head names 1 shards, 0 were read"},

@@ -286,9 +286,6 @@ func (p PKI) CheckIndex() error {
 	for _, e := range p.Entries {
 		states[e.Serial.String()] = e.State
 	}
-	if states[p.CA.SerialNumber.String()] == Revoked {
-		return fmt.Errorf("reading the PKI of easy-rsa in %q: the CA's own serial number %X is revoked, and OpenVPN looks for that of each certificate of a chain: with that list nobody would get in: make a new authority with \"vpnami-pki init\"", p.Path, p.CA.SerialNumber)
-	}
 	const older = "is index.txt cut off, or of an older copy? put the right one there"
 	for _, serial := range p.Listed {
 		if states[serial.String()] != Revoked {
