@@ -277,5 +277,11 @@ func TestTwinsByCapitals(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(current, "ccd", c.name)); err != nil {
 			t.Error(err)
 		}
+		// The same name and number, signed by somebody whom the CA has signed.
+		below := exec.Command("/bin/sh", hook, "file")
+		below.Env = append(asked.Env, "tls_serial_1=7", "tls_serial_2=1")
+		if below.Run() == nil {
+			t.Errorf("%s is let in below another certificate", c.name)
+		}
 	}
 }
