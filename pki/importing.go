@@ -19,6 +19,7 @@ import (
 func (d *desk) importEasyRSACommand() *cobra.Command {
 	var plan authority.Plan
 	var passphraseFile string
+	var revokeLost bool
 	cmd := &cobra.Command{
 		Use:   "import-easyrsa DIR",
 		Short: "Take over the PKI that easy-rsa 2 or 3 keeps",
@@ -44,7 +45,11 @@ that certificate alone.`,
 			if plan.Path == "" {
 				return usage(cmd, "--folder is needed: the folder to make for the authority")
 			}
-			return d.importEasyRSA(args[0], plan, passphraseFile)
+			prepare := asItIs
+			if revokeLost {
+				prepare = d.revokeLost
+			}
+			return d.importEasyRSA(args[0], plan, passphraseFile, prepare)
 		},
 	}
 	cmd.Flags().StringVar(&plan.Path, "folder", "", "folder to make")
@@ -52,11 +57,22 @@ that certificate alone.`,
 	cmd.Flags().StringVar(&plan.ServerName, "server-name", "", "name in the gateway's certificate (default: that of the server's certificate that ends last)")
 	cmd.Flags().StringVar(&plan.Network, "network", "", "tunnel network, for people's own addresses (default: "+bundle.DefaultNetwork+", as the gateway's)")
 	cmd.Flags().StringVar(&passphraseFile, "easyrsa-passphrase-file", "", "file with the passphrase of easy-rsa's ca.key (default: VPNAMI_EASYRSA_PASSPHRASE, or asked for)")
+	cmd.Flags().BoolVar(&revokeLost, "revoke-lost", false, "take for revoked what is good by index.txt and has no certificate any more")
 	d.passphraseFlag(cmd)
 	return cmd
 }
 
-func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile string) error {
+func asItIs(theirs easyrsa.PKI) easyrsa.PKI { return theirs }
+
+func (d *desk) revokeLost(theirs easyrsa.PKI) easyrsa.PKI {
+	theirs, lost := theirs.RevokeLost(d.now())
+	for _, subject := range lost {
+		d.warn("revoked: %s: it is good by index.txt, and there is no certificate of it", subject)
+	}
+	return theirs
+}
+
+func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile string, prepare func(easyrsa.PKI) easyrsa.PKI) error {
 	theirs, err := easyrsa.Read(dir)
 	if err != nil {
 		return err
@@ -64,6 +80,7 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	if err := errors.Join(theirs.CheckCA(), theirs.CheckIndex()); err != nil {
 		return err
 	}
+	theirs = prepare(theirs)
 	taken, err := takeOver(theirs, plan.ServerName, d.now())
 	if err != nil {
 		return err
@@ -89,6 +106,9 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 		return err
 	}
 	d.swept(authority.SweepBuilding(plan.Path, d.now()))
+	if n := taken.certificates + len(taken.adopted.Others); n > 1000 { // some hundred a second
+		d.say("taking over %d certificates...", n)
+	}
 	folder, err := authority.Make(plan, authority.AdoptedKey{Key: key, Passphrase: passphrase}, d.now())
 	if err != nil {
 		return err
@@ -104,6 +124,12 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	if taken.ended > 0 {
 		d.say("  ended    %s, not taken over", plural(taken.ended, "certificate", "certificates"))
 	}
+	for _, line := range taken.revoked {
+		d.warn("revoked: %s", line)
+	}
+	for _, name := range taken.doubtful {
+		d.warn("%s has an older certificate that is good still, and a newer one was revoked: if they were to be out, \"vpnami-pki revoke --folder %s %s\"", name, shellWord(folder.Path()), name)
+	}
 	for _, line := range taken.leftOut {
 		d.warn("left out: %s", line)
 	}
@@ -114,7 +140,7 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	}
 	next := "\"vpnami-pki migration open\" lets old profiles connect; publish; give everybody a new one with \"renew\""
 	if len(taken.servers) > 0 {
-		next += "; when the old server is off, revoke its certificate: \"vpnami-pki revoke"
+		next += "; when the old server is off, revoke its certificate: \"vpnami-pki revoke --folder " + shellWord(folder.Path())
 		for _, serial := range taken.servers {
 			next += " --serial " + serial.String()
 		}

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
 	"maps"
 	"math/big"
@@ -227,4 +228,69 @@ func signed(t *testing.T, template, parent *x509.Certificate, key *ecdsa.Private
 		t.Fatal(err)
 	}
 	return c
+}
+
+// TestTakeOverRevokesCAs: what a certificate of the CA may sign, a gateway takes, with
+// any name and number in it. That of a person is no person's then.
+func TestTakeOverRevokesCAs(t *testing.T) {
+	theirs := oldPKI(t, "alice", "branch", "old", "netscape", "person")
+	for serial, change := range map[string]func(*x509.Certificate){
+		"3": func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = true, true },
+		"4": func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCertSign },
+		"5": func(c *x509.Certificate) {
+			c.KeyUsage = 0
+			c.Extensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 1, 1}, Value: []byte{3, 2, 2, 4}}}
+		},
+		"6": func(c *x509.Certificate) {
+			c.BasicConstraintsValid = true
+			c.KeyUsage |= x509.KeyUsageCertSign // which basic constraints overrule
+		},
+	} {
+		change(theirs.Certificates[serial])
+	}
+	taken, err := takeOver(theirs, "vpn.example.com", testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var people, revoked []string
+	for _, p := range taken.adopted.People {
+		people = append(people, p.Name)
+	}
+	for _, r := range taken.adopted.Revoked {
+		revoked = append(revoked, r.Serial.String())
+	}
+	if !slices.Equal(people, []string{"alice", "person"}) || !slices.Equal(revoked, []string{"3", "4", "5"}) || len(taken.revoked) != 3 {
+		t.Errorf("people %q, revoked %q, told %q", people, revoked, taken.revoked)
+	}
+}
+
+// TestTakeOverOfRenewedAndRevoked: "easyrsa renew" and then "revoke" takes back the
+// newer certificate alone.
+func TestTakeOverOfRenewedAndRevoked(t *testing.T) {
+	theirs := oldPKI(t, "dave", "dave", "erin", "erin")
+	theirs.Certificates["3"].NotBefore = testNow.Add(-time.Minute)
+	theirs.Certificates["5"].NotBefore = testNow.Add(-time.Minute)
+	for i, serial := range map[int]string{1: "3", 2: "4"} { // of erin the older, which is as it should be
+		c := theirs.Certificates[serial]
+		theirs.Entries[i] = easyrsa.Entry{State: easyrsa.Revoked, Serial: c.SerialNumber, NotAfter: c.NotAfter, At: testNow}
+	}
+	taken, err := takeOver(theirs, "vpn.example.com", testNow)
+	if err != nil || !slices.Equal(taken.doubtful, []string{"dave"}) {
+		t.Errorf("doubtful %q, %v", taken.doubtful, err)
+	}
+}
+
+// TestTakeOverOfLost: somebody removed the certificate instead of revoking it, and
+// easy-rsa revokes none that it does not have.
+func TestTakeOverOfLost(t *testing.T) {
+	theirs := oldPKI(t, "alice", "erin")
+	delete(theirs.Certificates, "3")
+	if _, err := takeOver(theirs, "vpn.example.com", testNow); err == nil || !strings.Contains(err.Error(), "say --revoke-lost") {
+		t.Errorf("error %v", err)
+	}
+	theirs, lost := theirs.RevokeLost(testNow)
+	taken, err := takeOver(theirs, "vpn.example.com", testNow)
+	if err != nil || len(lost) != 1 || len(taken.adopted.People) != 1 || len(taken.adopted.Revoked) != 1 || taken.adopted.Revoked[0].Serial.Int64() != 3 {
+		t.Errorf("lost %q, taken %+v, %v", lost, taken.adopted, err)
+	}
 }

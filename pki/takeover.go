@@ -27,6 +27,8 @@ type taking struct {
 	ended        int
 	leftOut      []string
 	servers      []*big.Int // serials of the gateway's certificates that are good
+	revoked      []string   // what is revoked here, and was not there, and why
+	doubtful     []string   // who may have been meant to be out
 }
 
 // takeOver sorts what easy-rsa signed. It is pure, as is all that it calls.
@@ -39,7 +41,12 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 	if err != nil {
 		return taking{}, err
 	}
-	parted := part(sifted.good, whoServes(theirs, serverName))
+	good, signing := withoutCAs(sifted.good, theirs.CA)
+	for _, c := range signing {
+		revoked = append(revoked, authority.Revocation{Serial: c.SerialNumber, NotAfter: c.NotAfter, At: now.UTC().Truncate(time.Second), Reason: authority.Unspecified})
+	}
+	slices.SortFunc(revoked, func(a, b authority.Revocation) int { return a.Serial.Cmp(b.Serial) })
+	parted := part(good, whoServes(theirs, serverName))
 	if serverName == "" {
 		serverName = lastServer(parted.servers)
 	}
@@ -49,8 +56,12 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 		adopted:    authority.Adopted{CA: theirs.CA, CRLNumber: theirs.CRLNumber, Revoked: revoked, People: settled.people},
 		serverName: serverName,
 		ended:      sifted.ended,
+		doubtful:   outdated(theirs, settled.people),
 		servers:    serialsOf(parted.servers),
 		leftOut:    slices.Concat(sifted.leftOut, parted.leftOut, grouped.leftOut, settled.leftOut),
+	}
+	for _, c := range signing {
+		t.revoked = append(t.revoked, fmt.Sprintf("%+q, serial %X: it can sign for others, and whoever has its key could come in under any name", c.Subject.CommonName, c.SerialNumber))
 	}
 	t.adopted.Others = others(theirs, t.adopted.People)
 	for _, p := range t.adopted.People {
@@ -62,6 +73,44 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 		}
 	}
 	return t, nil
+}
+
+// withoutCAs parts those that can sign for others from the rest: a gateway takes what
+// they sign, and its roster knows people by what stands in that.
+func withoutCAs(good []*x509.Certificate, ca *x509.Certificate) (rest, signing []*x509.Certificate) {
+	for _, c := range good {
+		switch {
+		case c.Equal(ca):
+		case easyrsa.Signs(c):
+			signing = append(signing, c)
+		default:
+			rest = append(rest, c)
+		}
+	}
+	return rest, signing
+}
+
+// outdated are people with a good certificate that is older than one of theirs that was
+// revoked: "easyrsa renew", then "revoke", takes back the newer alone.
+func outdated(theirs easyrsa.PKI, people []authority.AdoptedPerson) []string {
+	newest := map[string]*x509.Certificate{} // of the revoked, by common name
+	for _, e := range theirs.Entries {
+		c := cmp.Or(theirs.Certificates[e.Serial.String()], theirs.Weak[e.Serial.String()])
+		if e.State != easyrsa.Revoked || c == nil {
+			continue
+		}
+		if other := newest[c.Subject.CommonName]; other == nil || c.NotBefore.After(other.NotBefore) {
+			newest[c.Subject.CommonName] = c
+		}
+	}
+	var doubtful []string
+	for _, p := range people {
+		revoked := newest[cmp.Or(p.CommonName, p.Name)]
+		if revoked != nil && !slices.ContainsFunc(p.Certificates, func(c *x509.Certificate) bool { return c.NotBefore.After(revoked.NotBefore) }) {
+			doubtful = append(doubtful, p.Name)
+		}
+	}
+	return doubtful
 }
 
 func serialsOf(certificates []*x509.Certificate) []*big.Int {
@@ -147,7 +196,7 @@ func sift(theirs easyrsa.PKI, now time.Time) (sifted, error) {
 		}
 		c, found := theirs.Certificates[e.Serial.String()]
 		if !found {
-			return sifted{}, fmt.Errorf("taking over the certificate %X of %+q: it is good by index.txt, and none of that serial signed by the CA is in %q: revoke it there, or put it back", e.Serial, e.Subject, theirs.Path)
+			return sifted{}, fmt.Errorf("taking over the certificate %X of %+q: it is good by index.txt, and none of that serial signed by the CA is in %q: revoke it there, put it back or, if it was removed so that they are out, say --revoke-lost", e.Serial, e.Subject, theirs.Path)
 		}
 		s.good = append(s.good, c)
 	}

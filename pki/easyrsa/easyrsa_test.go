@@ -4,7 +4,15 @@
 package easyrsa
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -77,4 +85,56 @@ func FuzzParseIndex(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestReadRefusesTwoOfOneSerial: index.txt knows certificates by their serials alone,
+// and would let in the wrong one of two.
+func TestReadRefusesTwoOfOneSerial(t *testing.T) {
+	folder := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, text []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sign := func(file, name string, serial int64, parent *x509.Certificate) *x509.Certificate {
+		t.Helper()
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+			BasicConstraintsValid: true, IsCA: parent == nil, SubjectKeyId: []byte{byte(serial)},
+		}
+		if parent == nil {
+			parent = template
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	ca := sign("ca.crt", "Office", 1, nil)
+	write("ca.key", nil)
+	write("index.txt", []byte("V\t361231235959Z\t\t05\tunknown\t/CN=alice\n"))
+	sign("alice.crt", "alice", 5, ca)
+	alice, err := os.ReadFile(filepath.Join(folder, "alice.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("05.pem", alice)
+	if _, err := Read(folder); err != nil { // the same one twice, as easy-rsa 2 keeps them
+		t.Fatal(err)
+	}
+	sign("bob.crt", "bob", 5, ca)
+	if _, err := Read(folder); err == nil || !strings.Contains(err.Error(), `two certificates have the serial 5, those of "alice" and "bob"`) {
+		t.Errorf("error %v", err)
+	}
 }

@@ -5,8 +5,10 @@ package easyrsa
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -17,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/youmark/pkcs8"
 
@@ -152,10 +155,15 @@ func (p *PKI) collect(folder string) ([]string, error) {
 		}
 		serial := certificate.SerialNumber.String()
 		err = certificate.CheckSignatureFrom(p.CA)
-		if _, weak := errors.AsType[x509.InsecureAlgorithmError](err); weak {
+		_, weak := errors.AsType[x509.InsecureAlgorithmError](err)
+		if err != nil && !weak {
+			continue // of another CA
+		}
+		if other := cmp.Or(p.Certificates[serial], p.Weak[serial]); other != nil && !other.Equal(certificate) {
+			return nil, fmt.Errorf("reading the PKI of easy-rsa in %q: two certificates have the serial %X, those of %+q and %+q, and index.txt cannot tell which it means (were index.txt and serial of an older copy once?): revoke that serial there, or move the wrong one away", p.Path, certificate.SerialNumber, other.Subject.CommonName, certificate.Subject.CommonName)
+		}
+		if weak {
 			p.Weak[serial] = certificate
-		} else if err != nil {
-			continue
 		} else {
 			p.Certificates[serial] = certificate
 		}
@@ -303,6 +311,42 @@ func (p PKI) CheckIndex() error {
 		}
 	}
 	return nil
+}
+
+// RevokeLost is the PKI with every line revoked that is good by index.txt and of which
+// there is no certificate: somebody removed the file, and easy-rsa revokes no
+// certificate that it does not have. It returns the lines' subjects as well.
+func (p PKI) RevokeLost(now time.Time) (PKI, []string) {
+	var lost []string
+	p.Entries = slices.Clone(p.Entries)
+	for i, e := range p.Entries {
+		serial := e.Serial.String()
+		if e.State == Revoked || !now.Before(e.NotAfter) || cmp.Or(p.Certificates[serial], p.Weak[serial]) != nil {
+			continue
+		}
+		p.Entries[i].State, p.Entries[i].At = Revoked, now.UTC().Truncate(time.Second)
+		lost = append(lost, fmt.Sprintf("%+q, serial %X", e.Subject, e.Serial))
+	}
+	return p, lost
+}
+
+// Signs tells whether OpenSSL takes what is signed with the key of a certificate: by
+// its basic constraints or, where it has none, by what old CAs had instead
+// (X509_check_ca).
+func Signs(c *x509.Certificate) bool {
+	if c.BasicConstraintsValid {
+		return c.IsCA
+	}
+	if c.KeyUsage != 0 {
+		return c.KeyUsage&x509.KeyUsageCertSign != 0
+	}
+	for _, e := range c.Extensions {
+		var kinds asn1.BitString
+		if _, err := asn1.Unmarshal(e.Value, &kinds); e.Id.Equal(asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 1, 1}) && err == nil { // nsCertType
+			return kinds.At(5) == 1 || kinds.At(6) == 1 || kinds.At(7) == 1 // CAs for TLS, mail and code
+		}
+	}
+	return false
 }
 
 // hexOf is a serial as easy-rsa writes it.
