@@ -103,5 +103,5 @@ func (p AddressPlan) Free(taken map[netip.Addr]bool) (netip.Addr, error) {
 			return a, nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("all addresses from %s to %s of the tunnel network %s are taken: a larger network has more", p.Gateway.Next(), p.PoolFirst.Prev(), p.Network)
+	return netip.Addr{}, fmt.Errorf("all addresses from %s to %s of the tunnel network %s are taken: \"vpnami-pki roster set NAME --ip none\" frees that of who left", p.Gateway.Next(), p.PoolFirst.Prev(), p.Network)
 }

@@ -55,6 +55,7 @@ func TestWrongListsAreRefused(t *testing.T) {
 		"people.yaml|- name: x\n  nome: y\n":                "the key \"nome\" is unknown",
 		"people.yaml|- name: x\n  name: y\n":                "twice",
 		"people.yaml|- name: x\n  groups: y\n":              "\"groups\" is no list",
+		"people.yaml|- name: x\n  groups: [~]\n":            "\"groups\" is no list",
 		"people.yaml|- name: !!binary YWRtaW4=\n":           "there is a tag (\"!...\") in line 1",
 		"people.yaml|- name: x\n  groups:\n    - !x y\n":    "there is a tag (\"!...\") in line 3",
 		"people.yaml|- !!map\n  name: x\n":                  "there is a tag (\"!...\")",

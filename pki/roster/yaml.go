@@ -62,7 +62,8 @@ func parseNode(node *yaml.Node) (Entry, error) {
 		}
 		seen[key] = true
 		if key == "groups" {
-			if err := value.Decode(&entry.Groups); err != nil {
+			isText := func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag != "!!null" }
+			if err := value.Decode(&entry.Groups); err != nil || slices.ContainsFunc(value.Content, func(n *yaml.Node) bool { return !isText(n) }) {
 				return Entry{}, errors.New("\"groups\" is no list of names")
 			}
 			continue
