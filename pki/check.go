@@ -23,6 +23,8 @@ type ending struct {
 	NotAfter time.Time `json:"not_after"`
 	Days     int       `json:"days"` // whole days left; below 0: it has ended
 	Remedy   string    `json:"remedy"`
+	// NotBefore is of what has not begun: the clock was ahead when it was made.
+	NotBefore *time.Time `json:"not_before,omitempty"`
 }
 
 // errToDo has the exit code that monitoring looks for.
@@ -36,7 +38,8 @@ func (d *desk) checkCommand() *cobra.Command {
 		Short: "Tell what ends soon, for monitoring",
 		Long: `Tells what has ended or ends within --days: CAs, the gateway's certificates, the
 CRLs, and those people's certificates that are in force or ended within a week,
-each with what to do.
+each with what to do; and what has not begun, because this machine's clock was ahead
+when it was made.
 
 Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 2 the command line is wrong.`,
@@ -51,11 +54,15 @@ Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 			if err != nil {
 				return err
 			}
-			standing, err := d.standing(folder)
+			people, err := folder.People()
 			if err != nil {
 				return err
 			}
-			ends, err := endings(folder, standing, time.Duration(days)*24*time.Hour, d.now())
+			standing, err := d.standing(folder, people...)
+			if err != nil {
+				return err
+			}
+			ends, err := endings(folder, people, standing, time.Duration(days)*24*time.Hour, d.now())
 			if err != nil {
 				return err
 			}
@@ -79,18 +86,17 @@ Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 }
 
 // endings finds what ends within a time, what ends first in front.
-func endings(folder authority.Folder, standing authority.Standing, within time.Duration, now time.Time) ([]ending, error) {
+func endings(folder authority.Folder, people []authority.Person, standing authority.Standing, within time.Duration, now time.Time) ([]ending, error) {
 	ends := []ending{}
 	look := func(kind, name string, notAfter time.Time, remedy string) {
-		left := notAfter.Sub(now)
-		if left > within {
-			return
+		if notAfter.Sub(now) <= within {
+			ends = append(ends, ending{Kind: kind, Name: name, NotAfter: notAfter, Days: daysTo(notAfter, now), Remedy: remedy})
 		}
-		days := int(left / (24 * time.Hour))
-		if left < 0 {
-			days--
+	}
+	begins := func(kind, name string, notBefore, notAfter time.Time, remedy string) {
+		if now.Before(notBefore) {
+			ends = append(ends, ending{Kind: kind, Name: name, NotAfter: notAfter, Days: daysTo(notAfter, now), Remedy: remedy, NotBefore: &notBefore})
 		}
-		ends = append(ends, ending{kind, name, notAfter, days, remedy})
 	}
 	server, err := folder.Server()
 	if err != nil {
@@ -110,9 +116,11 @@ func endings(folder authority.Folder, standing authority.Standing, within time.D
 	}
 	for _, ca := range cas {
 		look("ca", shown(ca.Subject.CommonName), ca.NotAfter, another)
+		begins("ca", shown(ca.Subject.CommonName), ca.NotBefore, ca.NotAfter, "vpnami-pki rollover start")
 	}
 	gateways := func(kind string, c *x509.Certificate) {
 		look(kind, shown(c.Subject.CommonName), c.NotAfter, renewed("vpnami-pki renew-server", c.NotAfter, cas[len(cas)-1]))
+		begins(kind, shown(c.Subject.CommonName), c.NotBefore, c.NotAfter, "vpnami-pki renew-server")
 	}
 	gateways("server", server.Certificate)
 	gateways("probe", server.Probe.Certificate)
@@ -123,10 +131,6 @@ func endings(folder authority.Folder, standing authority.Standing, within time.D
 	for i, list := range lists {
 		look("crl", shown(cas[i].Subject.CommonName), list.NextUpdate, renewed("vpnami-pki crl", list.NextUpdate, cas[i]))
 	}
-	people, err := folder.People()
-	if err != nil {
-		return nil, err
-	}
 	for _, p := range people {
 		// Somebody with two certificates is out when the later ends; somebody
 		// whose last one was revoked is out already, and meant to be.
@@ -134,10 +138,20 @@ func endings(folder authority.Folder, standing authority.Standing, within time.D
 		// is red for ever is looked at by nobody.
 		if c, ok := foremost(standing, p); ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign && !now.After(c.NotAfter.Add(authority.EndedFor)) {
 			look("client", p.Name, c.NotAfter, renewed("vpnami-pki renew "+p.Name, c.NotAfter, cas[0]))
+			begins("client", p.Name, c.NotBefore, c.NotAfter, "vpnami-pki renew "+p.Name)
 		}
 	}
 	slices.SortStableFunc(ends, func(a, b ending) int { return a.NotAfter.Compare(b.NotAfter) })
 	return ends, nil
+}
+
+// daysTo are whole days; below 0: it is over.
+func daysTo(at, now time.Time) int {
+	left := at.Sub(now)
+	if left < 0 {
+		return int(left/(24*time.Hour)) - 1
+	}
+	return int(left / (24 * time.Hour))
 }
 
 func (d *desk) sayEndings(ends []ending, days int) {
@@ -154,6 +168,10 @@ func (d *desk) sayEndings(ends []ending, days int) {
 		if e.Days < 0 {
 			left = "ended " + plural(-e.Days, "day", "days") + " ago"
 		}
-		d.say("%-6s  %s%s  %s  %-18s  %s", e.Kind, e.Name, strings.Repeat(" ", width-len(e.Name)), day(e.NotAfter), left, e.Remedy)
+		when := e.NotAfter
+		if e.NotBefore != nil {
+			left, when = "begins only then", *e.NotBefore
+		}
+		d.say("%-6s  %s%s  %s  %-18s  %s", e.Kind, e.Name, strings.Repeat(" ", width-len(e.Name)), day(when), left, e.Remedy)
 	}
 }

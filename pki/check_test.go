@@ -5,6 +5,7 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -51,7 +52,11 @@ func TestCheckRemedies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ends, err := endings(folder, standing, 30*24*time.Hour, late)
+		people, err := folder.People()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends, err := endings(folder, people, standing, 30*24*time.Hour, late)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +114,11 @@ func TestCheckForgets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ends, err := endings(folder, standing, 30*24*time.Hour, at)
+		people, err := folder.People()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends, err := endings(folder, people, standing, 30*24*time.Hour, at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,6 +129,47 @@ func TestCheckForgets(t *testing.T) {
 		if told != want {
 			t.Errorf("on %s: told is %v, want %v: %v", day(at), told, want, ends)
 		}
+	}
+}
+
+// TestCheckTellsWhatHasNotBegun: the clock was a month ahead when it was made.
+func TestCheckTellsWhatHasNotBegun(t *testing.T) {
+	keeper := authority.UnderPassphrase{Passphrase: []byte("correct horse")}
+	folder, err := authority.Make(authority.Plan{Path: filepath.Join(t.TempDir(), "office"), Name: "office"}, keeper, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, at := range map[string]time.Time{"ann": testNow.AddDate(0, 1, 0), "bob": testNow} {
+		issuer, err := folder.Unlock(authority.Keys{Passphrase: keeper.Passphrase}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := issuer.Issue(authority.Person{Name: name}, wrapper, authority.ClientLife)
+		if err == nil {
+			err = folder.Add(client)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	people, err := folder.People()
+	if err != nil {
+		t.Fatal(err)
+	}
+	standing, err := folder.Standing(testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends, err := endings(folder, people, standing, 30*24*time.Hour, testNow)
+	if err != nil || len(ends) != 1 || ends[0].Name != "ann" || ends[0].NotBefore == nil || ends[0].Remedy != "vpnami-pki renew ann" {
+		t.Errorf("told %+v, %v", ends, err)
+	}
+	if names := early(standing, people); !slices.Equal(names, []string{"ann"}) {
+		t.Errorf("early: %q", names)
 	}
 }
 

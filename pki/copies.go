@@ -37,7 +37,7 @@ func checkClock(there remote, now time.Time) error {
 
 // checkReplace refuses a publish that would take away what is there: another
 // authority's values, or those of a newer copy of the folder.
-func checkReplace(server bundle.Server, past authority.Past, prefix string, there remote) error {
+func checkReplace(server bundle.Server, past authority.Past, prefix string, there remote, now time.Time) error {
 	const replace = "; if that is meant, say --replace"
 	if there.empty() {
 		return nil
@@ -52,8 +52,9 @@ func checkReplace(server bundle.Server, past authority.Past, prefix string, ther
 		return fmt.Errorf("publishing under %q: the authority %q is there now, with another CA: everybody who connects today would be locked out"+replace, prefix, there.opened.Authority)
 	}
 	for _, ca := range there.opened.CA {
-		if !past.Had(ca) {
-			return fmt.Errorf("publishing under %q: a CA is there that this folder does not have (%q, until %s): this folder is an old copy, from before a roll-over, and would lock out who has a certificate of it: publish from the newer one"+replace,
+		// One that has not begun was made while the clock was ahead, and lets nobody in.
+		if !past.Had(ca) || past.Newer(ca) && !now.Before(ca.NotBefore) {
+			return fmt.Errorf("publishing under %q: a CA is there that this folder does not have in force (%q, until %s): this folder, or its authority.json, is an old copy, from before a roll-over, and would lock out who has a certificate of it: publish from the newer one"+replace,
 				prefix, ca.Subject.CommonName, day(ca.NotAfter))
 		}
 	}
@@ -88,7 +89,7 @@ func checkRevoked(server bundle.Server, past authority.Past, prefix string, ther
 	if len(lost) == 0 {
 		return nil
 	}
-	return fmt.Errorf("publishing under %q: %s revoked there and not in this folder, which is an old copy or lost what was revoked: publish from the newest copy; if this is it, revoke here as well: \"vpnami-pki revoke --reason %s %s\" (with --foreign those of certificates that are not kept here)",
+	return fmt.Errorf("publishing under %q: %s revoked there and not in this folder, which is an old copy or lost what was revoked: publish from the newest copy; if this is it, revoke here as well: \"vpnami-pki revoke --foreign --reason %s %s\"",
 		prefix, plural(len(lost), "certificate is", "certificates are"), reason, strings.Join(lost[:min(len(lost), mostNamed)], " "))
 }
 

@@ -110,7 +110,7 @@ func TestPublishKeepsCAs(t *testing.T) {
 	if _, err := publishTo(s, after, both, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := publishTo(s, before, bundle.Access{CRL: a.CRL(1), Roster: people(1)}, 1); err == nil || !strings.Contains(err.Error(), "a CA is there that this folder does not have") {
+	if _, err := publishTo(s, before, bundle.Access{CRL: a.CRL(1), Roster: people(1)}, 1); err == nil || !strings.Contains(err.Error(), "a CA is there that this folder does not have in force") {
 		t.Errorf("an old copy takes a CA away: %v", err)
 	}
 	there, err := readRemote(t.Context(), vault{api: s}, "vpn")
@@ -119,13 +119,13 @@ func TestPublishKeepsCAs(t *testing.T) {
 	}
 	ended := next.Server()
 	ended.CA = after.CA[:1]
-	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", there); err != nil {
+	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", there, testNow); err != nil {
 		t.Errorf("the newer copy cannot end the first: %v", err)
 	}
 	// A place that missed the whole of a roll-over is this authority's all the same.
 	missed := there
 	missed.opened.CA = []*x509.Certificate{a.CA}
-	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", missed); err != nil {
+	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", missed, testNow); err != nil {
 		t.Errorf("a place that missed the roll-over: %v", err)
 	}
 	s.had = []*x509.Certificate{a.CA}
@@ -135,7 +135,7 @@ func TestPublishKeepsCAs(t *testing.T) {
 	if there, err = readRemote(t.Context(), vault{api: s}, "vpn"); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkReplace(after, authority.NewPast(after.CA), "vpn", there); err == nil || !strings.Contains(err.Error(), "has ended the roll-over") {
+	if err := checkReplace(after, authority.NewPast(after.CA), "vpn", there, testNow); err == nil || !strings.Contains(err.Error(), "has ended the roll-over") {
 		t.Errorf("a copy from before the end brings the first back: %v", err)
 	}
 	there.opened = after
@@ -158,7 +158,7 @@ func TestPublishWithoutHead(t *testing.T) {
 	s.values["vpn/access"] = nil
 	s.values["vpn/access/001"] = []byte("of an older publish, which took more")
 	for want, access := range map[string]bundle.Access{
-		"--serial 12\" (with --foreign":                         {CRL: a.CRL(1), Roster: people(3)},
+		"revoke --foreign --reason unspecified --serial 12\"":   {CRL: a.CRL(1), Roster: people(3)},
 		"1 certificate is revoked there and not in this folder": {CRL: a.CRL(3), Roster: people(3)},
 	} {
 		if _, err := publishTo(s, server, access, 1); err == nil || !strings.Contains(err.Error(), want) {

@@ -52,9 +52,11 @@ higher number, and gateways take no lower one: --above signs above that.`,
 
 func (d *desk) crl(ctx context.Context, folder authority.Folder, above *big.Int) error {
 	return d.withKeys(ctx, folder, ofKept, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
-		if err := folder.SweepAll(); err != nil {
+		swept, err := folder.SweepAll(d.now())
+		if err != nil {
 			return err
 		}
+		d.swept(swept, nil)
 		for _, issuer := range issuers {
 			if _, err := folder.SignCRLAbove(issuer, above); err != nil {
 				return err

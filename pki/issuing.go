@@ -66,10 +66,21 @@ func (o issuing) checkFiles(folder authority.Folder, names []string) error {
 	if info, err := os.Stat(o.out); err == nil && !info.IsDir() {
 		return fmt.Errorf("writing profiles into %q: it is not a folder", o.out)
 	}
-	if folder.Holds(o.out) {
-		return fmt.Errorf("writing profiles into %q: that is the authority's own folder, or in it, and would keep people's keys with the CA's: choose another with --out", o.out)
+	if folder.Holds(o.out) || isWithinAuthority(o.out) {
+		return fmt.Errorf("writing profiles into %q: that is an authority's folder, or in it, and would keep people's keys with the CA's: choose another with --out", o.out)
 	}
 	return checkPlace(o.out)
+}
+
+// isWithinAuthority tells whether a path is an authority's folder, or lies in one.
+func isWithinAuthority(path string) bool {
+	path, err := filepath.Abs(path)
+	for ; err == nil && path != filepath.Dir(path); path = filepath.Dir(path) {
+		if authority.IsFolder(path) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkPlace refuses a folder for profiles that is known to take none, before

@@ -48,7 +48,7 @@ func TestKilledAtEveryWrite(t *testing.T) {
 		{"issue", start, []string{"issue", "client3", "--folder", "office"}, `"client3.ovpn" is there|the name "client3" is taken`},
 		{"issue folders", start, []string{"issue", "client3", "client4", "--folder", "office", "--format", "files"}, `"client3" is there|"client4" is there|the name "client3" is taken|the name "client4" is taken`},
 		{"renew", start, []string{"renew", "client1", "--folder", "office", "--out", "renewed", "--revoke-old"}, "is there: it is not overwritten"},
-		{"revoke", start, []string{"revoke", "client1", "--folder", "office"}, "no certificate of theirs is in force"},
+		{"revoke", start, []string{"revoke", "client1", "--folder", "office"}, "all of their certificates are revoked already"},
 		{"crl", start, []string{"crl", "--folder", "office"}, ""},
 		{"roster", start, []string{"roster", "set", "client1", "--ip", "auto", "--folder", "office"}, ""},
 		{"renew-server", start, []string{"renew-server", "--folder", "office"}, ""},
@@ -71,6 +71,7 @@ func TestKilledAtEveryWrite(t *testing.T) {
 					kills++
 					where := fmt.Sprintf("killed at %s %d of %s", call, n, who)
 					checkWhole(t, folder, where)
+					aDayLater(t, filepath.Join(folder, "office"))
 					again := exec.CommandContext(t.Context(), "vpnami-pki", c.args...)
 					again.Dir, again.Env = folder, append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse")
 					out, err := again.CombinedOutput()
@@ -91,6 +92,24 @@ func TestKilledAtEveryWrite(t *testing.T) {
 				t.Errorf("%d kills: the calls are not seen", kills)
 			}
 		})
+	}
+}
+
+// aDayLater makes the numbered folders so old that what lacks something is taken for
+// what it is.
+func aDayLater(t *testing.T, office string) {
+	t.Helper()
+	at := time.Now().Add(-25 * time.Hour)
+	for _, pattern := range []string{"ca/*", "server/*"} {
+		folders, err := filepath.Glob(filepath.Join(office, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range folders {
+			if err := os.Chtimes(path, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -227,8 +246,12 @@ func checkWhole(t *testing.T, folder, where string) {
 	fail(err)
 	for _, p := range people {
 		// Whoever is in the roster has a certificate, on record.
-		certificates, err := office.Certificates(p.Certificates)
+		certificates, err := office.OfRoster(p, p.Certificates)
 		fail(err)
+		for _, c := range certificates {
+			_, err := os.Stat(filepath.Join(office.Path(), "certificates", c.Serial.Text(16)+".crt"))
+			fail(err)
+		}
 		if len(certificates) == 0 {
 			t.Errorf("%s: %q has no certificate", where, p.Name)
 		}

@@ -7,7 +7,13 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +91,17 @@ func (d *desk) publish(ctx context.Context, folder authority.Folder, order publi
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
+	if _, err := folder.CRLs(d.now()); err != nil {
+		return err
+	}
+	// Who waits for AWS keeps nobody from revoking.
+	v, region, err := openVault(ctx, order.region)
+	if err != nil {
+		return err
+	}
+	if _, err := v.get(ctx, bundle.ServerID(order.prefix)); err != nil {
+		return err
+	}
 	release, err := folder.Lock(ctx)
 	if err != nil {
 		return err
@@ -94,16 +111,21 @@ func (d *desk) publish(ctx context.Context, folder authority.Folder, order publi
 		if err != nil {
 			return err
 		}
-		return d.publishLocked(ctx, current, order)
+		return d.publishLocked(ctx, current, v, authority.Place{Region: region, Prefix: order.prefix}, order)
 	}(), release())
 }
 
-func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order publishOrder) error {
+func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, v vault, place authority.Place, order publishOrder) error {
 	people, err := folder.People()
 	if err != nil {
 		return err
 	}
-	server, access, err := contents(folder, people, d.now())
+	now := d.now()
+	standing, err := folder.Standing(now)
+	if err != nil {
+		return err
+	}
+	server, access, err := contents(folder, people, standing, now)
 	if err != nil {
 		return err
 	}
@@ -116,16 +138,10 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	if err != nil {
 		return err
 	}
-	v, region, err := openVault(ctx, order.region)
-	if err != nil {
-		return err
-	}
-	place := authority.Place{Region: region, Prefix: order.prefix}
 	there, err := readRemote(ctx, v, order.prefix)
 	if err != nil {
 		return err
 	}
-	now := d.now()
 	if err := checkClock(there, now); err != nil {
 		return err
 	}
@@ -136,7 +152,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 		return err
 	}
 	if !order.replace {
-		if err := checkReplace(server, past, order.prefix, there); err != nil {
+		if err := checkReplace(server, past, order.prefix, there, now); err != nil {
 			return err
 		}
 	}
@@ -164,11 +180,17 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 	for _, w := range p.warnings {
 		d.warn("%s", w)
 	}
-	if len(p.changes)+len(p.redressings) == 0 {
-		d.say("%q in %s has it all already: generation %d, %s", order.prefix, region, p.generation, plural(len(access.Roster), "person", "people"))
-		return nil
+	if names := early(standing, people); len(names) > 0 {
+		d.warn("%s cannot connect yet: made while this machine's clock was ahead, their certificates begin later (\"vpnami-pki check\"): renew them", some(names))
 	}
-	d.say("%q in %s, generation %d, %s:", order.prefix, region, p.generation, plural(len(access.Roster), "person", "people"))
+	if len(p.changes)+len(p.redressings) == 0 {
+		d.say("%q in %s has it all already: generation %d, %s", order.prefix, place.Region, p.generation, plural(len(access.Roster), "person", "people"))
+		if order.dryRun {
+			return nil
+		}
+		return d.told(folder, place, toldBy(server, access))
+	}
+	d.say("%q in %s, generation %d, %s:", order.prefix, place.Region, p.generation, plural(len(access.Roster), "person", "people"))
 	for _, line := range p.lines {
 		d.say("  %s", line)
 	}
@@ -199,20 +221,49 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, order
 		d.say("no longer used, once every gateway has taken this publish: %s; they stay, and the next publish that needs them writes them anew", strings.Join(unused, ", "))
 	}
 	d.say("read back and checked: a gateway launched with secret %q takes it", order.prefix)
+	if there.empty() {
+		d.say("nothing was there before: it is for gateways that are launched with this name, in %s", place.Region)
+	}
+	return d.told(folder, place, toldBy(server, access))
+}
+
+// told keeps what the gateways of a place are told now, and says which others are not.
+func (d *desk) told(folder authority.Folder, place authority.Place, told string) error {
+	if err := folder.RecordTold(place, told); err != nil {
+		return err
+	}
+	published, err := folder.Published()
+	if err != nil {
+		return err
+	}
+	others := slices.DeleteFunc(slices.Collect(maps.Keys(published)), func(p authority.Place) bool { return published[p].Told == told })
+	slices.SortFunc(others, comparePlaces)
+	for _, other := range others {
+		d.warn("what was published as %q in %s says something else still: \"vpnami-pki publish --secret %s --region %s\" tells the gateways there", other.Prefix, other.Region, shellWord(other.Prefix), shellWord(other.Region))
+	}
 	return nil
 }
 
+// toldBy is a hash of what a publish tells the gateways, whatever its generation.
+func toldBy(server bundle.Server, access bundle.Access) string {
+	sum := sha256.New()
+	for _, c := range append([]*x509.Certificate{server.Certificate, server.Probe.Certificate}, server.CA...) {
+		_, _ = sum.Write(c.Raw)
+	}
+	_, _ = fmt.Fprintln(sum, server.Wrapping, access.Revoked())
+	for _, p := range access.Roster {
+		_, _ = fmt.Fprintf(sum, "%q %q %s %q %q %s\n", p.Name, p.CommonName, p.Address, p.Groups, p.Note, p.Serials)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
 // contents is what there is to publish.
-func contents(folder authority.Folder, people []authority.Person, now time.Time) (bundle.Server, bundle.Access, error) {
+func contents(folder authority.Folder, people []authority.Person, standing authority.Standing, now time.Time) (bundle.Server, bundle.Access, error) {
 	server, err := folder.Server()
 	if err != nil {
 		return bundle.Server{}, bundle.Access{}, err
 	}
 	lists, err := folder.CRLs(now)
-	if err != nil {
-		return bundle.Server{}, bundle.Access{}, err
-	}
-	standing, err := folder.Standing(now)
 	if err != nil {
 		return bundle.Server{}, bundle.Access{}, err
 	}

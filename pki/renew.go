@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"slices"
 
@@ -82,7 +81,7 @@ After "rollover start" the new certificate is of the new CA.`,
 // which keys.
 type afterRenewal struct {
 	with opening
-	do   func(folder authority.Folder, issuers []authority.Issuer, old []*x509.Certificate) error
+	do   func(folder authority.Folder, issuers []authority.Issuer, old []authority.Revocable) error
 }
 
 func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing, after afterRenewal) error {
@@ -131,15 +130,16 @@ func (d *desk) ofRenewed(order issuing) opening {
 	}
 }
 
-// had are the certificates of people that are in force.
-func (d *desk) had(folder authority.Folder, order issuing, people []authority.Person) ([]*x509.Certificate, error) {
+// had are the certificates of people with which they could come in, whatever the clock
+// says.
+func (d *desk) had(folder authority.Folder, order issuing, people []authority.Person) ([]authority.Revocable, error) {
 	standing, err := folder.Standing(order.now)
 	if err != nil {
 		return nil, err
 	}
-	var had []*x509.Certificate
+	var had []authority.Revocable
 	for _, p := range people {
-		certificates, err := folder.Certificates(standing.Live(p))
+		certificates, err := folder.OfRoster(p, standing.Unrevoked(p))
 		if err != nil {
 			return nil, err
 		}
@@ -176,19 +176,22 @@ func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.
 	return people, order.checkFiles(folder, namesOf(people))
 }
 
-func (d *desk) keepOld(_ authority.Folder, _ []authority.Issuer, old []*x509.Certificate) error {
+func (d *desk) keepOld(_ authority.Folder, _ []authority.Issuer, old []authority.Revocable) error {
 	for _, c := range old {
-		d.say("the old certificate of %s stays good until %s  serial %s", shown(c.Subject.CommonName), day(c.NotAfter), c.SerialNumber)
+		if !d.now().Before(c.NotAfter) {
+			continue
+		}
+		d.say("the old certificate of %s stays good until %s  serial %s", shown(c.Name), day(c.NotAfter), c.Serial)
 	}
 	return nil
 }
 
-func (d *desk) revokeOld(folder authority.Folder, issuers []authority.Issuer, old []*x509.Certificate) error {
+func (d *desk) revokeOld(folder authority.Folder, issuers []authority.Issuer, old []authority.Revocable) error {
 	if err := folder.Revoke(issuers, authority.Superseded, old...); err != nil {
 		return err
 	}
 	for _, c := range old {
-		d.say("revoked %s  serial %s  (%s)", shown(c.Subject.CommonName), c.SerialNumber, authority.Superseded)
+		d.say("revoked %s  serial %s  (%s)", shown(c.Name), c.Serial, authority.Superseded)
 	}
 	return nil
 }

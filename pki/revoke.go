@@ -6,7 +6,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,11 +25,11 @@ func (d *desk) revokeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke NAME...",
 		Short: "Take certificates back",
-		Long: `Revokes every certificate of each NAME that is in force, or with --serial the
-ones of those serial numbers, and signs the CRL. It cannot be undone. The name
+		Long: `Revokes every certificate of each NAME, those at their end too (a clock may have
+been wrong), or with --serial the ones of those serial numbers, and signs the CRL. It cannot be undone. The name
 is free again: issued anew, it has a new certificate, and the old stays out.
 
-With --foreign the serial numbers are of certificates that are not kept here:
+With --foreign the serial numbers may be of certificates that are not kept here:
 what another program signed with a CA that was taken over, and left no copy of
 when it was.
 
@@ -81,7 +80,7 @@ gateway keeps it also when the CRL is past its date.`,
 	}
 	cmd.Flags().StringArrayVar(&serials, "serial", nil, "serial number of one certificate, decimal, or hexadecimal after 0x; may be repeated")
 	cmd.Flags().StringVar(&reason, "reason", authority.Unspecified.String(), "why: "+strings.Join(authority.ReasonNames(), ", "))
-	cmd.Flags().BoolVar(&foreign, "foreign", false, "the serial numbers are of certificates that another program signed")
+	cmd.Flags().BoolVar(&foreign, "foreign", false, "the serial numbers may be of certificates that are not kept here: another program signed them")
 	d.folderFlag(cmd)
 	d.passphraseFlag(cmd)
 	return cmd
@@ -93,30 +92,27 @@ func distinct(numbers []*big.Int) []*big.Int {
 }
 
 func (d *desk) revokeForeign(ctx context.Context, folder authority.Folder, reason authority.Reason, serials []*big.Int) error {
-	check := func(folder authority.Folder) error {
-		for _, serial := range serials {
-			if err := folder.CheckForeign(serial); err != nil {
-				return fmt.Errorf("revoking the certificate %s: %w", serial, err)
-			}
-		}
-		return nil
-	}
-	if err := check(folder); err != nil {
+	if err := folder.CheckForeign(serials...); err != nil {
 		return err
 	}
+	lost := slices.DeleteFunc(slices.Clone(serials), func(serial *big.Int) bool { _, err := folder.Kept(serial); return err == nil })
 	// It may be known by what is published, or by the log, where a file was lost.
-	if !folder.Imported() {
+	if len(lost) > 0 && !folder.Imported() {
 		d.warn("no CA of %q was taken over from another program, so all that it signed should be kept here: is the serial number right?", folder.Path())
 	}
 	return d.withIssuers(ctx, folder, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
-		if err := check(folder); err != nil { // again, now that nobody else writes
+		if err := folder.CheckForeign(serials...); err != nil { // again, now that nobody else writes
 			return err
 		}
 		if err := folder.RevokeForeign(issuers, reason, serials...); err != nil {
 			return err
 		}
 		for _, serial := range serials {
-			d.say("revoked serial %s, of a certificate that is not kept here  (%s)", serial, reason)
+			kept := ""
+			if slices.ContainsFunc(lost, func(s *big.Int) bool { return s.Cmp(serial) == 0 }) {
+				kept = ", of a certificate that is not kept here"
+			}
+			d.say("revoked serial %s%s  (%s)", serial, kept, reason)
 		}
 		d.sayPublish(folder)
 		return nil
@@ -162,7 +158,7 @@ func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason autho
 			return err
 		}
 		for _, c := range certificates {
-			d.say("revoked %s  serial %s  (%s)", shown(c.Subject.CommonName), c.SerialNumber, reason)
+			d.say("revoked %s  serial %s  (%s)", shown(c.Name), c.Serial, reason)
 		}
 		d.sayPublish(folder)
 		return nil
@@ -170,30 +166,30 @@ func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason autho
 }
 
 // revocable finds the certificates and refuses those that cannot be revoked.
-func (d *desk) revocable(folder authority.Folder, what revoking) ([]*x509.Certificate, error) {
+func (d *desk) revocable(folder authority.Folder, what revoking) ([]authority.Revocable, error) {
 	standing, err := folder.Standing(d.now())
 	if err != nil {
 		return nil, err
 	}
-	var certificates []*x509.Certificate
+	var certificates []authority.Revocable
 	for _, name := range what.names {
-		found, err := live(folder, standing, name)
+		found, err := unrevoked(folder, standing, name)
 		if err != nil {
 			return nil, fmt.Errorf("revoking %q: %w", name, err)
 		}
 		certificates = append(certificates, found...)
 	}
 	for _, serial := range what.serials {
-		certificate, err := folder.Certificate(serial)
+		certificate, err := folder.Kept(serial)
 		if err != nil {
-			return nil, fmt.Errorf("revoking: %w", err)
+			return nil, err
 		}
 		certificates = append(certificates, certificate)
 	}
 	seen := map[string]bool{}
-	certificates = slices.DeleteFunc(certificates, func(c *x509.Certificate) bool {
-		twice := seen[c.SerialNumber.String()]
-		seen[c.SerialNumber.String()] = true
+	certificates = slices.DeleteFunc(certificates, func(c authority.Revocable) bool {
+		twice := seen[c.Serial.String()]
+		seen[c.Serial.String()] = true
 		return twice
 	})
 	return certificates, folder.CheckRevocable(certificates...)
@@ -205,6 +201,9 @@ func member(folder authority.Folder, name string) (authority.Person, error) {
 	person, known, err := folder.Person(name)
 	if err != nil || known && person.Name == name {
 		return person, err
+	}
+	if name == "" {
+		return authority.Person{}, errors.New("it is nobody's name: was a variable empty?")
 	}
 	people, err := folder.People()
 	if err != nil {
@@ -221,17 +220,18 @@ func member(folder authority.Folder, name string) (authority.Person, error) {
 	return authority.Person{}, errors.New("nobody of that name is in the roster; see \"vpnami-pki list\"")
 }
 
-// live are the certificates of a person that are in force.
-func live(folder authority.Folder, standing authority.Standing, name string) ([]*x509.Certificate, error) {
+// unrevoked are the certificates of a person with which they could come in, whatever
+// the clock says.
+func unrevoked(folder authority.Folder, standing authority.Standing, name string) ([]authority.Revocable, error) {
 	person, err := member(folder, name)
 	if err != nil {
 		return nil, err
 	}
-	certificates := standing.Live(person)
+	certificates := standing.Unrevoked(person)
 	if len(certificates) == 0 {
-		return nil, errors.New("no certificate of theirs is in force: they are revoked, at their end, or of a CA that was replaced; see \"vpnami-pki show\"")
+		return nil, errors.New("all of their certificates are revoked already, or of a CA that was replaced; see \"vpnami-pki show\"")
 	}
-	return folder.Certificates(certificates)
+	return folder.OfRoster(person, certificates)
 }
 
 // sayPublish says how a gateway learns of what was changed.
@@ -246,11 +246,13 @@ func (d *desk) sayPublish(folder authority.Folder) {
 		return
 	}
 	d.say("the gateway does not know it yet; tell it:")
-	for _, place := range slices.SortedFunc(maps.Keys(published), func(a, b authority.Place) int {
-		return cmp.Or(strings.Compare(a.Prefix, b.Prefix), strings.Compare(a.Region, b.Region))
-	}) {
+	for _, place := range slices.SortedFunc(maps.Keys(published), comparePlaces) {
 		d.say("  vpnami-pki publish --folder %s --secret %s --region %s", shellWord(folder.Path()), shellWord(place.Prefix), shellWord(place.Region))
 	}
+}
+
+func comparePlaces(a, b authority.Place) int {
+	return cmp.Or(strings.Compare(a.Prefix, b.Prefix), strings.Compare(a.Region, b.Region))
 }
 
 // shown is a name as it may be printed: that of an imported certificate may

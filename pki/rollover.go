@@ -166,13 +166,14 @@ are to be cut off.`,
 			if err != nil {
 				return err
 			}
-			allowed := refuseDependents
+			dependent := refuseDependents
 			if cut {
-				allowed = d.tellDependents
+				dependent = d.tellDependents
 			}
 			return d.withKeys(cmd.Context(), folder, ofSigner, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
+				tell := func() {}
 				if folder.RollingOver() {
-					if err := allowed(folder, d.now()); err != nil {
+					if tell, err = dependent(folder, d.now()); err != nil {
 						return err
 					}
 				}
@@ -180,7 +181,9 @@ are to be cut off.`,
 				if err != nil {
 					return err
 				}
+				tell()
 				d.say("%s is the only CA now; the gateway has a new certificate of it", shown(ended.CA().Subject.CommonName))
+				d.say("profiles made before still take a gateway's certificate of the old CA: if its key or the gateway's was stolen, renew everybody once more")
 				d.sayPublish(ended)
 				return nil
 			})
@@ -192,20 +195,22 @@ are to be cut off.`,
 	return cmd
 }
 
-func refuseDependents(folder authority.Folder, now time.Time) error {
+func refuseDependents(folder authority.Folder, now time.Time) (tell func(), err error) {
 	found, err := folder.Dependents(now)
 	if err != nil || len(found) == 0 {
-		return err
+		return func() {}, err
 	}
-	return fmt.Errorf("ending the roll-over: %s would be cut off: %s: renew them first, or say --cut", plural(len(found), "person", "people"), some(dependentNames(found)))
+	return nil, fmt.Errorf("ending the roll-over: %s would be cut off: %s: renew them first, or say --cut", plural(len(found), "person", "people"), some(dependentNames(found)))
 }
 
-func (d *desk) tellDependents(folder authority.Folder, now time.Time) error {
+// tellDependents returns what is to be said once they are cut off.
+func (d *desk) tellDependents(folder authority.Folder, now time.Time) (tell func(), err error) {
 	found, err := folder.Dependents(now)
-	if err == nil && len(found) > 0 {
-		d.warn("cut off from the next publish on: %s", some(dependentNames(found)))
-	}
-	return err
+	return func() {
+		if len(found) > 0 {
+			d.warn("cut off from the next publish on: %s", some(dependentNames(found)))
+		}
+	}, err
 }
 
 func dependentNames(found []authority.Dependent) []string {
@@ -224,7 +229,13 @@ func (d *desk) renewServerCommand() *cobra.Command {
 		Long: `Makes another certificate and key for the gateway, and another probe. Profiles
 that are out go on working; the gateway restarts its daemon once when it gets
 them, and clients come back by themselves. The old ones can be revoked then, with
-"revoke --serial".`,
+"revoke --serial".
+
+Whoever stole the old key can still pose as the gateway until its certificate ends:
+clients look at no list of what is revoked. What shuts a thief out is another CA:
+"rollover start", renew everybody, "rollover end", and renew everybody once more, so
+that nobody's profile takes the old CA's. The key under which tls-crypt-v2 hides the
+handshake stays the same; without a certificate it lets nobody in.`,
 		Example: "  vpnami-pki renew-server --folder office",
 		Args:    exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -233,10 +244,7 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 				return err
 			}
 			return d.withKeys(cmd.Context(), folder, ofOldest, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
-				before, err := folder.Server()
-				if err != nil {
-					return err
-				}
+				before, lost := folder.Server()
 				renewed, err := folder.RenewServer(issuers, sans...)
 				if err != nil {
 					return err
@@ -246,7 +254,9 @@ them, and clients come back by themselves. The old ones can be revoked then, wit
 					return err
 				}
 				d.say("the gateway's certificate %s  until %s  serial %s", renewed.ServerName(), day(after.Certificate.NotAfter), after.Certificate.SerialNumber)
-				d.say("the one before has the serial %s", before.Certificate.SerialNumber)
+				if lost == nil {
+					d.say("the one before has the serial %s", before.Certificate.SerialNumber)
+				}
 				d.sayPublish(renewed)
 				return nil
 			})
@@ -331,9 +341,11 @@ func (d *desk) withKeys(ctx context.Context, folder authority.Folder, which open
 		if err != nil {
 			return err
 		}
-		if err := current.Sweep(); err != nil {
+		swept, err := current.Sweep(d.now())
+		if err != nil {
 			return err
 		}
+		d.swept(swept, nil)
 		places, err := which(current)
 		if err != nil {
 			return err

@@ -121,7 +121,7 @@ func (d *desk) setPerson(ctx context.Context, folder authority.Folder, name stri
 		if err := folder.Change(d.now(), person); err != nil {
 			return err
 		}
-		standing, err := d.standing(folder)
+		standing, err := d.standing(folder, person)
 		if err != nil {
 			return err
 		}

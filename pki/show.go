@@ -53,7 +53,7 @@ func (d *desk) showCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("showing %q: %w", args[0], err)
 			}
-			standing, err := d.standing(folder)
+			standing, err := d.standing(folder, person)
 			if err != nil {
 				return err
 			}

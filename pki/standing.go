@@ -4,6 +4,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
@@ -26,13 +27,28 @@ func stateOf(standing authority.Standing, c authority.Issued, now time.Time) str
 	return string(state)
 }
 
-// standing is how all certificates stand; what is not known of them is said.
-func (d *desk) standing(folder authority.Folder) (authority.Standing, error) {
+// standing is how the certificates of people stand; what is not known of them is said.
+func (d *desk) standing(folder authority.Folder, people ...authority.Person) (authority.Standing, error) {
 	standing, err := folder.Standing(d.now())
-	if unread := standing.Unread(); unread != nil {
+	if listed := folder.CheckListed(); listed != nil {
+		d.warn("%v", listed)
+	}
+	if unread := standing.Unread(people...); unread != nil {
 		d.warn("%v", unread)
 	}
 	return standing, err
+}
+
+// early are the names of people who cannot come in yet, because their certificates
+// were made while the clock was ahead.
+func early(standing authority.Standing, people []authority.Person) []string {
+	var names []string
+	for _, p := range people {
+		if c, ok := foremost(standing, p); ok && standing.State(c) == authority.NotYet {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // foremost is the certificate that tells how a person stands: of those in force
@@ -40,7 +56,12 @@ func (d *desk) standing(folder authority.Folder) (authority.Standing, error) {
 // took the person out, else the one issued last.
 // One that easy-rsa signed for longer tells nothing once its profile is refused.
 func foremost(standing authority.Standing, p authority.Person) (authority.Issued, bool) {
-	if live := standing.Live(p); len(live) > 0 {
+	live := standing.Live(p)
+	begun := slices.DeleteFunc(slices.Clone(live), func(c authority.Issued) bool { return standing.State(c) == authority.NotYet })
+	if len(begun) > 0 {
+		return begun[len(begun)-1], true
+	}
+	if len(live) > 0 {
 		return live[len(live)-1], true
 	}
 	if revoked, _, out := standing.Out(p); out {

@@ -59,6 +59,16 @@ func added(t *testing.T, folder Folder, name string) Client {
 	return client
 }
 
+// revocableOf is a certificate that is not kept, as those of [added] are.
+func revocableOf(t *testing.T, folder Folder, c *x509.Certificate) Revocable {
+	t.Helper()
+	r, err := folder.revocable(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func issueTo(t *testing.T, folder Folder, at time.Time, name string) (Client, error) {
 	t.Helper()
 	wrapper, err := folder.Wrapper()

@@ -9,7 +9,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -85,14 +87,18 @@ const (
 	putBack = "put it back from your newest copy of the folder"
 	// The list itself stands in revoked.tsv; only its number is lost, which must
 	// not go back.
-	putBackCRL = putBack + ", then sign it with \"vpnami-pki crl\""
+	putBackCRL = putBack + ", then sign it with \"vpnami-pki crl\"; if there is none, remove the file and sign above the number that was published last: \"vpnami-pki crl --above N\""
 )
 
 func (f Folder) revocations(number int) ([]Revocation, error) {
 	path := f.at(caFile(number, "revoked.tsv"))
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading what is revoked: %w", err)
+		way := putBack
+		if slices.Contains(f.mark.numbers(), number) {
+			way += "; if there is none, \"vpnami-pki crl\" takes over what the signed list beside it has"
+		}
+		return nil, fmt.Errorf("reading what is revoked: %w: %s", err, way)
 	}
 	revoked, err := parseRevoked(raw)
 	if err != nil {
@@ -129,8 +135,8 @@ func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 	return lists, nil
 }
 
-// checkListed refuses what [Folder.listOf] does, of each CA in force.
-func (f Folder) checkListed() error {
+// CheckListed refuses what [Folder.listOf] does, of each CA in force.
+func (f Folder) CheckListed() error {
 	for _, number := range f.mark.numbers() {
 		if _, _, err := f.listOf(number); err != nil {
 			return err
@@ -232,14 +238,21 @@ func (f Folder) SignCRLAbove(issuer Issuer, above *big.Int) (*big.Int, error) {
 
 func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.Int, error) {
 	last, err := f.signed(issuer.number)
+	if errors.Is(err, fs.ErrNotExist) && above.Sign() > 0 {
+		// The number is known, and what is revoked stands in the other file.
+		last, err = signedCRL{path: f.at(caFile(issuer.number, "crl.pem")), head: crlHead{Number: new(big.Int)}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	revoked, err := f.revocations(issuer.number)
+	if errors.Is(err, fs.ErrNotExist) && last.der != nil {
+		revoked, err = nil, nil // the list has it
+	}
 	if err != nil {
 		return nil, err
 	}
-	lost, err := f.lost(issuer, last, slices.Concat(revoked, more))
+	lost, err := f.lost(issuer.certificate, last, slices.Concat(revoked, more))
 	if err != nil {
 		return nil, err
 	}
@@ -270,26 +283,30 @@ func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.
 	return number, Replace(last.path, publicFile, text)
 }
 
-// lost are revocations that stand on the list last signed and nowhere else: what is
-// revoked is written first, so an older revoked.tsv has been put back. They stay
-// revoked.
-func (f Folder) lost(issuer Issuer, last signedCRL, known []Revocation) ([]Revocation, error) {
+// lost are revocations that stand on the list last signed of a CA and nowhere else:
+// what is revoked is written first, so an older revoked.tsv has been put back. They
+// stay revoked.
+func (f Folder) lost(ca *x509.Certificate, last signedCRL, known []Revocation) ([]Revocation, error) {
 	if beyond, err := last.beyond(known); err != nil || !beyond {
 		return nil, err
 	}
 	list, err := x509.ParseRevocationList(last.der)
 	if err == nil {
-		err = list.CheckSignatureFrom(issuer.certificate)
+		err = list.CheckSignatureFrom(ca)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the CRL %q: %w: %s", last.path, err, putBackCRL)
 	}
+	is := make(map[string]bool, len(known))
+	for _, r := range known {
+		is[r.Serial.String()] = true
+	}
 	var lost []Revocation
 	for _, entry := range list.RevokedCertificateEntries {
-		if _, is := listed(known, entry.SerialNumber); is {
+		if is[entry.SerialNumber.String()] {
 			continue
 		}
-		end := issuer.certificate.NotAfter // of a certificate that is not kept here
+		end := ca.NotAfter // of a certificate that is not kept here
 		if certificate, err := f.certificate(certificateFileOf(entry.SerialNumber)); err == nil {
 			end = certificate.NotAfter
 		}

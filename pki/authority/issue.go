@@ -89,11 +89,11 @@ func (f Folder) Renewals(now time.Time) (Renewals, error) {
 		return Renewals{}, err
 	}
 	// The list may know more than revoked.tsv, in whose place an older copy was put.
-	if err := f.checkListed(); err != nil {
+	if err := f.CheckListed(); err != nil {
 		return Renewals{}, err
 	}
 	standing, err := f.Standing(now)
-	return Renewals{standing}, errors.Join(err, standing.Unread())
+	return Renewals{standing}, err
 }
 
 // Check refuses somebody who was revoked: who renews everybody must not let them in
@@ -101,6 +101,9 @@ func (f Folder) Renewals(now time.Time) (Renewals, error) {
 func (r Renewals) Check(p Person) error {
 	if _, by, out := r.standing.Out(p); out {
 		return fmt.Errorf("they were revoked on %s (%s); \"issue\" lets them in again", by.At.UTC().Format(time.DateOnly), by.Reason)
+	}
+	if unread := r.standing.Unread(p); unread != nil && len(r.standing.Live(p)) == 0 {
+		return fmt.Errorf("nothing of theirs is in force, and whether they were revoked is not known: %w; \"issue\" lets them in again", unread)
 	}
 	return nil
 }

@@ -233,7 +233,7 @@ func lockKey(key crypto.Signer, passphrase []byte) ([]byte, error) {
 func unlockKey(text, passphrase []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != "ENCRYPTED PRIVATE KEY" {
-		return nil, errors.New("it is not the PEM of an encrypted private key (is the file damaged?)")
+		return nil, errors.New("it is not the PEM of an encrypted private key (is the file damaged?): " + putBack + "; that of a CA that is being replaced may be moved away, and the other CA goes on")
 	}
 	key, err := pkcs8.ParsePKCS8PrivateKey(block.Bytes, passphrase)
 	if err != nil {

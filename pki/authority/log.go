@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/big"
 	"os"
 	"os/user"
 	"time"
@@ -22,7 +23,8 @@ import (
 type Entry struct {
 	Action      string
 	Name        string
-	Certificate *x509.Certificate // nil: none is concerned
+	Certificate *x509.Certificate // nil: none is concerned, or its file is lost
+	Serial      *big.Int          // of one whose file is lost, or was never here
 	Detail      string
 }
 
@@ -59,6 +61,9 @@ func logLines(now time.Time, entries ...Entry) ([]byte, error) {
 	var lines bytes.Buffer
 	for _, e := range entries {
 		line := logLine{Time: now.UTC(), By: operator(), Action: e.Action, Name: e.Name, Detail: e.Detail}
+		if e.Serial != nil {
+			line.Serial = e.Serial.String()
+		}
 		if e.Certificate != nil {
 			sum := sha256.Sum256(e.Certificate.Raw)
 			line.Serial, line.SHA256, line.NotAfter = e.Certificate.SerialNumber.String(), hex.EncodeToString(sum[:]), &e.Certificate.NotAfter

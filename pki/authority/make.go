@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,6 +142,10 @@ func Make(plan Plan, keeper Keeper, now time.Time) (Folder, error) {
 	return Open(plan.Path)
 }
 
+// filesAtOnce are far below the 256 open files of macOS, the least of the systems'
+// defaults.
+const filesAtOnce = 128
+
 // startBuilding makes the folder that becomes the one at path; [SweepBuilding]
 // knows its name.
 func startBuilding(path string) (string, error) {
@@ -207,8 +212,12 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 	for i := range files {
 		files[i].Path = filepath.Join(path, files[i].Path)
 	}
-	if err := CreateAll(files); err != nil {
-		return err
+	// Nothing counts before the folder has its name, and no system lets ten thousand
+	// files be open at once.
+	for some := range slices.Chunk(files, filesAtOnce) {
+		if err := CreateAll(some); err != nil {
+			return err
+		}
 	}
 	for _, folder := range []string{"ca", "server"} {
 		if err := syncFolder(filepath.Join(path, folder)); err != nil {

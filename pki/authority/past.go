@@ -4,6 +4,7 @@
 package authority
 
 import (
+	"cmp"
 	"crypto/x509"
 	"math/big"
 	"slices"
@@ -13,8 +14,9 @@ import (
 // not here was done by a newer copy of the folder.
 type Past struct {
 	CAs     []*x509.Certificate
-	revoked map[string]bool // by decimal serial
-	issued  map[string]bool // to the people of the roster, by decimal serial
+	newer   []*x509.Certificate // of these, those that came after the oldest in force, and are not
+	revoked map[string]bool     // by decimal serial
+	issued  map[string]bool     // to the people of the roster, by decimal serial
 }
 
 // NewPast is that of these CAs and revoked certificates.
@@ -38,34 +40,80 @@ func (p Past) Issued(people []Person) Past {
 
 // Past reads all CAs, those in force too, and all that they took back.
 func (f Folder) Past() (Past, error) {
-	var cas []*x509.Certificate
-	var revoked []*big.Int
-	for number := 1; number <= f.mark.Signing; number++ {
-		replaced := !slices.Contains(f.mark.numbers(), number) // and so lets nobody in, whatever became of its files
+	cas := slices.Clone(f.cas)
+	var newer []*x509.Certificate
+	for _, number := range f.replaced() {
+		// It lets nobody in, whatever became of its files.
 		ca, err := f.certificate(caFile(number, "ca.crt"))
-		if replaced && err != nil {
-			continue
-		}
 		if err != nil {
-			return Past{}, err
+			continue
 		}
 		cas = append(cas, ca)
-		list, err := f.revocations(number)
-		if replaced && err != nil {
-			continue
-		}
-		if err != nil {
-			return Past{}, err
-		}
-		for _, r := range list {
-			revoked = append(revoked, r.Serial)
+		if number > slices.Min(f.mark.numbers()) {
+			newer = append(newer, ca)
 		}
 	}
-	return NewPast(cas, revoked...), nil
+	inForce, err := f.Revocations()
+	if err != nil {
+		return Past{}, err
+	}
+	replaced, _ := f.tookBack()
+	var revoked []*big.Int
+	for _, r := range slices.Concat(append(inForce, replaced)...) {
+		revoked = append(revoked, r.Serial)
+	}
+	past := NewPast(cas, revoked...)
+	past.newer = newer
+	return past, nil
+}
+
+// replaced are the numbers of the CAs that are no longer in force.
+func (f Folder) replaced() []int {
+	var numbers []int
+	for number := 1; number < f.mark.Signing; number++ {
+		if number != f.mark.Previous {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers
+}
+
+// tookBack is what the CAs that were replaced revoked: by revoked.tsv and by the list
+// signed last, since either may be lost, or an older copy put back. What of it cannot be
+// read is told by the numbers of the CAs.
+func (f Folder) tookBack() ([]Revocation, map[int]error) {
+	var all []Revocation
+	unread := map[int]error{}
+	for _, number := range f.replaced() {
+		known, err := f.revocations(number)
+		listed, lost := f.lostBy(number, known)
+		if unread[number] = cmp.Or(err, lost); unread[number] == nil {
+			delete(unread, number)
+		}
+		all = append(append(all, known...), listed...)
+	}
+	return all, unread
+}
+
+// lostBy is what the list signed last of a CA has beyond what is known.
+func (f Folder) lostBy(number int, known []Revocation) ([]Revocation, error) {
+	ca, err := f.certificate(caFile(number, "ca.crt"))
+	if err != nil {
+		return nil, err
+	}
+	signed, err := f.signed(number)
+	if err != nil {
+		return nil, err
+	}
+	return f.lost(ca, signed, known)
 }
 
 // Had tells whether a CA was ever this authority's.
 func (p Past) Had(ca *x509.Certificate) bool { return slices.ContainsFunc(p.CAs, ca.Equal) }
+
+// Newer tells whether a CA came after one that is still in force, and is not in force
+// itself. That is none that was replaced: authority.json was put back from before it.
+func (p Past) Newer(ca *x509.Certificate) bool { return slices.ContainsFunc(p.newer, ca.Equal) }
 
 // TookBack tells whether a certificate was ever revoked here.
 func (p Past) TookBack(serial *big.Int) bool { return p.revoked[serial.String()] }

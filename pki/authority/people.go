@@ -164,6 +164,11 @@ func (f Folder) person(file string) (Person, error) {
 	if p.Schema != schema {
 		return Person{}, fmt.Errorf("reading the roster: %q is of schema %d, this program knows %d", path, p.Schema, schema)
 	}
+	for _, c := range p.Certificates {
+		if c.CA > f.mark.Signing {
+			return Person{}, fmt.Errorf("reading the roster: %q has a certificate of CA %d, and %s knows %d alone: it is older than the roster: put the newest back; if it is lost, write \"signing\": %d, \"previous\": %d in it", p.Name, c.CA, markFile, f.mark.Signing, c.CA, f.mark.Signing)
+		}
+	}
 	if strings.ToLower(p.Name)+".json" != file {
 		return Person{}, fmt.Errorf("reading the roster: %q is of the person %q: was it renamed by hand?", path, p.Name)
 	}

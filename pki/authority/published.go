@@ -35,9 +35,12 @@ type Publish struct {
 	Generation uint64 `json:"generation"`
 	// Contents are hashes of all that was ever put, the last at the end, also what
 	// broke off: anything else that is there was put by another copy of the folder.
-	Contents []string  `json:"contents,omitempty"`
-	Content  string    `json:"content,omitempty"` // the last alone, of folders from before
-	Time     time.Time `json:"time"`
+	Contents []string `json:"contents,omitempty"`
+	Content  string   `json:"content,omitempty"` // the last alone, of folders from before
+	// Told is a hash of what the gateways there are told, whatever the generation; empty,
+	// where the last publish broke off.
+	Told string    `json:"told,omitempty"`
+	Time time.Time `json:"time"`
 }
 
 // Published reads what was published, by place.
@@ -72,14 +75,31 @@ func (f Folder) RecordPublish(now time.Time, place Place, generation uint64, con
 	}
 	last := published[place]
 	last.Contents = append(slices.DeleteFunc(last.Contents, func(c string) bool { return c == content }), content)
+	last.Told = "" // until it is there
 	last.Generation, last.Time = max(last.Generation, generation), now.UTC().Truncate(time.Second)
 	published[place] = last
+	if err := f.Log(now, Entry{Action: "publish", Name: place.Prefix, Detail: fmt.Sprintf("generation %d in %s", generation, place.Region)}); err != nil {
+		return err
+	}
+	return f.writePublished(published)
+}
+
+// RecordTold keeps what the gateways of a place are told, once it is there.
+func (f Folder) RecordTold(place Place, told string) error {
+	published, err := f.Published()
+	if err != nil {
+		return err
+	}
+	last := published[place]
+	last.Told = told
+	published[place] = last
+	return f.writePublished(published)
+}
+
+func (f Folder) writePublished(published map[Place]Publish) error {
 	raw, err := encode(published)
 	if err != nil {
 		return fmt.Errorf("writing what is published: %w", err)
-	}
-	if err := f.Log(now, Entry{Action: "publish", Name: place.Prefix, Detail: fmt.Sprintf("generation %d in %s", generation, place.Region)}); err != nil {
-		return err
 	}
 	return Replace(f.at("published.json"), privateFile, raw)
 }

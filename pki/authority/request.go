@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,15 +67,19 @@ func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey) error {
 	if err != nil || len(certificates) == 0 {
 		return err
 	}
-	revoked, err := f.everRevoked()
+	// What has ended may have been revoked as well.
+	standing, err := f.Standing(time.Time{})
 	if err != nil {
 		return err
+	}
+	if err := standing.Unread(person); err != nil {
+		return fmt.Errorf("its key is that of the certificate %s, and whether that was revoked is not known: %w; or make another key", certificates[0].SerialNumber, err)
 	}
 	for _, c := range certificates {
 		if name := nameOf(c); !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || !person.named(c) {
 			return fmt.Errorf("its key is that of the certificate %s, of %s: make another key", c.SerialNumber, name)
 		}
-		if r, is := revoked[c.SerialNumber.String()]; is && !r.Reason.leavesKey() {
+		if r, is := standing.revoked[c.SerialNumber.String()]; is && !r.Reason.leavesKey() {
 			return fmt.Errorf("its key is that of the certificate %s, which was revoked on %s (%s): somebody else may have it: make another key", c.SerialNumber, r.At.Format(time.DateOnly), r.Reason)
 		}
 	}
@@ -112,7 +115,7 @@ func (f Folder) ofKey(public crypto.PublicKey) ([]*x509.Certificate, error) {
 		}
 		block, _ := pem.Decode(raw)
 		if block == nil {
-			return nil, fmt.Errorf("looking for certificates of the same key: %q is not the PEM of a certificate (is the file damaged?): %s", path, putBack)
+			return nil, fmt.Errorf("looking for certificates of the same key: %q is not the PEM of a certificate (is the file damaged?): %s; if there is none, move it away", path, putBack)
 		}
 		if !bytes.Contains(block.Bytes, bits) {
 			continue
@@ -141,19 +144,4 @@ func keyBits(public crypto.PublicKey) ([]byte, error) {
 		return nil, fmt.Errorf("encoding the key: %w", err)
 	}
 	return info.Key.Bytes, nil
-}
-
-// everRevoked is what any CA of this authority took back, by serial.
-func (f Folder) everRevoked() (map[string]Revocation, error) {
-	revoked := map[string]Revocation{}
-	for number := 1; number <= f.mark.Signing; number++ {
-		list, err := f.revocations(number)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		for _, r := range list {
-			revoked[r.Serial.String()] = r
-		}
-	}
-	return revoked, nil
 }

@@ -60,7 +60,7 @@ func TestKeysThatNobodyMayHave(t *testing.T) {
 		}
 		keys[name] = c.PublicKey
 		for _, reason := range because {
-			if err := folder.Revoke([]Issuer{issuer}, reason, c); err != nil {
+			if err := folder.Revoke([]Issuer{issuer}, reason, revocableOf(t, folder, c)); err != nil {
 				t.Fatal(err)
 			}
 		}

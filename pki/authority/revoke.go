@@ -16,36 +16,57 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
-// Certificate reads a certificate that was signed here, by its serial.
-func (f Folder) Certificate(serial *big.Int) (*x509.Certificate, error) {
+// Revocable is a certificate that can be taken back: a CA in force signed it.
+type Revocable struct {
+	Name        string // in the certificate: another program's may hold anything
+	Serial      *big.Int
+	NotAfter    time.Time
+	ca          int               // the CA that signed it, in ca/
+	certificate *x509.Certificate // for the log; nil, where its file is lost
+}
+
+// Kept finds a certificate that is kept here, by its serial.
+func (f Folder) Kept(serial *big.Int) (Revocable, error) {
 	certificate, err := f.certificate(certificateFileOf(serial))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("finding the certificate with the serial %s: there is none of it in %q; \"vpnami-pki show NAME\" has those of a person; one that another program signed with this CA is revoked with --foreign", serial, f.at("certificates"))
+		return Revocable{}, fmt.Errorf("finding the certificate with the serial %s: there is none of it in %q; \"vpnami-pki show NAME\" has those of a person; one that another program signed with this CA is revoked with --foreign", serial, f.at("certificates"))
 	}
-	return certificate, err
+	if err != nil {
+		return Revocable{}, fmt.Errorf("finding the certificate with the serial %s: %w; \"--foreign\" revokes it all the same", serial, err)
+	}
+	return f.revocable(certificate)
 }
 
-// Certificates reads the given certificates of a person.
-func (f Folder) Certificates(issued []Issued) ([]*x509.Certificate, error) {
-	var certificates []*x509.Certificate
+func (f Folder) revocable(certificate *x509.Certificate) (Revocable, error) {
+	number, err := f.signerOf(certificate)
+	if err != nil {
+		return Revocable{}, fmt.Errorf("revoking the certificate %s: %w", certificate.SerialNumber, err)
+	}
+	return Revocable{certificate.Subject.CommonName, certificate.SerialNumber, certificate.NotAfter, number, certificate}, nil
+}
+
+// OfRoster are certificates of a person, of CAs in force. The roster has all that it
+// takes to revoke them, whatever became of their own files.
+func (f Folder) OfRoster(p Person, issued []Issued) ([]Revocable, error) {
+	var all []Revocable
 	for _, c := range issued {
-		serial, ok := new(big.Int).SetString(c.Serial, 10)
+		serial, ok := parseSerial(c.Serial)
 		if !ok {
-			return nil, fmt.Errorf("reading the roster: the serial %q is no number", c.Serial)
+			return nil, fmt.Errorf("reading the roster: %q has the serial %q, which is no number", p.Name, c.Serial)
 		}
-		certificate, err := f.Certificate(serial)
-		if err != nil {
-			return nil, err
+		r := Revocable{p.Name, serial, c.NotAfter, c.CA, nil}
+		if certificate, err := f.certificate(certificateFileOf(serial)); err == nil && certificate.SerialNumber.Cmp(serial) == 0 {
+			r.Name, r.NotAfter, r.certificate = certificate.Subject.CommonName, certificate.NotAfter, certificate
 		}
-		certificates = append(certificates, certificate)
+		all = append(all, r)
 	}
-	return certificates, nil
+	return all, nil
 }
 
-// CheckRevocable refuses certificates that cannot be revoked, before a
-// passphrase is asked for: one that is revoked already, that of no CA in force,
-// and those of the gateway itself, which would not start any more.
-func (f Folder) CheckRevocable(certificates ...*x509.Certificate) error {
+// CheckRevocable refuses certificates that cannot be revoked, before a passphrase is
+// asked for: one that is revoked already, and those of the gateway itself, which would
+// not start any more.
+func (f Folder) CheckRevocable(certificates ...Revocable) error {
 	all, err := f.Revocations()
 	if err != nil {
 		return err
@@ -55,34 +76,43 @@ func (f Folder) CheckRevocable(certificates ...*x509.Certificate) error {
 		revoked[r.Serial.String()] = r
 	}
 	for _, c := range certificates {
-		_, err := f.caOf(c)
-		if r, is := revoked[c.SerialNumber.String()]; err == nil && is {
+		err := f.checkNotGateway(c.Serial)
+		if r, is := revoked[c.Serial.String()]; err == nil && is {
 			err = alreadyRevoked(r)
 		}
-		if err == nil {
-			err = f.checkNotOwn(c.SerialNumber)
-		}
 		if err != nil {
-			return fmt.Errorf("revoking the certificate %s: %w", c.SerialNumber, err)
+			return fmt.Errorf("revoking the certificate %s: %w", c.Serial, err)
 		}
 	}
 	return nil
 }
 
-// CheckForeign is [Folder.CheckRevocable] of a certificate that is not kept
-// here: another program signed it with a CA that was taken over.
-func (f Folder) CheckForeign(serial *big.Int) error {
-	if serial.BitLen() > longestSerialBits {
-		return errors.New("no certificate has a number of more than 20 octets: is it a fingerprint?")
-	}
-	if certificate, err := f.certificate(certificateFileOf(serial)); err == nil {
-		if _, err := f.caOf(certificate); err == nil {
-			return fmt.Errorf("it is kept here, that of %s: leave --foreign out", nameOf(certificate))
-		}
-	}
+// CheckForeign is [Folder.CheckRevocable] of serials of which some or all are not kept
+// here: another program signed them with a CA that was taken over.
+func (f Folder) CheckForeign(serials ...*big.Int) error {
 	revoked, err := f.Revocations()
 	if err != nil {
 		return err
+	}
+	for _, serial := range serials {
+		if err := f.checkForeign(serial, revoked); err != nil {
+			return fmt.Errorf("revoking the certificate %s: %w", serial, err)
+		}
+	}
+	return nil
+}
+
+func (f Folder) checkForeign(serial *big.Int, revoked [][]Revocation) error {
+	if serial.BitLen() > longestSerialBits {
+		return errors.New("no certificate has a number of more than 20 octets: is it a fingerprint?")
+	}
+	if c, err := f.Kept(serial); err == nil {
+		return f.CheckRevocable(c)
+	}
+	for _, ca := range f.cas {
+		if ca.SerialNumber.Cmp(serial) == 0 {
+			return fmt.Errorf("it is that of the CA itself (%s): \"vpnami-pki rollover\" replaces a CA", nameOf(ca))
+		}
 	}
 	var last Revocation
 	lacking := 0
@@ -96,7 +126,7 @@ func (f Folder) CheckForeign(serial *big.Int) error {
 	if lacking == 0 {
 		return alreadyRevoked(last)
 	}
-	return f.checkNotOwn(serial)
+	return f.checkNotGateway(serial)
 }
 
 // longestSerialBits are the 20 octets of RFC 5280 section 4.1.2.2.
@@ -114,32 +144,24 @@ func alreadyRevoked(r Revocation) error {
 	return fmt.Errorf("it was revoked on %s (%s)", r.At.Format(time.DateOnly), r.Reason)
 }
 
-// checkNotOwn refuses the certificates of the gateway itself, and of the CAs: OpenVPN
-// looks for the serials of a whole chain among the revoked, and lets nobody in.
-func (f Folder) checkNotOwn(serial *big.Int) error {
-	for _, ca := range f.cas {
-		if ca.SerialNumber.Cmp(serial) == 0 {
-			return fmt.Errorf("it is that of the CA itself (%s), and would shut out everybody: \"vpnami-pki rollover\" replaces a CA", nameOf(ca))
-		}
-	}
-	server, err := f.Server()
-	if err != nil {
-		return err
-	}
-	for _, c := range []*x509.Certificate{server.Certificate, server.Probe.Certificate} {
-		if c.SerialNumber.Cmp(serial) == 0 {
+// checkNotGateway refuses the certificates of the gateway itself. One of them whose
+// file is lost keeps nobody from revoking: no gateway gets it any more.
+func (f Folder) checkNotGateway(serial *big.Int) error {
+	for _, name := range []string{"server.crt", "probe.crt"} {
+		c, err := f.certificate(serverFile(f.mark.Server, name))
+		if err == nil && c.SerialNumber.Cmp(serial) == 0 {
 			return fmt.Errorf("it is that of the gateway itself (%s): give the gateway another one first, with \"vpnami-pki renew-server\"", c.Subject.CommonName)
 		}
 	}
 	return nil
 }
 
-// caOf is the place among [Folder.CAs] of the CA that signed a certificate.
-func (f Folder) caOf(certificate *x509.Certificate) (int, error) {
+// signerOf is the number of the CA in force that signed a certificate.
+func (f Folder) signerOf(certificate *x509.Certificate) (int, error) {
 	for i, ca := range f.cas {
 		err := certificate.CheckSignatureFrom(ca)
 		if err == nil {
-			return i, nil
+			return f.mark.numbers()[i], nil
 		}
 		if _, weak := errors.AsType[x509.InsecureAlgorithmError](err); weak {
 			return 0, fmt.Errorf("it is signed with %s, and no gateway takes it; \"--foreign\" revokes it all the same", certificate.SignatureAlgorithm)
@@ -150,14 +172,14 @@ func (f Folder) caOf(certificate *x509.Certificate) (int, error) {
 
 // SignersOf are the places in [Folder.CAs] of the CAs that signed certificates,
 // whose keys it takes to revoke them.
-func (f Folder) SignersOf(certificates ...*x509.Certificate) ([]int, error) {
+func (f Folder) SignersOf(certificates ...Revocable) ([]int, error) {
 	var places []int
 	for _, c := range certificates {
-		i, err := f.caOf(c)
-		if err != nil {
-			return nil, fmt.Errorf("looking for who signed the certificate %s: %w", c.SerialNumber, err)
+		place := slices.Index(f.mark.numbers(), c.ca)
+		if place < 0 {
+			return nil, fmt.Errorf("revoking the certificate %s: no CA in force has signed it: try again", c.Serial)
 		}
-		places = append(places, i)
+		places = append(places, place)
 	}
 	slices.Sort(places)
 	return slices.Compact(places), nil
@@ -167,27 +189,32 @@ func (f Folder) SignersOf(certificates ...*x509.Certificate) ([]int, error) {
 // newly signed CRLs. The issuers are at least those of their CAs. The log comes
 // first: where a list cannot be signed, a second line says that it failed, and a
 // command that was killed before has revoked nobody and is to be given again.
-func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...*x509.Certificate) error {
+func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...Revocable) error {
 	more := make([][]Revocation, len(issuers))
 	var entries []Entry
 	for _, c := range certificates {
-		place, err := f.caOf(c)
+		entry, err := c.on(more, issuers, reason)
 		if err != nil {
-			return fmt.Errorf("revoking the certificate %s: %w", c.SerialNumber, err)
+			return err
 		}
-		i := slices.IndexFunc(issuers, func(issuer Issuer) bool { return issuer.number == f.mark.numbers()[place] })
-		if i < 0 {
-			return fmt.Errorf("revoking the certificate %s: the key of its CA is not open: try again", c.SerialNumber)
-		}
-		more[i] = append(more[i], Revocation{Serial: c.SerialNumber, NotAfter: c.NotAfter, At: issuers[i].now.UTC().Truncate(time.Second), Reason: reason})
-		entries = append(entries, Entry{Action: "revoke", Name: nameOf(c), Certificate: c, Detail: reason.String()})
+		entries = append(entries, entry)
 	}
 	return f.revoke(issuers, entries, more)
 }
 
-// RevokeForeign is [Folder.Revoke] of certificates that are not kept here. It
-// cannot be told which CA in force signed them, nor when they end: they stay on
-// the lists of all, for as long as those last.
+// on puts a certificate on the list of its CA, and says what the log is to have.
+func (c Revocable) on(more [][]Revocation, issuers []Issuer, reason Reason) (Entry, error) {
+	i := slices.IndexFunc(issuers, func(issuer Issuer) bool { return issuer.number == c.ca })
+	if i < 0 {
+		return Entry{}, fmt.Errorf("revoking the certificate %s: the key of its CA is not open: try again", c.Serial)
+	}
+	more[i] = append(more[i], Revocation{Serial: c.Serial, NotAfter: c.NotAfter, At: issuers[i].now.UTC().Truncate(time.Second), Reason: reason})
+	return Entry{Action: "revoke", Name: loggable(c.Name), Certificate: c.certificate, Serial: c.Serial, Detail: reason.String()}, nil
+}
+
+// RevokeForeign is [Folder.Revoke] of serials, of all CAs in force. Of a certificate
+// that is not kept here it cannot be told which CA signed it, nor when it ends: it
+// stays on the lists of all, for as long as those last.
 func (f Folder) RevokeForeign(issuers []Issuer, reason Reason, serials ...*big.Int) error {
 	revoked, err := f.Revocations()
 	if err != nil {
@@ -196,13 +223,21 @@ func (f Folder) RevokeForeign(issuers []Issuer, reason Reason, serials ...*big.I
 	more := make([][]Revocation, len(issuers))
 	var entries []Entry
 	for _, serial := range serials {
+		if c, err := f.Kept(serial); err == nil {
+			entry, err := c.on(more, issuers, reason)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, entry)
+			continue
+		}
 		for i, issuer := range issuers {
 			if _, is := listed(revoked[i], serial); is {
 				continue
 			}
 			more[i] = append(more[i], Revocation{Serial: serial, NotAfter: f.cas[i].NotAfter, At: issuer.now.UTC().Truncate(time.Second), Reason: reason})
 		}
-		entries = append(entries, Entry{Action: "revoke-foreign", Name: serial.String(), Detail: reason.String()})
+		entries = append(entries, Entry{Action: "revoke-foreign", Name: serial.String(), Serial: serial, Detail: reason.String()})
 	}
 	return f.revoke(issuers, entries, more)
 }
@@ -232,11 +267,7 @@ func (f Folder) revoke(issuers []Issuer, entries []Entry, more [][]Revocation) e
 func failed(entries []Entry, unsigned [][]Revocation) []Entry {
 	var out []Entry
 	for _, entry := range entries {
-		serial := entry.Name // that of a foreign one
-		if entry.Certificate != nil {
-			serial = entry.Certificate.SerialNumber.String()
-		}
-		if slices.ContainsFunc(slices.Concat(unsigned...), func(r Revocation) bool { return r.Serial.String() == serial }) {
+		if slices.ContainsFunc(slices.Concat(unsigned...), func(r Revocation) bool { return r.Serial.Cmp(entry.Serial) == 0 }) {
 			entry.Action += "-failed"
 			out = append(out, entry)
 		}
@@ -244,10 +275,12 @@ func failed(entries []Entry, unsigned [][]Revocation) []Entry {
 	return out
 }
 
-// nameOf is a certificate's name as it may stand in a log: that of a
-// certificate which another program signed may hold anything.
-func nameOf(c *x509.Certificate) string {
-	name := c.Subject.CommonName
+// nameOf is a certificate's name as it may stand in a log.
+func nameOf(c *x509.Certificate) string { return loggable(c.Subject.CommonName) }
+
+// loggable is a name as it may stand in a log: that of a certificate which another
+// program signed may hold anything.
+func loggable(name string) string {
 	if bundle.CheckName(name) != nil {
 		return strings.Trim(fmt.Sprintf("%+q", name), "\"")
 	}

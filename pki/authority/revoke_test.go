@@ -61,7 +61,7 @@ func TestRevokedStaysSoWhateverTheClockSaid(t *testing.T) {
 	folder := newFolder(t)
 	client := added(t, folder, "ann")
 	serial := client.Pair.Certificate.SerialNumber
-	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, client.Pair.Certificate); err != nil {
+	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, client.Pair.Certificate)); err != nil {
 		t.Fatal(err)
 	}
 	ahead := now.Add(ClientLife + EndedFor + CRLLife) // the CA is good then
@@ -109,7 +109,7 @@ func TestRevokeThatFailsIsLoggedSo(t *testing.T) {
 	client := added(t, folder, "ann")
 	issuer := unlock(t, folder, now)
 	issuer.key = refusing{issuer.key}
-	err := folder.Revoke([]Issuer{issuer}, KeyCompromise, client.Pair.Certificate)
+	err := folder.Revoke([]Issuer{issuer}, KeyCompromise, revocableOf(t, folder, client.Pair.Certificate))
 	if err == nil || !strings.Contains(err.Error(), "the key is disabled") || !strings.Contains(err.Error(), "may be let in still") {
 		t.Errorf("error %v", err)
 	}
@@ -144,7 +144,7 @@ func TestRevokedOnTheListStaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	issuers := []Issuer{unlock(t, folder, now)}
-	if err := folder.Revoke(issuers, KeyCompromise, ann.Pair.Certificate); err != nil {
+	if err := folder.Revoke(issuers, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -153,8 +153,8 @@ func TestRevokedOnTheListStaysSo(t *testing.T) {
 		why   Reason
 	}{
 		{"the list is signed", func() error { _, err := folder.SignCRL(issuers[0]); return err }, KeyCompromise},
-		{"another is revoked", func() error { return folder.Revoke(issuers, Unspecified, bob.Pair.Certificate) }, KeyCompromise},
-		{"the same is", func() error { return folder.Revoke(issuers, Superseded, ann.Pair.Certificate) }, Superseded},
+		{"another is revoked", func() error { return folder.Revoke(issuers, Unspecified, revocableOf(t, folder, bob.Pair.Certificate)) }, KeyCompromise},
+		{"the same is", func() error { return folder.Revoke(issuers, Superseded, revocableOf(t, folder, ann.Pair.Certificate)) }, Superseded},
 	} {
 		if err := os.WriteFile(path, old, 0o600); err != nil {
 			t.Fatal(err)
@@ -197,7 +197,7 @@ func TestRevokedIsNotRenewed(t *testing.T) {
 		t.Errorf("one of two has ended: %v", err)
 	}
 	later := now.Add(60 * day)
-	if err := folder.Revoke([]Issuer{unlock(t, folder, later)}, KeyCompromise, first.Pair.Certificate); err != nil {
+	if err := folder.Revoke([]Issuer{unlock(t, folder, later)}, KeyCompromise, revocableOf(t, folder, first.Pair.Certificate)); err != nil {
 		t.Fatal(err)
 	}
 	if err := renewable(later); err == nil || !strings.Contains(err.Error(), "they were revoked on 2027-01-22 (keyCompromise)") {
@@ -233,7 +233,7 @@ func TestRevokedAfterRolloverIsNotRenewed(t *testing.T) {
 	if err := renewable(folder, p, now); err != nil {
 		t.Errorf("before: %v", err)
 	}
-	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, Unspecified, moved.Pair.Certificate); err != nil {
+	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, Unspecified, revocableOf(t, folder, moved.Pair.Certificate)); err != nil {
 		t.Fatal(err)
 	}
 	if err := renewable(folder, p, now); err == nil || !strings.Contains(err.Error(), "they were revoked on") {
@@ -247,7 +247,7 @@ func TestRevokedInTheFutureAndLetInAgain(t *testing.T) {
 	folder := newFolder(t)
 	first := added(t, folder, "ann")
 	ahead := now.Add(200 * 24 * time.Hour)
-	if err := folder.Revoke([]Issuer{unlock(t, folder, ahead)}, Unspecified, first.Pair.Certificate); err != nil {
+	if err := folder.Revoke([]Issuer{unlock(t, folder, ahead)}, Unspecified, revocableOf(t, folder, first.Pair.Certificate)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := folder.SignCRL(unlock(t, folder, now)); err != nil {
@@ -273,7 +273,7 @@ func TestRenewalLooksAtTheList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, Unspecified, ann.Pair.Certificate); err != nil {
+	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, Unspecified, revocableOf(t, folder, ann.Pair.Certificate)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, old, 0o600); err != nil {

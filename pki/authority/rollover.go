@@ -22,10 +22,23 @@ func (f Folder) RollingOver() bool { return f.mark.Previous != 0 }
 // it replaces. The gateway's own certificate stays, so that every profile that is
 // out goes on working; profiles made from now on know both CAs.
 func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
-	if f.RollingOver() {
+	inForce := f.mark.Signing
+	switch begun := checkBegun(issuer.certificate, issuer.now); {
+	case !f.RollingOver() && begun != nil:
+		return Folder{}, fmt.Errorf("starting a roll-over: %w", begun)
+	case f.RollingOver() && begun == nil:
 		return Folder{}, errors.New("starting a roll-over: one is under way; \"rollover status\" tells who is left, \"rollover end\" ends it")
+	case f.RollingOver():
+		// The second CA was made while the clock was ahead, and nobody takes what it
+		// signs: another takes its place.
+		inForce = f.mark.Previous
 	}
-	if err := checkBegun(issuer.certificate, issuer.now); err != nil {
+	// An authority.json from before another roll-over is known by the roster.
+	if _, err := f.People(); err != nil {
+		return Folder{}, fmt.Errorf("starting a roll-over: %w", err)
+	}
+	// It would go on with what is revoked by an older copy.
+	if err := f.CheckListed(); err != nil {
 		return Folder{}, fmt.Errorf("starting a roll-over: %w", err)
 	}
 	number, err := f.nextNumber("ca", f.mark.Signing)
@@ -57,7 +70,7 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 		return Folder{}, fmt.Errorf("making the second CA: %w", err)
 	}
 	changed := f.mark
-	changed.Signing, changed.Previous = number, f.mark.Signing
+	changed.Signing, changed.Previous = number, inForce
 	return f.commit(issuer.now, changed, Entry{Action: "rollover-start", Name: f.mark.Name, Certificate: next.certificate})
 }
 
@@ -66,6 +79,12 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 func (f Folder) EndRollover(issuer Issuer) (Folder, error) {
 	if !f.RollingOver() {
 		return Folder{}, errors.New("ending the roll-over: none is under way; \"rollover start\" begins one")
+	}
+	if err := checkBegun(issuer.certificate, issuer.now); err != nil {
+		return Folder{}, fmt.Errorf("ending the roll-over: %w; if that clock was wrong when the CA was made, \"rollover start\" makes another in its place", err)
+	}
+	if err := f.CheckListed(); err != nil {
+		return Folder{}, fmt.Errorf("ending the roll-over: %w", err)
 	}
 	changed := f.mark
 	changed.Previous = 0

@@ -5,7 +5,7 @@ package authority
 
 import (
 	"errors"
-	"io/fs"
+	"maps"
 	"slices"
 	"time"
 )
@@ -16,6 +16,7 @@ type State string
 // The states of a certificate.
 const (
 	Good    State = "good"
+	NotYet  State = "not yet" // before its beginning: it was made while the clock was ahead
 	Ended   State = "ended"   // past its end
 	Revoked State = "revoked" // taken back
 	Foreign State = "foreign" // of a CA that is no longer in force
@@ -26,7 +27,7 @@ type Standing struct {
 	now     time.Time
 	cas     []int
 	revoked map[string]Revocation // by decimal serial
-	unread  error                 // what a CA that was replaced took back and cannot be read
+	unread  map[int]error         // why it is not known what a CA that was replaced took back, by number
 }
 
 // Standing reads what is revoked. A CA that was replaced lets nobody in, so what
@@ -38,17 +39,8 @@ func (f Folder) Standing(now time.Time) (Standing, error) {
 	}
 	// What a CA that was replaced took back is no longer published, and stays
 	// known.
-	var unread error
-	for number := range f.mark.Signing {
-		if slices.Contains(f.mark.numbers(), number) {
-			continue
-		}
-		old, err := f.revocations(number)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			unread = errors.Join(unread, err)
-		}
-		all = append(all, old)
-	}
+	old, unread := f.tookBack()
+	all = append(all, old)
 	s := Standing{now: now, cas: f.mark.numbers(), revoked: map[string]Revocation{}, unread: unread}
 	for _, list := range all {
 		for _, r := range list {
@@ -58,9 +50,29 @@ func (f Folder) Standing(now time.Time) (Standing, error) {
 	return s, nil
 }
 
-// Unread is why it is not known whom a CA that was replaced took out; nil, if it is
-// known.
-func (s Standing) Unread() error { return s.unread }
+// Unread is why it is not known which certificates of some people were taken back by
+// a CA that was replaced; nil, if it is known.
+func (s Standing) Unread(people ...Person) error {
+	var unread error
+	for _, number := range slices.Sorted(maps.Keys(s.unread)) {
+		if slices.ContainsFunc(people, func(p Person) bool {
+			return slices.ContainsFunc(p.Certificates, func(c Issued) bool { return c.CA == number })
+		}) {
+			unread = errors.Join(unread, s.unread[number])
+		}
+	}
+	return unread
+}
+
+// Unrevoked are the certificates of a person that a CA in force signed and nobody took
+// back. Those that have ended are among them: that is the clock's word, which may be
+// wrong, and a revocation is for good.
+func (s Standing) Unrevoked(p Person) []Issued {
+	return slices.DeleteFunc(slices.Clone(p.Certificates), func(c Issued) bool {
+		_, revoked := s.revoked[c.Serial]
+		return revoked || !slices.Contains(s.cas, c.CA)
+	})
+}
 
 // State is how a certificate stands.
 func (s Standing) State(c Issued) State {
@@ -72,6 +84,8 @@ func (s Standing) State(c Issued) State {
 		return Ended
 	case !slices.Contains(s.cas, c.CA):
 		return Foreign
+	case s.now.Before(c.NotBefore):
+		return NotYet
 	}
 	return Good
 }
@@ -103,11 +117,12 @@ func (s Standing) Out(p Person) (Issued, Revocation, bool) {
 	return last, by, true
 }
 
-// Live are those certificates of a person with which they may come in.
+// Live are those certificates of a person with which they may come in, now or, where
+// the clock was ahead, later.
 func (s Standing) Live(p Person) []Issued {
 	var live []Issued
 	for _, c := range p.Certificates {
-		if s.State(c) == Good {
+		if state := s.State(c); state == Good || state == NotYet {
 			live = append(live, c)
 		}
 	}

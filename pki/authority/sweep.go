@@ -106,58 +106,81 @@ func temporaryOf(name string) (string, bool) {
 	return name[:i], true
 }
 
+// unfinishedAfter is when a numbered folder that lacks something was left by a kill.
+// Before that it may be one that another machine has made and a synchronised folder
+// has not brought whole: to remove it would remove it there as well.
+const unfinishedAfter = 24 * time.Hour
+
 // Sweep removes what a broken-off command left in the folder: temporary files,
 // a CA or a set of the gateway's keys that never came into force, and sets that
-// are no longer in force. Only the holder of the lock may call it.
+// are no longer in force. Only the holder of the lock may call it. It returns the
+// paths of the CAs and sets that never came into force.
 //
 // It passes over the two folders with a file for each person and certificate:
 // to list a hundred thousand takes longer than to issue, and nothing in them is
 // secret. [Folder.SweepAll] does not.
-func (f Folder) Sweep() error { return f.sweep(".") }
+func (f Folder) Sweep(now time.Time) ([]string, error) { return f.sweep(now, ".") }
 
 // SweepAll is [Folder.Sweep] of all folders.
-func (f Folder) SweepAll() error { return f.sweep(".", "certificates", "people") }
+func (f Folder) SweepAll(now time.Time) ([]string, error) {
+	return f.sweep(now, ".", "certificates", "people")
+}
 
-func (f Folder) sweep(folders ...string) error {
-	var stale []string
-	look := func(folder string, isStale func(name string) bool) error {
-		entries, err := os.ReadDir(f.at(folder))
-		if err != nil {
-			return fmt.Errorf("looking for what a broken-off command left: %w", err)
-		}
-		for _, entry := range entries {
-			if isStale(entry.Name()) {
-				stale = append(stale, f.at(folder, entry.Name()))
-			}
-		}
-		return nil
-	}
+func (f Folder) sweep(now time.Time, folders ...string) ([]string, error) {
 	if err := f.checkNewest(); err != nil {
-		return err
+		return nil, err
 	}
-	temporary := func(name string) bool { _, is := temporaryOf(name); return is }
-	err := errors.Join(
-		look(filepath.Join("server", strconv.Itoa(f.mark.Server)), temporary),
-		// A CA that was replaced stays, as the record that it is.
-		look("ca", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n > f.mark.Signing }),
-		look("server", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n != f.mark.Server }))
+	unfinished, kept, err := f.above(now)
+	folders = append(folders, filepath.Join("server", strconv.Itoa(f.mark.Server)))
 	for _, number := range f.mark.numbers() {
 		folders = append(folders, filepath.Join("ca", strconv.Itoa(number)))
 	}
-	stale = slices.DeleteFunc(stale, func(path string) bool {
-		stays := f.whole(path)
-		if stays {
-			folders = append(folders, filepath.Join(filepath.Base(filepath.Dir(path)), filepath.Base(path)))
-		}
-		return stays
-	})
-	for _, folder := range folders {
-		err = errors.Join(err, look(folder, temporary))
+	stale := slices.Clone(unfinished)
+	for _, folder := range append(folders, kept...) {
+		more, failed := f.look(folder, func(name string) bool { _, is := temporaryOf(name); return is })
+		stale, err = append(stale, more...), errors.Join(err, failed)
 	}
-	for _, path := range stale {
+	// A CA that was replaced stays, as the record that it is.
+	more, failed := f.look("server", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n < f.mark.Server })
+	err = errors.Join(err, failed)
+	for _, path := range append(stale, more...) {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
-	return err
+	return unfinished, err
+}
+
+// look finds what is stale in a folder.
+func (f Folder) look(folder string, isStale func(name string) bool) ([]string, error) {
+	entries, err := os.ReadDir(f.at(folder))
+	if err != nil {
+		return nil, fmt.Errorf("looking for what a broken-off command left: %w", err)
+	}
+	var stale []string
+	for _, entry := range entries {
+		if isStale(entry.Name()) {
+			stale = append(stale, f.at(folder, entry.Name()))
+		}
+	}
+	return stale, nil
+}
+
+// above finds the numbered folders above those in force: those that a kill left
+// unfinished, and the rest, which are kept.
+func (f Folder) above(now time.Time) (unfinished, kept []string, err error) {
+	for folder, inForce := range map[string]int{"ca": f.mark.Signing, "server": f.mark.Server} {
+		found, failed := f.look(folder, func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n > inForce })
+		err = errors.Join(err, failed)
+		for _, path := range found {
+			info, failed := os.Stat(path)
+			if failed == nil && now.Sub(info.ModTime()) > unfinishedAfter && !f.whole(path) {
+				unfinished = append(unfinished, path)
+				continue
+			}
+			kept = append(kept, filepath.Join(folder, filepath.Base(path)))
+		}
+	}
+	slices.Sort(unfinished)
+	return unfinished, kept, err
 }
 
 // whole tells whether a numbered folder above the one in force has all that it must
@@ -166,9 +189,6 @@ func (f Folder) sweep(folders ...string) error {
 func (f Folder) whole(path string) bool {
 	wanted := [][]string{{"ca.crt"}, {"crl.pem"}, {"revoked.tsv"}, {lockedKeyFile, heldKeyFile}}
 	if filepath.Base(filepath.Dir(path)) == "server" {
-		if n, err := strconv.Atoi(filepath.Base(path)); err != nil || n < f.mark.Server {
-			return false
-		}
 		wanted = [][]string{{"server.crt"}, {"server.key"}, {"tls-crypt-v2.key"}, {"probe.crt"}, {"probe.key"}, {"probe-tls-crypt-v2.key"}}
 	}
 	for _, either := range wanted {
@@ -198,8 +218,12 @@ func (f Folder) nextNumber(folder string, inForce int) (int, error) {
 // put back after damage, whose keys of the gateway are gone.
 func (f Folder) checkNewest() error {
 	path := f.at("server", strconv.Itoa(f.mark.Server))
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	later, err := f.look("server", func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n > f.mark.Server })
+	if err == nil && len(later) > 0 {
 		return fmt.Errorf("looking for what a broken-off command left: %q is gone, which %s names: that is older than the rest: put the newest one back; if there is none, restore your newest copy whole, into an empty place", path, markFile)
 	}
-	return nil
+	return fmt.Errorf("looking for the gateway's keys: %q is gone, which %s names: put that one folder back from your newest copy", path, markFile)
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,17 +107,17 @@ func TestOlderMarkRemovesNothing(t *testing.T) {
 			}
 		}
 		before := tree(t, folder.Path())
-		if err := with(folder, old).Sweep(); err != nil {
+		if _, err := with(folder, old).Sweep(now); err != nil {
 			t.Error(err)
 		}
 		folder = with(folder, newest)
-		if err := folder.Sweep(); err != nil {
+		if _, err := folder.Sweep(now); err != nil {
 			t.Error(err)
 		}
 		if diff := cmp.Diff(before, tree(t, folder.Path())); diff != "" {
 			t.Error(diff)
 		}
-		if err := folder.CheckRevocable(client.Pair.Certificate); err != nil {
+		if err := folder.CheckRevocable(revocableOf(t, folder, client.Pair.Certificate)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -132,7 +133,7 @@ func TestOlderMarkRemovesNothing(t *testing.T) {
 		}
 		newest, second := mark(folder), folder.CA()
 		older := with(folder, old)
-		if err := older.Sweep(); err != nil {
+		if _, err := older.Sweep(now); err != nil {
 			t.Error(err)
 		}
 		// Nor is it written over.
@@ -143,7 +144,8 @@ func TestOlderMarkRemovesNothing(t *testing.T) {
 		// What a kill left half written in what stays is swept all the same.
 		left, err := writeTemporary(NewFile{older.at(caFile(2, "revoked.tsv")), privateFile, nil})
 		if err == nil {
-			err = errors.Join(left.Close(), older.Sweep())
+			_, swept := older.Sweep(now)
+			err = errors.Join(left.Close(), swept)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -168,11 +170,11 @@ func TestOlderMarkRemovesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := folder.Sweep(); err != nil { // the set before is gone
+		if _, err := folder.Sweep(now); err != nil { // the set before is gone
 			t.Fatal(err)
 		}
 		before := tree(t, folder.Path())
-		if err := with(folder, old).Sweep(); err == nil || !strings.Contains(err.Error(), "is gone, which authority.json names") {
+		if _, err := with(folder, old).Sweep(now); err == nil || !strings.Contains(err.Error(), "is gone, which authority.json names") {
 			t.Errorf("error %v", err)
 		}
 		if diff := cmp.Diff(before, tree(t, folder.Path())); diff != "" {
@@ -192,4 +194,39 @@ func tree(t *testing.T, folder string) []string {
 		t.Fatal(err)
 	}
 	return paths
+}
+
+// TestUnfinishedIsSweptOnceItIsOld: a synchronised folder brings a second CA, and the
+// gateway's keys, file by file; a command meanwhile must not remove what is there, here
+// and on the machine that made it.
+func TestUnfinishedIsSweptOnceItIsOld(t *testing.T) {
+	folder := newFolder(t)
+	var half []string
+	for _, name := range []string{caFile(2, lockedKeyFile), serverFile(2, "server.key")} {
+		path := folder.at(name)
+		if err := os.Mkdir(filepath.Dir(path), folderMode); err != nil {
+			t.Fatal(err)
+		}
+		if err := Create(path, privateFile, []byte("key")); err != nil {
+			t.Fatal(err)
+		}
+		half = append(half, filepath.Dir(path))
+	}
+	if swept, err := folder.Sweep(time.Now()); err != nil || len(swept) > 0 {
+		t.Errorf("swept %q, %v", swept, err)
+	}
+	for _, path := range half {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	swept, err := folder.Sweep(time.Now().Add(unfinishedAfter + time.Minute))
+	if err != nil || !slices.Equal(swept, half) {
+		t.Errorf("swept %q, want %q, %v", swept, half, err)
+	}
+	for _, path := range half {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left: %v", path, err)
+		}
+	}
 }
