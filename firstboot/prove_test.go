@@ -6,7 +6,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"os"
@@ -24,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
 )
 
 // isolate moves the test into a network namespace of its own, which ends with
@@ -360,5 +365,53 @@ func TestPerson(t *testing.T) {
 		if (err == nil) != c.admitted {
 			t.Errorf("%s: got %v, want admitted %v\n%s", c.name, err, c.admitted, server.text())
 		}
+	}
+}
+
+// TestBelowAnotherCertificate: whoever has a certificate of the CA that may sign, a CA
+// of easy-rsa's sets no limit, signs for any name and number. OpenSSL takes the chain.
+func TestBelowAnotherCertificate(t *testing.T) {
+	a := authorityOf(bundletest.New(t, time.Now(), func(ca *x509.Certificate) { ca.MaxPathLenZero = false }))
+	certificate, key := a.person("client1")
+	branchKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	branch, _ := a.IssueWithKey(branchKey, "branch", x509.ExtKeyUsageClientAuth, func(c *x509.Certificate) {
+		c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign|x509.KeyUsageDigitalSignature
+	})
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: certificate.SerialNumber, Subject: certificate.Subject, NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, branch, branchKey.Public(), branchKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	posing, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(branchKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, server := serve(t, a)
+	come := func(key []byte, chain ...*x509.Certificate) error {
+		t.Helper()
+		for name, data := range map[string][]byte{"client.crt": bundle.CertificatesPEM(chain...), "client.key": key} {
+			if err := os.WriteFile(filepath.Join(m.layout.current(), "probe", name), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return proveHere(t, m)
+	}
+	if err := come(key, certificate); err != nil {
+		t.Errorf("client1: %v\n%s", err, server.text())
+	}
+	if err := come(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), posing, branch); err == nil {
+		t.Error("a certificate that branch has signed comes in as client1")
+	}
+	if !strings.Contains(server.text(), "VERIFY OK: depth=1, CN=branch") {
+		t.Errorf("the chain itself was refused, so nothing is shown:\n%s", server.text())
 	}
 }
