@@ -28,7 +28,8 @@ const profileMode fs.FileMode = 0o600
 // issuing is what is to be issued, to whom and how.
 type issuing struct {
 	people   []roster.Entry
-	request  []byte // PEM of the only person's certificate request, if it is given
+	request  []byte             // PEM of the only person's certificate request, if it is given
+	same     *authority.SameKey // what is known of its key
 	out      string
 	protocol string
 	remotes  []profile.Remote
@@ -109,7 +110,7 @@ func (o issuing) checkRequest(folder authority.Folder, person authority.Person) 
 	if err != nil {
 		return fmt.Errorf("reading the certificate request: %w", err)
 	}
-	if err := folder.CheckRequestKey(person, public); err != nil {
+	if err := folder.CheckRequestKey(person, public, o.same); err != nil {
 		return fmt.Errorf("reading the certificate request: %w", err)
 	}
 	return nil
@@ -138,7 +139,7 @@ func (f *profileFlags) add(cmd *cobra.Command) {
 // order reads the flags.
 func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, d *desk) (issuing, error) {
 	now := d.now()
-	order := issuing{out: f.out, protocol: f.protocol, life: authority.ClientLife, now: now}
+	order := issuing{same: new(authority.SameKey), out: f.out, protocol: f.protocol, life: authority.ClientLife, now: now}
 	if !slices.Contains(profile.Protocols(), f.protocol) {
 		return issuing{}, usage(cmd, "--proto is %q, it must be one of %s", f.protocol, strings.Join(profile.Protocols(), ", "))
 	}

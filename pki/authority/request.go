@@ -49,7 +49,10 @@ func ParseRequest(text []byte, name string) (crypto.PublicKey, error) {
 // and one of their own that was revoked, unless for a reason that says that nobody
 // else has it. What was signed with a key is known by the certificates, which are all
 // kept: it is not forgotten with the log, nor when a CA is replaced.
-func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey) error {
+//
+// It may be asked twice, before the folder is locked and after: what same has seen by
+// then is not read again.
+func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey, same *SameKey) error {
 	past, err := f.Past()
 	if err != nil {
 		return err
@@ -63,10 +66,10 @@ func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey) error {
 			return fmt.Errorf("its key is that of %q: make another key", c.Subject.CommonName)
 		}
 	}
-	certificates, err := f.ofKey(public)
-	if err != nil || len(certificates) == 0 {
+	if err := f.findSame(public, same); err != nil || len(same.certificates) == 0 {
 		return err
 	}
+	certificates := same.certificates
 	// What has ended may have been revoked as well.
 	standing, err := f.Standing(time.Time{})
 	if err != nil {
@@ -92,41 +95,50 @@ func (p Person) named(c *x509.Certificate) bool {
 	return name == p.Name || p.CommonName != "" && name == p.CommonName
 }
 
-// ofKey are the kept certificates of a key. To parse them all would take ten times as
-// long as to look for the key's bits in them.
-func (f Folder) ofKey(public crypto.PublicKey) ([]*x509.Certificate, error) {
+// SameKey are the kept certificates of a key, of those that were looked at.
+type SameKey struct {
+	certificates []*x509.Certificate
+	seen         map[string]bool // by file
+}
+
+// findSame looks at those that it has not seen. To parse them all would take ten times
+// as long as to look for the key's bits in them.
+func (f Folder) findSame(public crypto.PublicKey, same *SameKey) error {
 	bits, err := keyBits(public)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	entries, err := os.ReadDir(f.at("certificates"))
 	if err != nil {
-		return nil, fmt.Errorf("looking for certificates of the same key: %w", err)
+		return fmt.Errorf("looking for certificates of the same key: %w", err)
 	}
-	var found []*x509.Certificate
+	if same.seen == nil {
+		same.seen = make(map[string]bool, len(entries))
+	}
 	for _, entry := range entries {
-		if filepath.Ext(entry.Name()) != ".crt" {
-			continue // what a kill left
+		if filepath.Ext(entry.Name()) != ".crt" || same.seen[entry.Name()] {
+			continue // what a kill left, or known
 		}
 		path := f.at("certificates", entry.Name())
 		raw, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("looking for certificates of the same key: %w", err)
+			return fmt.Errorf("looking for certificates of the same key: %w", err)
 		}
 		block, _ := pem.Decode(raw)
 		if block == nil {
-			return nil, fmt.Errorf("looking for certificates of the same key: %q is not the PEM of a certificate (is the file damaged?): %s; if there is none, move it away", path, putBack)
+			return fmt.Errorf("looking for certificates of the same key: %q is not the PEM of a certificate (is the file damaged?): %s; if there is none, move it away", path, putBack)
 		}
+		same.seen[entry.Name()] = true
 		if !bytes.Contains(block.Bytes, bits) {
 			continue
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("looking for certificates of the same key: %q: %w: %s", path, err, putBack)
+			return fmt.Errorf("looking for certificates of the same key: %q: %w: %s", path, err, putBack)
 		}
-		found = append(found, certificate)
+		same.certificates = append(same.certificates, certificate)
 	}
-	return found, nil
+	return nil
 }
 
 // keyBits is the key itself in its DER, without what kind it is, which programs write

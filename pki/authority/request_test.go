@@ -103,7 +103,7 @@ func TestKeysThatNobodyMayHave(t *testing.T) {
 		{"another's in force", "cid", keys["dan"], "of dan"},
 		{"a new one", "ann", fresh.Public(), ""},
 	} {
-		err := folder.CheckRequestKey(Person{Name: c.to}, c.key)
+		err := folder.CheckRequestKey(Person{Name: c.to}, c.key, new(SameKey))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("the key is %s: %v, wanted %q", c.of, err, c.want)
 		}
