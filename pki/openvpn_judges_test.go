@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,19 +39,33 @@ func (o office) judged(t *testing.T, role directives.Role, lines ...string) (str
 	if err != nil {
 		t.Fatal(err)
 	}
-	against := map[string][]string{"server-bridge": {"server"}, "tls-version-max": {"tls-version-min"}}
+	against := map[string][]string{"server-bridge": {"server"}, "tls-version-max": {"tls-version-min"}, "ncp-ciphers": {"data-ciphers"}}
 	replaced := map[string]bool{}
+	var all []string
 	for _, line := range lines {
-		name, _, _ := strings.Cut(strings.TrimPrefix(line, "setenv opt "), " ")
+		name, lacks := strings.CutPrefix(line, "no ")
+		if !lacks {
+			all = append(all, line)
+			name, _, _ = strings.Cut(strings.TrimPrefix(line, "setenv opt "), " ")
+		}
 		replaced[name] = true
 		for _, other := range against[name] {
 			replaced[other] = true
 		}
 	}
-	all := lines
-	for _, line := range strings.Split(string(text), "\n") {
-		if first, _, _ := strings.Cut(line, " "); !replaced[first] {
-			all = append(all, line)
+	end := "" // of what is left out
+	for line := range strings.Lines(string(text)) {
+		first, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		tag := strings.Trim(first, "<>")
+		switch {
+		case end != "":
+			if first == end {
+				end = ""
+			}
+		case tag != first && replaced[tag]:
+			end = "</" + tag + ">"
+		case !replaced[first]:
+			all = append(all, strings.TrimSuffix(line, "\n"))
 		}
 	}
 	folder := filepath.Dir(path)
@@ -99,7 +114,7 @@ func complaintsIn(log string, expected ...string) []string {
 // judges compares what OpenVPN does with a directive more with what lint says.
 func (o office) judges(t *testing.T, example directives.Example, role directives.Role) {
 	t.Helper()
-	log, starts := o.judged(t, role, example.Line)
+	log, starts := o.judged(t, role, append([]string{example.Line}, example.With...)...)
 	if starts == (example.On26 == directives.Fatal) {
 		t.Errorf("OpenVPN 2.6 starts: %v; lint says %q:\n%s", starts, example.On26, log)
 	}
@@ -166,6 +181,45 @@ func readsWords(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s\n%s", diff, log)
+	}
+}
+
+// countsArguments has OpenVPN not know what has too few arguments or too many.
+func countsArguments(t *testing.T) {
+	lines := directives.Miscounted()
+	path := filepath.Join(t.TempDir(), "conf")
+	if err := os.WriteFile(path, []byte(strings.Join(append(lines, "that-ends-it"), "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("openvpn", "--config", path).CombinedOutput()
+	if err == nil {
+		t.Error("it starts")
+	}
+	for i, line := range lines {
+		name := strings.Fields(line)[2]
+		if !bytes.Contains(out, fmt.Appendf(nil, "missing or extra parameter(s) in %s:%d: %s (", path, i+1, name)) {
+			t.Errorf("OpenVPN takes %q", line)
+		}
+	}
+}
+
+// listsCiphers compares what there is with what lint takes.
+func listsCiphers(t *testing.T) {
+	ciphers, digests := directives.CiphersAndDigests()
+	for flag, ours := range map[string][]string{"--show-ciphers": ciphers, "--show-digests": digests} {
+		out, err := exec.Command("openvpn", flag).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var theirs []string
+		for _, match := range regexp.MustCompile(`(?m)^(\S+) +\(?\d+ bit`).FindAllSubmatch(out, -1) {
+			theirs = append(theirs, string(match[1]))
+		}
+		slices.Sort(ours)
+		slices.Sort(theirs)
+		if diff := cmp.Diff(theirs, ours); diff != "" {
+			t.Errorf("%s:\n%s", flag, diff)
+		}
 	}
 }
 

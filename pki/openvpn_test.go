@@ -178,6 +178,8 @@ func testOpenVPNInside(t *testing.T) {
 			t.Run(string(role)+" with all that is harmless", func(t *testing.T) { office.startsWithAll(t, role) })
 		}
 		t.Run("words", readsWords)
+		t.Run("arguments", countsArguments)
+		t.Run("ciphers and digests", listsCiphers)
 		t.Run("server-bridge", func(t *testing.T) { office.bridgeNeedsDH(t) })
 		for _, example := range directives.Examples() {
 			for _, role := range []directives.Role{directives.Server, directives.Client} {

@@ -79,8 +79,8 @@ func TestParseInline(t *testing.T) {
 // with which nothing is wrong.
 func TestLintTellsWhatIsMissing(t *testing.T) {
 	for role, lines := range map[Role][]string{
-		Server: {"server 10.0.255.0 255.255.255.0", "dh none", "topology subnet", "crl-verify revoked dir", "remote-cert-tls client", "tls-crypt-v2 key force-cookie", "persist-key"},
-		Client: {"client", "remote-cert-tls server", "verify-x509-name vpn.example.com name", "tls-crypt-v2 key"},
+		Server: {"server 10.0.255.0 255.255.255.0", "dev tun", "ca ca.crt", "cert vpn.crt", "key vpn.key", "dh none", "topology subnet", "crl-verify revoked dir", "remote-cert-tls client", "tls-crypt-v2 key force-cookie", "persist-key"},
+		Client: {"client", "dev tun", "ca ca.crt", "cert client1.crt", "key client1.key", "remote vpn.example.com 1194", "remote-cert-tls server", "verify-x509-name vpn.example.com name", "tls-crypt-v2 key"},
 	} {
 		findings := func(lines []string) []string {
 			t.Helper()
@@ -127,7 +127,8 @@ func TestPlaces(t *testing.T) {
 		{server, "iroute 10.0.0.0 255.0.0.0", Server, Fatal, "a file for each client, in the folder of client-config-dir"},
 		{client, "push-remove route", Client, Fatal, "a file for each client, in the folder of client-config-dir"},
 		{bridge, "dh none", Server, Works, ""},
-		{bridge, "ccd-exclusive", Server, Works, ""},
+		{bridge + "\nclient-config-dir ccd", "ccd-exclusive", Server, Works, ""},
+		{bridge, "ccd-exclusive", Server, Fatal, "client-config-dir FOLDER beside it, or " + nothing},
 		{client, "ccd-exclusive", Client, Fatal, nothing},
 		{peer, "ccd-exclusive", Server, Fatal, nothing},
 		{peer, "shaper 1000", Server, Works, ""},
@@ -183,7 +184,8 @@ func TestDangerIsTold(t *testing.T) {
 	for _, line := range []string{
 		"management 0.0.0.0 7505", "management 0.0.0.0 7505 pw", "management 10.0.0.1 7505", "management tunnel 7505", "management 127.0.0.1 7505", "management localhost 7505",
 		"script-security 3", "duplicate-cn", "client-to-client", "username-as-common-name", "auth-user-pass-optional", "auth-gen-token 28800",
-		"cipher none", "cipher BF-CBC", "data-ciphers none", "data-ciphers AES-256-GCM:none", "data-ciphers AES-256-GCM:?BF-CBC", "data-ciphers-fallback none", "auth none",
+		"cipher none", "cipher BF-CBC", "cipher NOSUCH", "data-ciphers none", "data-ciphers AES-256-GCM:NOSUCH", "data-ciphers ?NOSUCH", "data-ciphers-fallback BF-CBC", "ncp-ciphers BF-CBC", "auth NOSUCH",
+		"keepalive 10", "max-clients", "script-security 3 system", "data-ciphers AES-256-GCM:none", "data-ciphers AES-256-GCM:?BF-CBC", "data-ciphers-fallback none", "auth none",
 		"client-cert-not-required", "verify-client-cert none", "verify-client-cert optional", "tls-cert-profile insecure", "tls-version-min 1.0",
 		"comp-lzo", "compress lz4-v2", "allow-compression yes", "push \"comp-lzo yes\"", "reneg-sec 0", "no-replay", "compat-mode 2.3.0",
 	} {
@@ -191,7 +193,7 @@ func TestDangerIsTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := judge(lines[1], Server); found.Fine() || found.Instead == "" || found.Why == "" {
+		if found := Lint(lines)[1]; found.Fine() || found.Instead == "" || found.Why == "" {
 			t.Errorf("%s: %+v", line, found)
 		}
 	}
@@ -203,7 +205,7 @@ func TestDangerIsTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := judge(lines[1], Server); found.Instead != "" {
+		if found := Lint(lines)[1]; found.Instead != "" {
 			t.Errorf("%s: %+v", line, found)
 		}
 	}
@@ -223,7 +225,15 @@ func TestNewIsToldFromUnknown(t *testing.T) {
 		"setenv opt ifconfig-pool a b":  {Fatal, Fatal},
 		"setenv opt --verb 3":           {Warns, Warns},
 		"setenv opt route-table 5":      {Warns, Works},
-		"setenv opt":                    {Works, Works},
+		"setenv opt":                    {Warns, Warns},
+		"block-outside-dns":             {Fatal, Fatal},
+		"setenv opt block-outside-dns":  {Warns, Warns},
+		"setenv opt keepalive 10":       {Warns, Warns},
+		"<verb>\n3\n</verb>":            {Fatal, Fatal},
+		"cert [inline]":                 {Fatal, Fatal},
+		"<cert>\nx\n</cert>":            {Works, Works},
+		"<dh>\n512\n</dh>":              {Warns, Warns},
+		"ignore-unknown-option foo":     {Works, Works},
 	} {
 		lines, err := Parse([]byte("client\n" + line + "\n"))
 		if err != nil {
@@ -231,6 +241,81 @@ func TestNewIsToldFromUnknown(t *testing.T) {
 		}
 		if found := Lint(lines)[1]; found.On26 != want[0] || found.On27 != want[1] {
 			t.Errorf("%s: %s and %s, want %v", line, found.On26, found.On27, want)
+		}
+	}
+}
+
+// TestIgnoreUnknownOption counts for what stands behind it, and in no <connection>.
+func TestIgnoreUnknownOption(t *testing.T) {
+	lines, err := Parse([]byte("foo\nignore-unknown-option --foo keepalive verb\nfoo\nkeepalive 10\nverb 3\n<connection>\nremote a\nfoo\n</connection>\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []Effect
+	for _, found := range Lint(lines)[:len(lines)] {
+		got = append(got, found.On26)
+	}
+	if diff := cmp.Diff([]Effect{Unknown, Works, Warns, Warns, Works, Works, Works, Unknown}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestConflicts has a directive of each conflict without what it is in conflict with,
+// and with it. That OpenVPN does not start then is in TestOpenVPN.
+func TestConflicts(t *testing.T) {
+	const server = "server 10.8.0.0 255.255.255.0\n"
+	for _, c := range []struct{ role, fine, fatal string }{ // the first line is looked at
+		{"client", "tls-auth a", "tls-auth a\ntls-crypt b"},
+		{"client", "tls-auth a", "tls-auth a\ntls-crypt-v2 b"},
+		{server, "tls-auth a\ntls-crypt-v2 b", "tls-auth a\ntls-crypt b"},
+		{"client", "tls-crypt a\n<connection>\nremote a\ntls-crypt-v2 b\n</connection>", "tls-crypt a\ntls-crypt-v2 b"},
+		{"client", "http-proxy a 80\nproto tcp", "http-proxy a 80\nproto udp"},
+		{"client", "http-proxy a 80\nremote a 1 tcp", "http-proxy a 80\nproto tcp\nremote a 1 udp\nremote a 1 tcp"},
+		{"client", "http-proxy a 80\n<connection>\nremote a 1 tcp\n</connection>", "http-proxy a 80\n<connection>\nremote a 1 tcp\n</connection>\n<connection>\nremote a\n</connection>"},
+		{server, "port-share a 443\nproto tcp4-server", "port-share a 443\nproto udp4"},
+		{server, "connect-freq 1 2", "connect-freq 1 2\nproto tcp"},
+		{"client", "fragment 1300", "fragment 1300\nproto tcp"},
+		{"client", "lport 1", "lport 1\nnobind"},
+		{"client", "cert a", "cert a\npkcs12 b"},
+		{server, "vlan-tagging\ndev tap0", "vlan-tagging\ndev tun"},
+		{"client", "management-hold\nmanagement a unix", "management-hold"},
+		{"client", "tls-version-max 1.3\ntls-version-min 1.2 or-highest", "tls-version-max 1.2\ntls-version-min 1.3"},
+		{"client", "keepalive 10 60", "keepalive 10 60\nping-restart 5"},
+		{"client", "replay-window 64\nno-replay", "replay-window 128\nno-replay"},
+		{server, "username-as-common-name\nplugin a", "username-as-common-name"},
+		{"client", "<connection>\nremote a\n</connection>", "<connection>\nport 1\n</connection>\n<connection>\nremote a\n</connection>"},
+		{server, "verb 3", "secret a"},
+	} {
+		for text, want := range map[string]bool{c.fine: false, c.fatal: true} {
+			lines, err := Parse([]byte(text + "\n" + c.role))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found := Lint(lines)[0]; (found.On26 == Fatal) != want || want && (found.Why == "" || found.Instead == "") {
+				t.Errorf("%q of %q: %+v", text, c.role, found)
+			}
+		}
+	}
+}
+
+// TestScriptsNeedLeave has what OpenVPN does not run, and ends with.
+func TestScriptsNeedLeave(t *testing.T) {
+	for text, want := range map[string]Effect{
+		"up a": Fatal, "up a\nscript-security 1": Fatal, "up a\nscript-security 2\nscript-security 0": Fatal, "client-connect a": Works,
+		"up a\nscript-security 2": "", "tls-verify a\nscript-security 3": "", "verb 3": "",
+	} {
+		lines, err := Parse([]byte("server 10.8.0.0 255.255.255.0\n" + text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Effect
+		for _, found := range Lint(lines) {
+			if found.Directive == "no script-security" {
+				got = found.On26
+			}
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }

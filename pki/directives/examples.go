@@ -4,6 +4,7 @@
 package directives
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -11,7 +12,8 @@ import (
 // Example is a line to be put to OpenVPN.
 type Example struct {
 	Line string
-	Role Role // empty: either
+	With []string // others beside it; "no NAME" takes one away
+	Role Role     // empty: either
 	On26 Effect
 }
 
@@ -47,7 +49,24 @@ func Examples() []Example {
 	for _, line := range sampleLines(inClients) {
 		examples = append(examples, Example{Line: line, Role: Server, On26: Fatal})
 	}
+	for _, c := range conflicts() {
+		examples = append(examples, Example{Line: c.example, With: c.with, Role: cmp.Or(c.mode, Client), On26: Fatal})
+	}
+	for _, name := range []string{"ca", "cert", "key"} {
+		examples = append(examples, Example{Line: "no " + name, On26: Fatal})
+	}
 	return append(examples,
+		Example{Line: "no dev", Role: Server, On26: Fatal},
+		Example{Line: "no remote", Role: Client, On26: Fatal},
+		Example{Line: "up /bin/true", Role: Server, On26: Fatal},
+		Example{Line: "cert [inline]", On26: Fatal},
+		Example{Line: "<verb>", With: []string{"3", "</verb>"}, On26: Fatal},
+		Example{Line: "<connection>", With: []string{"remote 127.0.0.1 1", "verb 3", "</connection>"}, Role: Client, On26: Fatal},
+		Example{Line: "block-outside-dns", On26: Fatal},
+		Example{Line: "setenv opt block-outside-dns", On26: Warns},
+		Example{Line: "foo-bar", With: []string{"ignore-unknown-option foo-bar"}, On26: Fatal},
+		Example{Line: "ignore-unknown-option foo-bar", With: []string{"foo-bar"}, On26: Warns},
+		Example{Line: "data-ciphers " + strings.Join(strings.Fields(moreCiphers)[:6], ":"), On26: Works},
 		Example{Line: "setenv opt foo-bar", On26: Warns},
 		Example{Line: "setenv opt tls-crypt-v2-max-age 400", On26: Warns},
 		Example{Line: "setenv opt comp-lzo", Role: Client, On26: Warns},
@@ -92,4 +111,9 @@ func WordExamples() []WordExample {
 		examples = append(examples, WordExample{Line: "echo msg " + line, Refused: true})
 	}
 	return examples
+}
+
+// CiphersAndDigests are those that OpenVPN lists.
+func CiphersAndDigests() (cipherNames, digestNames []string) {
+	return strings.Fields(ciphers), strings.Fields(digests)
 }

@@ -214,7 +214,7 @@ push-reset
 // away, or that want what is not everywhere: another system, a device, another
 // directive or a server to be there.
 const notAsked = `
-askpass bind-dev block-outside-dns ca capath cert chroot comp-noadapt connection crl-verify daemon data-ciphers dev dev-node
+askpass bind-dev ca capath cert chroot comp-noadapt connection crl-verify daemon data-ciphers dev dev-node
 dev-type engine errors-to-stderr fast-io fragment http-proxy-option http-proxy-override http-proxy-user-pass ifconfig
 key key-derivation key-direction keying-material-exporter link-mtu lladdr log log-append machine-readable-output
 management-client management-client-auth management-external-cert management-external-key management-hold
@@ -223,8 +223,28 @@ mute ping-exit ping-restart pkcs11-cert-private pkcs11-id pkcs11-id-management p
 pkcs11-protected-authentication pkcs11-providers pkcs12 plugin proto remote-cert-eku remote-cert-tls
 remote-random-hostname route-ipv6 route-method server server-bridge server-ipv6 setenv suppress-timestamps syslog tcp-nodelay
 tls-crypt tls-crypt-v2 tls-server topology tun-mtu-extra tun-mtu-max udp-mtu up verb verify-client-cert verify-hash
-windows-driver
 `
+
+// onWindows are not known elsewhere.
+const onWindows = `
+allow-nonadmin block-outside-dns cryptoapicert dhcp-pre-release dhcp-release dhcp-renew ip-win32 pause-exit register-dns
+service tap-sleep win-sys windows-driver
+`
+
+// inConnections are what a <connection> can hold, and inTags what can stand as <tag>,
+// with what it holds behind it.
+const (
+	inConnections = `
+bind connect-retry connect-retry-max connect-timeout explicit-exit-notify float fragment http-proxy http-proxy-option
+http-proxy-retry http-proxy-timeout key-direction link-mtu local lport max-packet-size mssfix mtu-disc nobind port proto
+remote rport server-poll-timeout socks-proxy socks-proxy-retry tls-auth tls-crypt tls-crypt-v2 tun-mtu tun-mtu-extra
+tun-mtu-max udp-mtu
+`
+	inTags = `
+auth-gen-token-secret auth-user-pass ca cert connection crl-verify dh extra-certs http-proxy-user-pass key
+peer-fingerprint pkcs12 secret tls-auth tls-crypt tls-crypt-v2 verify-hash
+`
+)
 
 // isIn tells whether one of the lines is of a directive.
 func isIn(lines, name string) bool {

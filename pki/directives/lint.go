@@ -67,7 +67,7 @@ func modeOf(lines []Line) Role {
 // Lint tells of every directive what 2.6 and 2.7 do with it, in the order of
 // the file, and then what is missing.
 func Lint(lines []Line) []Finding {
-	role, mode := RoleOf(lines), modeOf(lines)
+	role, whole, rules, conflicts := RoleOf(lines), configurationOf(lines), rules(), conflicts()
 	var findings []Finding
 	var passed []string // over, where OpenVPN does not know them; of what stands behind
 	for _, l := range lines {
@@ -76,15 +76,24 @@ func Lint(lines []Line) []Finding {
 				passed = append(passed, strings.TrimPrefix(name, "--"))
 			}
 		}
-		l.Optional = l.Optional || l.Connection == 0 && slices.Contains(passed, l.Name)
-		found, is := misplaced(l, mode)
-		if !is {
-			found = judge(l, role)
+		found, is := miscounted(l)
+		for _, look := range []func() (Finding, bool){
+			func() (Finding, bool) { return misplaced(l, whole.mode) },
+			func() (Finding, bool) { return whole.with(l, conflicts) },
+		} {
+			if !is {
+				found, is = look()
+			}
 		}
-		findings = append(findings, found)
+		if !is {
+			found = opinion(l, role, rules)
+		}
+		found.Line, found.Directive = l.Number, l.String()
+		over := l.Optional || l.Connection == 0 && slices.Contains(passed, l.Name)
+		findings = append(findings, settled(found, over))
 	}
 	for _, m := range missing() {
-		if m.role == role && !m.met(lines) {
+		if (m.role == "" || m.role == role) && !m.met(lines) {
 			findings = append(findings, Finding{Directive: "no " + m.Directive, On26: m.On26, On27: m.On27, Why: m.Why, Instead: m.Instead})
 		}
 	}
@@ -93,8 +102,15 @@ func Lint(lines []Line) []Finding {
 
 // misplaced finds what OpenVPN takes at the other end, or elsewhere, only.
 func misplaced(l Line, mode Role) (Finding, bool) {
-	found := Finding{Line: l.Number, Directive: l.String(), On26: Fatal, On27: Fatal, Instead: nothing}
+	found := Finding{On26: Fatal, On27: Fatal, Instead: nothing}
+	literal := len(l.Args) > 0 && l.Args[0] == "[inline]"
 	switch {
+	case l.Inlined && isKnown(l.Name) && !isOf(l.Name, inTags):
+		found.Why, found.Instead = "OpenVPN does not take it so", l.Name+" in one line"
+	case literal && isOf(l.Name, inTags):
+		found.Why, found.Instead = "it names a file that is called \"[inline]\"", "<"+l.Name+"> before what it holds, and </"+l.Name+"> behind it"
+	case l.Connection > 0 && isKnown(l.Name) && !isOf(l.Name, inConnections):
+		found.Why, found.Instead = "OpenVPN does not take it in a <connection>", "it, outside"
 	case isIn(inPersonFiles, l.Name):
 		found.Why, found.Instead = "it is for one client", "a file for each client, in the folder of client-config-dir"
 	case mode == Client && isIn(inServers, l.Name):
@@ -110,17 +126,17 @@ func misplaced(l Line, mode Role) (Finding, bool) {
 	return found, true
 }
 
-func judge(l Line, role Role) Finding {
-	found := opinion(l, role)
-	found.Line, found.Directive = l.Number, l.String()
+// settled is a finding as it is told. Over is that OpenVPN passes over the directive
+// where it does not know it.
+func settled(found Finding, over bool) Finding {
 	gone := func(e Effect) bool { return e == removed || e == Unknown }
-	if l.Optional && gone(found.On26) {
-		if gone(found.On27) {
+	if over && gone(found.On26) {
+		if found.On26 == Unknown && gone(found.On27) {
 			found.Why = "OpenVPN does not know it, and passes over it, as it is told to"
 		}
 		found.On26 = Warns
 	}
-	if l.Optional && gone(found.On27) {
+	if over && gone(found.On27) {
 		found.On27 = Warns
 	}
 	found.On26, found.On27 = found.On26.told(), found.On27.told()
@@ -138,16 +154,21 @@ func (e Effect) told() Effect {
 	return e
 }
 
-func opinion(l Line, role Role) Finding {
+func opinion(l Line, role Role, rules []rule) Finding {
 	found := Finding{On26: Works, On27: Works}
-	for _, r := range rules() {
-		if r.name == l.Name && (r.role == "" || r.role == role) && (r.when == nil || r.when(l.Args)) {
+	for _, r := range rules {
+		if r.name == l.Name && (r.role == "" || r.role == role) && (r.when == nil || r.when(l.given())) {
 			found.On26, found.On27, found.Why, found.Instead = r.on26, r.on27, r.why, r.instead
 			return found
 		}
 	}
 	switch {
 	case isKnown(l.Name):
+	case isOf(l.Name, onWindows):
+		found = Finding{On26: removed, On27: removed, Why: "it is for Windows: elsewhere OpenVPN does not start with it", Instead: "setenv opt " + l.String()}
+		if l.Optional {
+			found.Why, found.Instead = "it is for Windows, and passed over elsewhere", ""
+		}
 	case isIn(of27, l.Name):
 		found.On26, found.Why = Unknown, "new in 2.7: 2.6 does not start with it"
 	default:

@@ -52,6 +52,11 @@ func (l Line) Same(other Line) bool {
 	return l.Name == other.Name && slices.Equal(l.Args, other.Args) && l.Inlined == other.Inlined && l.Inline == other.Inline
 }
 
+// holdsDirectives tells that it is a <connection>.
+func (l Line) holdsDirectives() bool {
+	return l.Inlined && l.Name == "connection" && l.Connection == 0
+}
+
 // given are the arguments, of which what lies inline is one.
 func (l Line) given() []string {
 	if l.Inlined {
@@ -117,13 +122,12 @@ func (p *parsing) read(from *source, connection int) error {
 			continue
 		}
 		l.Name, l.Inlined = tag, true
-		holds := tag == "connection" && connection == 0 // directives, not a file
 		start := from.number
-		text, err := from.until(tag, holds)
+		text, err := from.until(tag, l.holdsDirectives())
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
-		if !holds {
+		if !l.holdsDirectives() {
 			l.Inline = text
 			p.lines = append(p.lines, l)
 			continue

@@ -31,7 +31,7 @@ func Remotes(lines []Line) []Remote {
 		}
 		switch l.Name {
 		case "connection":
-			if l.Inlined && l.Connection == 0 {
+			if l.holdsDirectives() {
 				connections = append(connections, Remote{Port: fallback.Port, Protocol: fallback.Protocol, Connection: len(connections) + 1})
 			}
 		case "port", "rport":

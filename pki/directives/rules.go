@@ -21,7 +21,10 @@ type rule struct {
 	example string // a line that the rule is about; empty: its name
 }
 
-const nothing = "nothing: leave it out"
+const (
+	nothing = "nothing: leave it out"
+	ofToday = "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM"
+)
 
 func rules() []rule {
 	first := func(values ...string) func([]string) bool {
@@ -42,6 +45,17 @@ func rules() []rule {
 			})
 		}
 	}
+	unknownTo := func(lists ...string) func([]string) bool {
+		return func(args []string) bool { return len(args) > 0 && !isOf(args[0], lists...) }
+	}
+	refused := func(args []string) bool {
+		takes, _ := knownCiphers(args[0])
+		return !takes
+	}
+	passes := func(args []string) bool {
+		takes, all := knownCiphers(args[0])
+		return takes && !all
+	}
 	second := func(value string) func([]string) bool {
 		return func(args []string) bool { return len(args) > 1 && slices.Contains(args[1:], value) }
 	}
@@ -57,16 +71,18 @@ func rules() []rule {
 		{name: "comp-lzo", role: Client, on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE), and keeps the kernel's data channel off", instead: nothing + " (the server can live with old profiles by \"compress migrate\")"},
 		{name: "compress", when: first("migrate"), on26: Works, on27: Works, why: "for as long as old profiles with comp-lzo live"},
 		{name: "compress", on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE); 2.7 sends nothing compressed", instead: nothing, example: "compress lz4-v2"},
-		{name: "ns-cert-type", on26: Warns, on27: Warns, why: "it looks at an extension of Netscape's that no certificate of today has", instead: "remote-cert-tls server (in a server: client), and certificates with an extended key usage", example: "ns-cert-type server"},
+		{name: "ns-cert-type", on26: Warns, on27: Warns, why: "OpenVPN asks OpenSSL what the certificate may be used for, and one that does not say may be used at both ends: with such a one a client can pose as the server", instead: "remote-cert-tls server (in a server: client), and certificates with an extended key usage", example: "ns-cert-type server"},
 		{name: "tls-remote", on26: removed, on27: removed, why: "removed in 2.4", instead: "verify-x509-name NAME name", example: "tls-remote server"},
 		{name: "dh", role: Server, when: first("none"), on26: Works, on27: Works},
 		{name: "dh", role: Server, when: contains("1024", "512"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 refuses the parameters as too small", instead: "dh none"},
 		{name: "dh", role: Client, on26: Warns, on27: Warns, why: "it is for a server", instead: nothing, example: "dh none"},
 		{name: "dh", role: Server, on26: Works, on27: Works, why: "parameters of 1024 bits or fewer are fatal, and finite-field DH is on its way out", instead: "dh none"},
-		{name: "cipher", when: first("none", "NONE"), on26: Warns, on27: Warns, why: "what is sent goes in the clear where the ends do not negotiate", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher none"},
-		{name: "cipher", when: contains("gcm", "chacha20"), on26: Works, on27: Works, why: "it counts only as a hint for peers before 2.4", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher AES-256-GCM"},
-		{name: "cipher", on26: Warns, on27: Ignored, why: "the ends negotiate by data-ciphers; BF-CBC and its like do not work with OpenSSL 3", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "cipher BF-CBC"},
+		{name: "cipher", when: unknownTo(ciphers, moreCiphers, "none BF-CBC"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have it", instead: ofToday, example: "cipher NOSUCH"},
+		{name: "cipher", when: first("none", "NONE"), on26: Warns, on27: Warns, why: "what is sent goes in the clear where the ends do not negotiate", instead: ofToday, example: "cipher none"},
+		{name: "cipher", when: contains("gcm", "chacha20"), on26: Works, on27: Works, why: "it counts only as a hint for peers before 2.4", instead: ofToday, example: "cipher AES-256-GCM"},
+		{name: "cipher", on26: Warns, on27: Ignored, why: "the ends negotiate by data-ciphers; BF-CBC and its like do not work with OpenSSL 3", instead: ofToday, example: "cipher BF-CBC"},
 		{name: "keysize", on26: removed, on27: removed, why: "removed in 2.6", instead: nothing, example: "keysize 128"},
+		{name: "ncp-ciphers", when: refused, on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have all of it", instead: ofToday, example: "ncp-ciphers BF-CBC"},
 		{name: "ncp-ciphers", on26: Warns, on27: Warns, why: "another name of data-ciphers", instead: "data-ciphers", example: "ncp-ciphers AES-256-GCM"},
 		{name: "ncp-disable", on26: removed, on27: removed, why: "removed in 2.6", instead: nothing},
 		{name: "key-method", on26: removed, on27: removed, why: "removed in 2.5", instead: nothing, example: "key-method 2"},
@@ -81,6 +97,7 @@ func rules() []rule {
 		{name: "ecdh-curve", on26: Ignored, on27: Ignored, why: "OpenSSL 3 chooses by itself", instead: nothing, example: "ecdh-curve prime256v1"},
 		{name: "tls-groups", on26: Works, on27: Works, why: "it switches off the post-quantum exchange that 2.7 has by default, or names what OpenSSL 3.0 does not know, which is fatal", instead: nothing, example: "tls-groups X25519:prime256v1"},
 		{name: "tls-cipher", on26: Works, on27: Works, why: "OpenVPN's and OpenSSL's own choice is stronger than most lists", instead: "tls-version-min 1.2 and tls-cert-profile preferred", example: "tls-cipher TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384"},
+		{name: "auth", when: unknownTo(digests, moreDigests, "none"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have it", instead: nothing, example: "auth NOSUCH"},
 		{name: "auth", when: first("none", "NONE"), on26: Works, on27: Works, why: "packets can be forged where the cipher is not of today (AEAD)", instead: nothing, example: "auth none"},
 		{name: "auth", on26: Works, on27: Works, why: "the ciphers of today (AEAD) do not use it", instead: nothing, example: "auth SHA256"},
 		{name: "persist-key", on26: Works, on27: Warns, why: "2.6 needs it with \"user\" and tls-crypt-v2, or any client ends the daemon; 2.7 always does so"},
@@ -96,8 +113,10 @@ func rules() []rule {
 		{name: "max-routes-per-client", role: Server, on26: Works, on27: Works, example: "max-routes-per-client 16"},
 		{name: "inetd", on26: removed, on27: removed, why: "removed in 2.6", instead: "a unit of systemd"},
 		{name: "management-client-pf", on26: removed, on27: removed, why: "the packet filter was removed in 2.6", instead: "iptables or nftables"},
-		{name: "data-ciphers", when: anyOf("none"), on26: Warns, on27: Warns, why: "\"none\" sends in the clear to whoever offers nothing else", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "data-ciphers AES-256-GCM:none"},
-		{name: "data-ciphers", when: anyOf("bf-cbc", "cast5-cbc", "rc2-cbc", "des-cbc"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have it", instead: "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM", example: "data-ciphers AES-256-GCM:BF-CBC"},
+		{name: "data-ciphers", when: refused, on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have all of it", instead: ofToday, example: "data-ciphers AES-256-GCM:NOSUCH"},
+		{name: "data-ciphers", when: passes, on26: Warns, on27: Warns, why: "OpenSSL 3 does not have all of it, and OpenVPN passes over that", instead: ofToday, example: "data-ciphers AES-256-GCM:?BF-CBC"},
+		{name: "data-ciphers", when: anyOf("none"), on26: Warns, on27: Warns, why: "\"none\" sends in the clear to whoever offers nothing else", instead: ofToday, example: "data-ciphers AES-256-GCM:none"},
+		{name: "data-ciphers-fallback", when: unknownTo(ciphers, moreCiphers, "none"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have it", instead: nothing, example: "data-ciphers-fallback BF-CBC"},
 		{name: "data-ciphers-fallback", when: anyOf("none"), on26: Warns, on27: Warns, why: "a peer that does not negotiate is sent everything in the clear", instead: nothing, example: "data-ciphers-fallback none"},
 		{name: "allow-compression", when: not(first("no")), on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE)", instead: nothing, example: "allow-compression yes"},
 		{name: "comp-noadapt", on26: Works, on27: Works, why: "it is about comp-lzo", instead: nothing},
@@ -124,6 +143,7 @@ func rules() []rule {
 		{name: "tls-version-max", when: first("1.0", "1.1"), on26: Works, on27: Works, why: "TLS before 1.2 is broken, and fatal beside a tls-version-min above it", instead: nothing, example: "tls-version-max 1.1"},
 		{name: "tls-version-max", when: first("1.2"), on26: Works, on27: Works, why: "it keeps off TLS 1.3, and with it the post-quantum exchange of 2.7", instead: nothing, example: "tls-version-max 1.2"},
 		{name: "pull-filter", role: Server, on26: Ignored, on27: Ignored, why: "it is for a client", instead: nothing, example: "pull-filter ignore route"},
+		{name: "setenv", when: func(args []string) bool { return len(args) == 1 && args[0] == "opt" }, on26: Warns, on27: Warns, why: "there is no directive behind it", instead: nothing, example: "setenv opt"},
 		{name: "script-security", when: first("3"), on26: Works, on27: Works, why: "passwords reach scripts by their environment", instead: "script-security 2", example: "script-security 3"},
 		{name: "crl-verify", role: Server, when: func(args []string) bool { return len(args) == 1 }, on26: Works, on27: Works, why: "once the list is past its date, nobody gets in", instead: "crl-verify FOLDER dir, with a file for each revoked serial, as vpnami's gateway has it"},
 	}
@@ -132,7 +152,7 @@ func rules() []rule {
 // absence is what is wrong with a configuration that lacks a directive.
 type absence struct {
 	Finding
-	role Role
+	role Role // empty: either
 	met  func(lines []Line) bool
 }
 
@@ -142,7 +162,26 @@ func missing() []absence {
 			return slices.ContainsFunc(names, func(name string) bool { return has(lines, name) })
 		}
 	}
+	// What a file that is named by "config" has in it is not known.
+	unless := func(names ...string) func([]Line) bool { return hasOne(append(names, "config")...) }
 	return []absence{
+		{Finding{Directive: "dev", On26: Fatal, On27: Fatal, Why: "OpenVPN is to know what kind of interface it makes", Instead: "dev tun"}, "", unless("dev")},
+		{Finding{Directive: "ca", On26: Fatal, On27: Fatal, Why: "nothing tells whose certificates are good", Instead: "ca FILE"}, "", unless("ca", "capath", "pkcs12", "peer-fingerprint", "secret")},
+		{Finding{Directive: "cert", On26: Fatal, On27: Fatal, Why: "key and certificate go together", Instead: "cert FILE"}, "", func(lines []Line) bool {
+			return unless("cert", "pkcs12", "pkcs11-id", "pkcs11-id-management", "cryptoapicert", "management-external-cert", "secret")(lines) || has(lines, "auth-user-pass") && !has(lines, "key")
+		}},
+		{Finding{Directive: "key", On26: Fatal, On27: Fatal, Why: "key and certificate go together", Instead: "key FILE"}, "", func(lines []Line) bool {
+			return unless("key", "pkcs12", "pkcs11-id", "pkcs11-id-management", "cryptoapicert", "management-external-key", "secret")(lines) || has(lines, "auth-user-pass") && !has(lines, "cert")
+		}},
+		{Finding{Directive: "remote", On26: Fatal, On27: Fatal, Why: "a client is to know where its server is", Instead: "remote HOST PORT"}, Client, func(lines []Line) bool {
+			return unless("remote")(lines) || !has(lines, "client") && !has(lines, "pull")
+		}},
+		{Finding{Directive: "script-security", On26: Fatal, On27: Fatal, Why: "OpenVPN runs no script without it, and ends where that is \"up\"", Instead: "script-security 2"}, "", func(lines []Line) bool {
+			return !has(lines, "up") || mayRun(lines)
+		}},
+		{Finding{Directive: "script-security", On26: Works, On27: Works, Why: "OpenVPN runs no script without it, and lets nobody in where a script is to decide", Instead: "script-security 2"}, "", func(lines []Line) bool {
+			return has(lines, "up") || !hasOne(strings.Fields(scripts)...)(lines) || mayRun(lines)
+		}},
 		{Finding{Directive: "dh", On26: Fatal, On27: Works, Instead: "dh none"}, Server, hasOne("dh", "secret")},
 		{Finding{Directive: "topology", On26: Works, On27: Works, Why: "it is net30 in 2.6 and subnet in 2.7: addresses change with the update", Instead: "topology subnet"}, Server, hasOne("topology", "secret", "server-bridge")},
 		{Finding{Directive: "crl-verify", On26: Works, On27: Works, Why: "nobody can be revoked", Instead: "crl-verify FOLDER dir"}, Server, hasOne("crl-verify", "secret")},
@@ -155,4 +194,16 @@ func missing() []absence {
 		{Finding{Directive: "verify-x509-name", On26: Works, On27: Works, Why: "any certificate for servers of that CA could pose as the gateway", Instead: "verify-x509-name NAME name"}, Client, hasOne("verify-x509-name", "verify-hash", "peer-fingerprint", "secret")},
 		{Finding{Directive: "tls-crypt-v2", On26: Works, On27: Works, Why: "anybody between can tell that it is OpenVPN", Instead: "tls-crypt-v2, from the gateway's operator"}, Client, hasOne("tls-crypt-v2", "tls-crypt", "tls-auth", "secret")},
 	}
+}
+
+// scripts are what names a program that OpenVPN runs.
+const scripts = `
+auth-user-pass-verify client-connect client-crresponse client-disconnect down ipchange learn-address route-pre-down
+route-up tls-crypt-v2-verify tls-verify up
+`
+
+// mayRun tells whether OpenVPN runs scripts; the last of several counts.
+func mayRun(lines []Line) bool {
+	level := configurationOf(lines).said["script-security"]
+	return level == "2" || level == "3" || has(lines, "config")
 }

@@ -125,24 +125,61 @@ func TestTemplateLosesNoKey(t *testing.T) {
 	}
 }
 
-// TestTemplateIsForAll has a template of which everybody can be given a profile.
+// TestTemplateIsForAll has a template of which not everybody can be given a profile,
+// and one of which everybody can.
 func TestTemplateIsForAll(t *testing.T) {
 	both, err := ParseTemplate("{{.Directives}}{{.Credentials}}dhcp-option DOMAIN example.com\n", Inline)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, edit := range []func(*Profile){
-		func(*Profile) {},
-		func(p *Profile) { p.Key = bundle.Secret{} },
-		func(p *Profile) { p.Unwrapped = true },
-		func(p *Profile) { p.Protocol = "tcp" },
-		func(p *Profile) { p.Protocol, p.Unwrapped = "tcp", true },
+	proxy, err := ParseTemplate("{{.Profile}}http-proxy proxy 8080\n", Inline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		edit      func(*Profile)
+		withProxy bool
+	}{
+		{func(*Profile) {}, false},
+		{func(p *Profile) { p.Key = bundle.Secret{} }, false},
+		{func(p *Profile) { p.Unwrapped = true }, false},
+		{func(p *Profile) { p.Protocol = "tcp" }, true},
+		{func(p *Profile) { p.Protocol, p.Unwrapped = "tcp", true }, true},
 	} {
 		p := example(t)
-		edit(&p)
+		c.edit(&p)
 		p.Template = both
 		if _, err := p.Render(); err != nil {
 			t.Errorf("%+v: %v", p, err)
+		}
+		p.Template = proxy
+		if _, err := p.Render(); (err == nil) != c.withProxy || err != nil && !strings.Contains(err.Error(), `OpenVPN 2.6 does not start with "http-proxy proxy 8080"`) {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+}
+
+// TestTemplateStarts has lines with which OpenVPN does not start.
+func TestTemplateStarts(t *testing.T) {
+	for line, want := range map[string]string{
+		"tls-auth ta.key 1": "with \"tls-auth ta.key 1\": a client takes one of it and tls-crypt-v2", "tls-crypt ta.key": "with \"tls-crypt ta.key\"",
+		"keepalive 10": "with \"keepalive 10\": it takes 2 arguments and has 1", "script-security 3 system": "with \"script-security 3 system\": it takes 1 argument and has 2",
+		"up /bin/true": "without script-security", "block-outside-dns": "with \"block-outside-dns\": it is for Windows", "extra-certs [inline]": "it names a file that is called \"[inline]\"",
+		"data-ciphers AES-256-GCM:NOSUCH": "OpenSSL 3 does not have all of it", "auth NOSUCH": "OpenSSL 3 does not have it", "cd C:\\x": "a backslash stands before what needs none",
+		"<connection>\nport 1\n</connection>": "there is no \"remote\" in it", "<connection>\nremote a\nverb 3\n</connection>": "OpenVPN does not take it in a <connection>",
+	} {
+		for _, form := range Forms() {
+			if _, err := ParseTemplate("{{.Profile}}"+line+"\n", Form(form)); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q: error %v", form, line, err)
+			}
+		}
+	}
+	if _, err := ParseTemplate("client\nremote-cert-tls server\nverify-x509-name {{.ServerName}} name\n{{.Credentials}}", Inline); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "does not start without dev") {
+		t.Errorf("without dev: error %v", err)
+	}
+	for _, line := range []string{"script-security 2\nup /bin/true", "setenv opt block-outside-dns", "ignore-unknown-option of-tomorrow\nof-tomorrow 1", "auth-user-pass", "<connection>\nremote a\n</connection>"} {
+		if _, err := ParseTemplate("{{.Profile}}"+line+"\n", Inline); err != nil {
+			t.Errorf("%q: %v", line, err)
 		}
 	}
 }

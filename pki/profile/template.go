@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
+	"strings"
 	"text/template"
 	"time"
 
@@ -77,7 +79,11 @@ func samples() []Profile {
 func checkStarts(lines []directives.Line) error {
 	for _, found := range directives.Lint(lines) {
 		if found.On26 == directives.Unknown || found.On26 == directives.Fatal {
-			return fmt.Errorf("%w: OpenVPN 2.6 does not start with %q: %s", ErrNoTemplate, found.Directive, found.Why)
+			lacking, word := "with", strconv.Quote(found.Directive)
+			if found.Line == 0 {
+				lacking, word = "without", strings.TrimPrefix(found.Directive, "no ")
+			}
+			return fmt.Errorf("%w: OpenVPN 2.6 does not start %s %s: %s", ErrNoTemplate, lacking, word, found.Why)
 		}
 	}
 	return nil

@@ -1,0 +1,135 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package directives
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// configuration is what there is to know of a whole one, of which each directive is a
+// part.
+type configuration struct {
+	mode Role
+	said map[string]string // by directive, what its last line says, which is what counts
+	// By <connection>, of which 0 is none:
+	named map[int]map[string]bool // the directives that are there
+	over  map[int]map[string]bool // "udp" and "tcp", where those connections have it; in 0 are all
+	of    map[int]int             // the number of a <connection>, by its line
+}
+
+func configurationOf(lines []Line) configuration {
+	c := configuration{mode: modeOf(lines), said: map[string]string{}, named: map[int]map[string]bool{}, over: map[int]map[string]bool{0: {}}, of: map[int]int{}}
+	protocol := "udp"
+	for _, l := range lines {
+		c.said[l.Name] = strings.Join(l.Args, " ")
+		if c.named[l.Connection] == nil {
+			c.named[l.Connection] = map[string]bool{}
+		}
+		c.named[l.Connection][l.Name] = true
+		if l.Name == "proto" && l.Connection == 0 {
+			protocol = strings.Join(l.Args, " ")
+		}
+		if l.holdsDirectives() {
+			c.of[l.Number] = len(c.of) + 1
+		}
+	}
+	family := func(protocol string) string { return cmp.Or(protocol, "udp")[:min(3, len(cmp.Or(protocol, "udp")))] }
+	remotes := Remotes(lines)
+	for _, r := range remotes {
+		c.over[r.Connection] = map[string]bool{family(r.Protocol): true}
+	}
+	for _, r := range remotes {
+		c.over[0][family(r.Protocol)] = true
+	}
+	if len(remotes) == 0 {
+		c.over[0][family(protocol)] = true
+	}
+	return c
+}
+
+// has tells whether one of the directives is there.
+func (c configuration) has(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		_, is := c.said[name]
+		return is
+	})
+}
+
+// conflict is a directive with which OpenVPN does not start for what else is there,
+// or is not.
+type conflict struct {
+	names   string
+	mode    Role // empty: either
+	is      func(c configuration, l Line) bool
+	why     string
+	instead string
+	// Lines to be put to OpenVPN: the conflict, and what it is with.
+	example string
+	with    []string
+}
+
+func conflicts() []conflict {
+	with := func(names ...string) func(configuration, Line) bool {
+		return func(c configuration, _ Line) bool { return c.has(names...) }
+	}
+	beside := func(names ...string) func(configuration, Line) bool {
+		return func(c configuration, l Line) bool {
+			return slices.ContainsFunc(names, func(name string) bool { return c.named[l.Connection][name] })
+		}
+	}
+	without := func(names ...string) func(configuration, Line) bool {
+		return func(c configuration, _ Line) bool { return !c.has(names...) }
+	}
+	over := func(protocol string) func(configuration, Line) bool {
+		return func(c configuration, l Line) bool { return c.over[l.Connection][protocol] }
+	}
+	return []conflict{
+		{names: "tls-auth", is: beside("tls-crypt"), why: "OpenVPN takes one of tls-auth and tls-crypt", instead: nothing, example: "tls-auth empty", with: []string{"tls-crypt empty"}},
+		{names: "tls-auth tls-crypt", mode: Client, is: func(c configuration, l Line) bool {
+			return !c.has("tls-server") && c.named[l.Connection]["tls-crypt-v2"]
+		},
+			why: "a client takes one of it and tls-crypt-v2", instead: nothing, example: "tls-crypt empty", with: []string{"tls-crypt-v2 empty"}},
+		{names: "http-proxy", mode: Client, is: over("udp"), why: "a proxy of HTTP carries TCP only", instead: "proto tcp4-client beside it, or " + nothing, example: "http-proxy 127.0.0.1 8080"},
+		{names: "http-proxy", mode: Client, is: beside("socks-proxy"), why: "OpenVPN takes one proxy", instead: nothing, example: "http-proxy 127.0.0.1 8080", with: []string{"socks-proxy 127.0.0.1 1080", "proto tcp-client"}},
+		{names: "port-share", mode: Server, is: over("udp"), why: "it shares a port of TCP", instead: "proto tcp4-server beside it, or " + nothing, example: "port-share 127.0.0.1 443"},
+		{names: "connect-freq", mode: Server, is: over("tcp"), why: "it is for UDP", instead: nothing, example: "connect-freq 10 60", with: []string{"proto tcp4-server"}},
+		{names: "fragment", is: over("tcp"), why: "it is for UDP", instead: nothing, example: "fragment 1300", with: []string{"proto tcp4-client"}},
+		{names: "bind local lport", mode: Client, is: beside("nobind"), why: "it binds, and nobind does not", instead: nothing, example: "lport 1194", with: []string{"nobind"}},
+		{names: "capath cert key", is: with("pkcs12"), why: "it is in what pkcs12 names", instead: nothing, example: "pkcs12 empty", with: []string{"no ca", "no key", "cert empty"}},
+		{names: "secret", is: with("client", "tls-client", "tls-server", "server", "server-bridge"), why: "one key for all does not go with certificates", instead: nothing, example: "secret empty"},
+		{names: "connection", is: func(c configuration, l Line) bool {
+			return l.holdsDirectives() && !c.named[c.of[l.Number]]["remote"]
+		}, why: "there is no \"remote\" in it", instead: "remote HOST PORT in it", example: "<connection>", with: []string{"port 1194", "</connection>"}},
+		{names: "connection", mode: Server, is: func(_ configuration, l Line) bool { return l.holdsDirectives() }, why: "it is for a client", instead: nothing, example: "<connection>", with: []string{"remote 127.0.0.1 1195", "</connection>"}},
+		{names: "vlan-tagging", mode: Server, is: func(c configuration, _ Line) bool {
+			return !strings.HasPrefix(cmp.Or(c.said["dev-type"], c.said["dev"]), "tap")
+		},
+			why: "it is for \"dev tap\"", instead: nothing, example: "vlan-tagging"},
+		{names: "management-client-auth management-client management-forget-disconnect management-hold management-log-cache management-query-passwords management-query-proxy management-query-remote management-signal management-up-down management-client-user management-client-group",
+			is: without("management"), why: "there is no \"management\"", instead: nothing + ", or management SOCKET unix beside it", example: "management-hold"},
+		{names: "replay-window", is: func(c configuration, l Line) bool {
+			return c.has("no-replay") && !slices.Contains([]string{"", "64", "64 15"}, strings.Join(l.Args, " ")) // which it is anyway
+		}, why: "no-replay leaves nothing for it to do", instead: "it, and no no-replay", example: "replay-window 128 15", with: []string{"no-replay"}},
+		{names: "tls-version-max", is: func(c configuration, _ Line) bool {
+			least, _, _ := strings.Cut(c.said["tls-version-min"], " ")
+			return c.said["tls-version-max"] < least
+		}, why: "it is below tls-version-min", instead: nothing, example: "tls-version-max 1.2", with: []string{"tls-version-min 1.3"}},
+		{names: "keepalive", is: with("ping", "ping-exit", "ping-restart"), why: "it stands for ping and ping-restart", instead: "it alone", example: "keepalive 10 60", with: []string{"ping 10"}},
+		{names: "username-as-common-name auth-user-pass-optional", mode: Server, is: without("auth-user-pass-verify", "plugin", "management-client-auth"),
+			why: "nothing is there that asks for a password", instead: nothing, example: "username-as-common-name"},
+		{names: "ccd-exclusive", mode: Server, is: without("client-config-dir"), why: "there is no client-config-dir", instead: "client-config-dir FOLDER beside it, or " + nothing, example: "ccd-exclusive"},
+	}
+}
+
+// with finds what a directive is in conflict with.
+func (c configuration) with(l Line, rules []conflict) (Finding, bool) {
+	for _, rule := range rules {
+		if (rule.mode == "" || rule.mode == c.mode) && slices.Contains(strings.Fields(rule.names), l.Name) && rule.is(c, l) {
+			return Finding{On26: Fatal, On27: Fatal, Why: rule.why, Instead: rule.instead}, true
+		}
+	}
+	return Finding{}, false
+}
