@@ -156,6 +156,12 @@ rehearse-broken: moto ## Launches that AWS refuses: the reason, going on from th
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
 	@scripts/packages lab
 	@$(root_tests) -run '^TestFaults$$|^TestKilled' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
+# "make test" runs them by what they begin with, and by what was once found.
+FUZZTIME := 5s
+fuzz: $(programs) ## Feed what is read from outside with what is made up, FUZZTIME=5s for each parser (6 minutes)
+	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ { names[++n] = $$1 } $$1 == "ok" { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 }' | \
+		while read -r package name; do echo "$$name of $$package"; \
+			said="$$(go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" 2>&1)" || { echo "$$said"; exit 1; }; done
 lint: bin/packer-sdc ## Read the sources: vet, golangci-lint, shellcheck, shfmt, actionlint, packer fmt
 	@scripts/lint
 # Apart from lint: to build tflint takes two minutes of a machine like CI's (126 s of
@@ -192,4 +198,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload check-image bake-twice faults rehearse-broken verify verify-outside lint lint-terraform bench bench-script bench-script-of-image snapshot generate down clean
+.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload check-image bake-twice faults fuzz rehearse-broken verify verify-outside lint lint-terraform bench bench-script bench-script-of-image snapshot generate down clean

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"github.com/vpnami/packer-plugin-vpnami/pki/directives"
@@ -179,8 +180,47 @@ func readsWords(t *testing.T) {
 			got = append(got, strings.TrimSuffix(line[at:], "\n"))
 		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("%s\n%s", diff, log)
+	}
+}
+
+// goesTo has OpenVPN connect to what reach knocks at.
+func (o office) goesTo(t *testing.T) {
+	for text, want := range map[string]string{
+		"port 443\nremote 127.0.0.1\n":                                                          "127.0.0.1:443",
+		"remote 127.0.0.1\nport 443\n":                                                          "127.0.0.1:443",
+		"port 443\nremote 127.0.0.1 80\n":                                                       "127.0.0.1:80",
+		"port 443\n<connection>\nremote 127.0.0.1\n</connection>\n":                             "127.0.0.1:443",
+		"<connection>\nremote 127.0.0.1\n</connection>\nport 443\n":                             "127.0.0.1:1194",
+		"<connection>\nremote 127.0.0.1\nport 500\n</connection>\nport 443\n":                   "127.0.0.1:500",
+		"remote 127.0.0.3\n<connection>\nremote 127.0.0.1 1\nremote 127.0.0.2\n</connection>\n": "127.0.0.2:1",
+		"<connection>\nport 500\nremote 127.0.0.1 80\n</connection>\nsetenv UV_NAME O'Brien\n":  "127.0.0.1:80",
+		"proto tcp\n<connection>\nremote 127.0.0.1 80\nproto udp\n</connection>\n":              "127.0.0.1:80",
+		"<connection>\nremote 127.0.0.1 80\n<tls-crypt-v2>\n</connection>\n</tls-crypt-v2>\n":   "",
+	} {
+		remote := ""
+		if lines, err := directives.Parse([]byte(text)); err == nil {
+			first := directives.Remotes(lines)[0]
+			remote = first.Host + ":" + cmp.Or(first.Port, "1194")
+		}
+		if remote != want {
+			t.Errorf("%q: %s, want %s", text, remote, want)
+		}
+		path := filepath.Join(t.TempDir(), "client.ovpn")
+		whole := text + "client\nnobind\nca " + filepath.Join(o.folder.Path(), "ca", "1", "ca.crt") + "\nauth-user-pass password\n"
+		for name, data := range map[string]string{path: whole, filepath.Join(filepath.Dir(path), "password"): "user\nword\n"} {
+			if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		says := "UDPv4 link remote: [AF_INET]" + want + "\n"
+		if want == "" {
+			says = "Endtag </tls-crypt-v2> missing"
+		}
+		client := start(t, path)
+		client.waitFor(t, says)
+		client.end(t)
 	}
 }
 
@@ -217,7 +257,7 @@ func listsCiphers(t *testing.T) {
 		}
 		slices.Sort(ours)
 		slices.Sort(theirs)
-		if diff := cmp.Diff(theirs, ours); diff != "" {
+		if diff := gocmp.Diff(theirs, ours); diff != "" {
 			t.Errorf("%s:\n%s", flag, diff)
 		}
 	}

@@ -93,6 +93,7 @@ func testOpenVPNInside(t *testing.T) {
 		}
 		reaches(t, mine, ": refused: the machine is there and nothing listens on udp port 1194")
 	})
+	t.Run("reach knocks where OpenVPN connects", func(t *testing.T) { office.goesTo(t) })
 	t.Run("another authority's profile is refused", func(t *testing.T) {
 		server := office.serve(t, "udp", "force-cookie")
 		refused(t, server, lab.profile(t, "client1", "udp", nil), "tls-crypt-v2")
