@@ -104,6 +104,11 @@ func conflicts() []conflict {
 			return l.holdsDirectives() && !c.named[c.of[l.Number]]["remote"]
 		}, why: "there is no \"remote\" in it", instead: "remote HOST PORT in it", example: "<connection>", with: []string{"port 1194", "</connection>"}},
 		{names: "connection", mode: Server, is: func(_ configuration, l Line) bool { return l.holdsDirectives() }, why: "it is for a client", instead: nothing, example: "<connection>", with: []string{"remote 127.0.0.1 1195", "</connection>"}},
+		{names: "tls-server", is: with("client", "tls-client"), why: "it is one end or the other", instead: nothing, example: "tls-server", with: []string{"dh none"}},
+		{names: "verify-client-cert", mode: Client, is: func(_ configuration, l Line) bool { return len(l.Args) == 0 || l.Args[0] != "require" }, why: "it is for a server", instead: nothing, example: "verify-client-cert optional"},
+		{names: "link-mtu", is: with("tun-mtu"), why: "OpenVPN takes one of link-mtu and tun-mtu", instead: nothing, example: "link-mtu 1400", with: []string{"tun-mtu 1400"}},
+		{names: "pkcs11-providers management-external-key", is: with("key", "pkcs12"), why: "the key is there already", instead: nothing, example: "pkcs11-providers empty", with: []string{"pkcs11-id x"}},
+		{names: "management-external-cert", is: with("cert", "pkcs12"), why: "the certificate is there already", instead: nothing, example: "management-external-cert x", with: []string{"management socket unix"}},
 		{names: "vlan-tagging", mode: Server, is: func(c configuration, _ Line) bool {
 			return !strings.HasPrefix(cmp.Or(c.said["dev-type"], c.said["dev"]), "tap")
 		},

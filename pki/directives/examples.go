@@ -52,6 +52,9 @@ func Examples() []Example {
 	for _, c := range conflicts() {
 		examples = append(examples, Example{Line: c.example, With: c.with, Role: cmp.Or(c.mode, Client), On26: Fatal})
 	}
+	for _, c := range choices() {
+		examples = append(examples, Example{Line: c.name + strings.Repeat(" 1", c.at) + " nosuch", Role: Client, On26: Fatal})
+	}
 	for _, name := range []string{"ca", "cert", "key"} {
 		examples = append(examples, Example{Line: "no " + name, On26: Fatal})
 	}

@@ -67,7 +67,7 @@ func modeOf(lines []Line) Role {
 // Lint tells of every directive what 2.6 and 2.7 do with it, in the order of
 // the file, and then what is missing.
 func Lint(lines []Line) []Finding {
-	role, whole, rules, conflicts := RoleOf(lines), configurationOf(lines), rules(), conflicts()
+	role, whole, rules, conflicts, choices := RoleOf(lines), configurationOf(lines), rules(), conflicts(), choices()
 	var findings []Finding
 	var passed []string // over, where OpenVPN does not know them; of what stands behind
 	for _, l := range lines {
@@ -79,6 +79,7 @@ func Lint(lines []Line) []Finding {
 		found, is := miscounted(l)
 		for _, look := range []func() (Finding, bool){
 			func() (Finding, bool) { return misplaced(l, whole.mode) },
+			func() (Finding, bool) { return mistaken(l, choices) },
 			func() (Finding, bool) { return whole.with(l, conflicts) },
 		} {
 			if !is {

@@ -191,7 +191,7 @@ func TestTemplateKeepsTheGatewayApart(t *testing.T) {
 		"setenv opt verify-x509-name evil name", "setenv opt remote-cert-tls client", "remote-cert-tls client", "setenv  \"opt\" verify-x509-name evil name",
 		`setenv "opt"verify-x509-name evil name`, "verify-x509-name\vevil name", "setenv\fopt\vremote-cert-tls client", "--verify-x509-name evil name", `'verify-x509-name'"evil"name`,
 		"remote-cert-eku \"TLS Web Client Authentication\"", "setenv opt remote-cert-eku \"TLS Web Client Authentication\"", "remote-cert-ku 80", "x509-username-field OU",
-		"config evil.conf", "capath /tmp", "cd /tmp", "peer-fingerprint 00:11", "<peer-fingerprint>\n00:11\n</peer-fingerprint>",
+		"config evil.conf", "capath /tmp", "cd /tmp", "chroot /tmp", "peer-fingerprint 00:11", "<peer-fingerprint>\n00:11\n</peer-fingerprint>",
 		// What OpenVPN takes for the end of what lies inline, and us for something in it.
 		"<extra-certs>\n" + strings.Repeat("x", 255) + "</extra-certs>\nverify-x509-name evil name\n<extra-certs>\n</extra-certs>",
 		"<extra-certs>\n</extra-certs>" + strings.Repeat("x", 255-len("</extra-certs>")) + "verify-x509-name evil name",

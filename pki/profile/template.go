@@ -127,10 +127,10 @@ func checkGateway(lines []directives.Line, serverName string) error {
 	}
 	against := []string{
 		"remote-cert-eku", "remote-cert-ku", // in the place of what remote-cert-tls asks for
-		"x509-username-field", // in the place of the name that verify-x509-name looks at
-		"capath",              // more CAs
-		"peer-fingerprint",    // in the place of the CA, where that is in a .p12
-		"config", "cd",        // other files
+		"x509-username-field",    // in the place of the name that verify-x509-name looks at
+		"capath",                 // more CAs
+		"peer-fingerprint",       // in the place of the CA, where that is in a .p12
+		"config", "cd", "chroot", // other files
 	}
 	for _, l := range lines {
 		if slices.Contains(against, l.Name) {
