@@ -164,7 +164,7 @@ func TestTemplateStarts(t *testing.T) {
 	for line, want := range map[string]string{
 		"tls-auth ta.key 1": "with \"tls-auth ta.key 1\": a client takes one of it and tls-crypt-v2", "tls-crypt ta.key": "with \"tls-crypt ta.key\"",
 		"keepalive 10": "with \"keepalive 10\": it takes 2 arguments and has 1", "script-security 3 system": "with \"script-security 3 system\": it takes 1 argument and has 2",
-		"up /bin/true": "without script-security", "block-outside-dns": "with \"block-outside-dns\": it is for Windows", "extra-certs [inline]": "it names a file that is called \"[inline]\"",
+		"up /bin/true": "without script-security", "block-outside-dns": "with \"block-outside-dns\": it is for Windows: elsewhere OpenVPN does not start with it: write instead setenv opt block-outside-dns", "extra-certs [inline]": "it names a file that is called \"[inline]\"",
 		"data-ciphers AES-256-GCM:NOSUCH": "OpenSSL 3 does not have all of it", "auth NOSUCH": "OpenSSL 3 does not have it", "cd C:\\x": "a backslash stands before what needs none",
 		"<connection>\nport 1\n</connection>": "there is no \"remote\" in it", "<connection>\nremote a\nverb 3\n</connection>": "OpenVPN does not take it in a <connection>",
 	} {

@@ -83,7 +83,11 @@ func checkStarts(lines []directives.Line) error {
 			if found.Line == 0 {
 				lacking, word = "without", strings.TrimPrefix(found.Directive, "no ")
 			}
-			return fmt.Errorf("%w: OpenVPN 2.6 does not start %s %s: %s", ErrNoTemplate, lacking, word, found.Why)
+			instead := ""
+			if found.Instead != "" {
+				instead = ": write instead " + found.Instead
+			}
+			return fmt.Errorf("%w: OpenVPN 2.6 does not start %s %s: %s%s", ErrNoTemplate, lacking, word, found.Why, instead)
 		}
 	}
 	return nil
