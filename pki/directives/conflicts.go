@@ -59,7 +59,8 @@ func (c configuration) has(names ...string) bool {
 }
 
 // conflict is a directive with which OpenVPN does not start for what else is there,
-// or is not.
+// or is not. Each is put to 2.6 in the tests; 2.7, which was not asked, is taken to do
+// the same.
 type conflict struct {
 	names   string
 	mode    Role // empty: either
