@@ -36,7 +36,10 @@ func configurationOf(lines []Line) configuration {
 			c.of[l.Number] = len(c.of) + 1
 		}
 	}
-	family := func(protocol string) string { return cmp.Or(protocol, "udp")[:min(3, len(cmp.Or(protocol, "udp")))] }
+	family := func(protocol string) string {
+		protocol = cmp.Or(protocol, "udp")
+		return protocol[:min(len("tcp"), len(protocol))]
+	}
 	remotes := Remotes(lines)
 	for _, r := range remotes {
 		c.over[r.Connection] = map[string]bool{family(r.Protocol): true}
