@@ -194,6 +194,9 @@ func (s snapshot) network(names map[string]string) network {
 				p.Public[private] = public
 			}
 		}
+		for _, assigned := range nic.Ipv4Prefixes {
+			p.Prefixes = append(p.Prefixes, prefixes(aws.ToString(assigned.Ipv4Prefix))...)
+		}
 		for _, g := range nic.Groups {
 			p.Groups = append(p.Groups, aws.ToString(g.GroupId))
 		}

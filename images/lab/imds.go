@@ -336,6 +336,7 @@ func (c cloud) metadata(ctx context.Context, look snapshot, i types.Instance, ol
 		return m, fmt.Errorf("instance %q has no address", m.Instance)
 	}
 	m.Addresses, m.Public = n.Ports[0].Addresses, n.Ports[0].Public[n.Ports[0].Addresses[0]]
+	m.Prefixes = n.Ports[0].Prefixes
 	for _, g := range nic.Groups {
 		m.GroupIDs = append(m.GroupIDs, aws.ToString(g.GroupId))
 		m.GroupNames = append(m.GroupNames, aws.ToString(g.GroupName))

@@ -50,7 +50,8 @@ func articleNetwork() network {
 			{Name: "vpn", Interface: "eni-1", Instance: "i-1", Subnet: "subnet-1", Addresses: []netip.Addr{addr("10.0.1.2")},
 				Public: map[netip.Addr]netip.Addr{addr("10.0.1.2"): addr("203.0.113.10")}, Groups: []string{"sg-vpn"}},
 			{Name: "step-2", Interface: "eni-2", Instance: "i-2", Subnet: "subnet-2", Addresses: []netip.Addr{addr("10.0.2.2"), addr("10.0.2.3")},
-				Groups: []string{"sg-step", "sg-gone"}, SourceCheck: true},
+				Prefixes: []netip.Prefix{prefix("10.0.2.64/28")},
+				Groups:   []string{"sg-step", "sg-gone"}, SourceCheck: true},
 		},
 		Groups: map[string]group{
 			"sg-vpn": {Egress: all, Ingress: []permission{
@@ -107,6 +108,7 @@ func TestKernelRouting(t *testing.T) {
 	}{
 		{1000, "10.0.0.0/16", hopBlackhole, ""},
 		{1000, "10.0.2.3/32", "p-step-2", ""},
+		{1000, "10.0.2.64/28", "p-step-2", "10.0.2.2"},
 		{1000, "0.0.0.0/0", hopInternet, ""},
 		{1000, "10.0.255.0/24", "", ""},
 		{1000, "169.254.169.254/32", hopService, ""},
@@ -143,6 +145,7 @@ func TestSnapshotNetwork(t *testing.T) {
 					{PrivateIpAddress: aws.String("10.0.1.2"), Association: &types.InstanceNetworkInterfaceAssociation{PublicIp: aws.String("203.0.113.10")}},
 					{PrivateIpAddress: aws.String("10.0.1.3")},
 				},
+				Ipv4Prefixes: []types.InstanceIpv4Prefix{{Ipv4Prefix: aws.String("10.0.1.64/28")}},
 			}},
 		}, {InstanceId: aws.String("i-without-machine"), NetworkInterfaces: []types.InstanceNetworkInterface{{}}}},
 		groups: map[string]group{},
@@ -161,7 +164,7 @@ func TestSnapshotNetwork(t *testing.T) {
 	want := network{
 		CIDRs: []netip.Prefix{prefix("10.0.0.0/16")}, Groups: map[string]group{},
 		Ports: []port{{Name: "vpn", Interface: "eni-1", Instance: "i-1", Subnet: "subnet-1", Groups: []string{"sg-1"}, SourceCheck: true,
-			Addresses: []netip.Addr{addr("10.0.1.2"), addr("10.0.1.3")}, Public: map[netip.Addr]netip.Addr{addr("10.0.1.2"): addr("203.0.113.10")}}},
+			Prefixes: []netip.Prefix{prefix("10.0.1.64/28")}, Addresses: []netip.Addr{addr("10.0.1.2"), addr("10.0.1.3")}, Public: map[netip.Addr]netip.Addr{addr("10.0.1.2"): addr("203.0.113.10")}}},
 		Tables: map[string][]vpcRoute{"subnet-1": {{Destination: prefix("0.0.0.0/0"), Target: "igw-1"}, {Destination: prefix("10.9.0.0/16"), Target: "i-1"}}},
 	}
 	equal := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
@@ -198,6 +201,7 @@ func TestMockConfig(t *testing.T) {
 func TestMetadataLookup(t *testing.T) {
 	with, without := articleMetadata(), articleMetadata()
 	with.Tags = map[string]string{"vpnami:role": "vpn"}
+	with.Prefixes = []netip.Prefix{prefix("10.0.1.64/28"), prefix("10.0.1.80/28")}
 	without.Public, without.UserData = netip.Addr{}, nil
 	for _, c := range []struct {
 		m    metadata
@@ -208,6 +212,8 @@ func TestMetadataLookup(t *testing.T) {
 		{with, "/2021-03-23/meta-data/instance-id", answer{Forward: "/latest/meta-data/instance-id", Found: true}},
 		{with, "/latest/meta-data/public-ipv4", answer{Forward: "/latest/meta-data/public-ipv4", Found: true}},
 		{without, "/latest/meta-data/public-ipv4", answer{}}, // the mock says "network/" here
+		{with, "/latest/meta-data/network/interfaces/macs/02:00:00:00:00:01/ipv4-prefix", answer{Text: "10.0.1.64/28\n10.0.1.80/28", Found: true}},
+		{without, "/latest/meta-data/network/interfaces/macs/02:00:00:00:00:01/ipv4-prefix", answer{}},
 		{with, "/latest/user-data", answer{Forward: "/latest/user-data", Found: true}},
 		{without, "/latest/user-data", answer{Forward: "/latest/user-data"}},
 		{with, "/latest/meta-data/public-keys/", answer{Text: "0=lab", Found: true}},

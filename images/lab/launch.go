@@ -21,9 +21,11 @@ type LaunchSpec struct {
 	Name           string     // Name tag; [a-z][a-z0-9-]{0,9}
 	PrivateAddress netip.Addr // in 10.0.0.0/16
 	PublicAddress  netip.Addr // in 203.0.113.0/24; zero: none
-	Groups         []string   // security group ids
-	UserData       string
-	Tags           map[string]string // beside Name
+	// Prefixes are assigned to its interface beside its address; /28, as EC2 has it.
+	Prefixes []netip.Prefix
+	Groups   []string // security group ids
+	UserData string
+	Tags     map[string]string // beside Name
 
 	// HopLimit is HttpPutResponseHopLimit, 1 when zero: the limit that our
 	// launch module sets. Anything above lets a forwarded answer live on.
@@ -48,16 +50,23 @@ func (l *Lab) Launch(ctx context.Context, spec LaunchSpec) (*Instance, error) {
 	if spec.MetadataTags {
 		tags = types.InstanceMetadataTagsStateEnabled
 	}
-	out, err := client.RunInstances(ctx, &ec2.RunInstancesInput{
-		ImageId:          aws.String(l.state.VPC.Image),
-		InstanceType:     types.InstanceTypeT3Micro,
-		MinCount:         aws.Int32(1),
-		MaxCount:         aws.Int32(1),
-		KeyName:          aws.String(l.state.VPC.KeyName),
+	nic := types.InstanceNetworkInterfaceSpecification{
+		DeviceIndex:      aws.Int32(0),
 		SubnetId:         aws.String(l.state.VPC.Subnet),
 		PrivateIpAddress: aws.String(spec.PrivateAddress.String()),
-		SecurityGroupIds: spec.Groups,
-		UserData:         aws.String(base64.StdEncoding.EncodeToString([]byte(spec.UserData))),
+		Groups:           spec.Groups,
+	}
+	for _, prefix := range spec.Prefixes {
+		nic.Ipv4Prefixes = append(nic.Ipv4Prefixes, types.Ipv4PrefixSpecificationRequest{Ipv4Prefix: aws.String(prefix.String())})
+	}
+	out, err := client.RunInstances(ctx, &ec2.RunInstancesInput{
+		ImageId:           aws.String(l.state.VPC.Image),
+		InstanceType:      types.InstanceTypeT3Micro,
+		MinCount:          aws.Int32(1),
+		MaxCount:          aws.Int32(1),
+		KeyName:           aws.String(l.state.VPC.KeyName),
+		NetworkInterfaces: []types.InstanceNetworkInterfaceSpecification{nic},
+		UserData:          aws.String(base64.StdEncoding.EncodeToString([]byte(spec.UserData))),
 		MetadataOptions: &types.InstanceMetadataOptionsRequest{
 			HttpTokens:              tokens,
 			HttpPutResponseHopLimit: aws.Int32(max(spec.HopLimit, 1)),

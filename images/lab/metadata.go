@@ -24,6 +24,7 @@ type metadata struct {
 	VPCCIDRs              []netip.Prefix
 	Addresses             []netip.Addr // private, primary first
 	Public                netip.Addr   // of the primary one; zero: none
+	Prefixes              []netip.Prefix
 	GroupIDs, GroupNames  []string
 	KeyName, PublicKey    string
 	Profile, Role         string
@@ -150,8 +151,9 @@ func mockConfig(m metadata) ([]byte, error) {
 }
 
 // answer is what the front does with a path: it knows what exists, lists
-// folders and serves tags itself, because the mock answers every name that
-// is contained in another one, lists without a token, and knows two tags.
+// folders and serves tags and prefixes itself, because the mock answers every name
+// that is contained in another one, lists without a token, knows two tags and no
+// prefixes.
 type answer struct {
 	Forward string // ask the mock for this path
 	Text    string // or say this
@@ -187,6 +189,9 @@ func (m metadata) lookup(path string) answer {
 		value, found := m.Tags[tag]
 		return answer{Text: value, Found: found}
 	}
+	if name == m.prefixPath() {
+		return answer{Text: lines(m.Prefixes), Found: len(m.Prefixes) > 0}
+	}
 	if _, ok := m.values()[name]; ok {
 		return answer{Forward: metadataRoot + name, Found: true}
 	}
@@ -198,6 +203,9 @@ func (m metadata) list(folder string) answer {
 	paths := slices.Collect(maps.Keys(m.values()))
 	for tag := range m.Tags {
 		paths = append(paths, "tags/instance/"+tag)
+	}
+	if len(m.Prefixes) > 0 {
+		paths = append(paths, m.prefixPath())
 	}
 	entries := map[string]bool{}
 	for _, path := range paths {
@@ -214,6 +222,8 @@ func (m metadata) list(folder string) answer {
 	}
 	return answer{Text: strings.Join(slices.Sorted(maps.Keys(entries)), "\n"), Found: len(entries) > 0}
 }
+
+func (m metadata) prefixPath() string { return "network/interfaces/macs/" + m.MAC + "/ipv4-prefix" }
 
 func lines[T interface{ String() string }](list []T) string {
 	var words []string

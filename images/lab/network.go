@@ -26,12 +26,22 @@ type port struct {
 	Instance    string // i-...
 	Subnet      string
 	Addresses   []netip.Addr              // private, the primary one first
+	Prefixes    []netip.Prefix            // private, assigned as networks
 	Public      map[netip.Addr]netip.Addr // private to public
 	Groups      []string
 	SourceCheck bool
 }
 
 func (p port) device() string { return "p-" + p.Name }
+
+// owned are all addresses of the interface.
+func (p port) owned() []netip.Prefix {
+	var all []netip.Prefix
+	for _, a := range p.Addresses {
+		all = append(all, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return append(all, p.Prefixes...)
+}
 
 type group struct {
 	Ingress, Egress []permission
@@ -63,15 +73,15 @@ func (n network) portTo(target string) (port, bool) {
 
 // members are the private addresses of the interfaces in a group, which is
 // what a rule that references the group means.
-func (n network) members(group string) []netip.Addr {
-	var addresses []netip.Addr
+func (n network) members(group string) []netip.Prefix {
+	var all []netip.Prefix
 	for _, p := range n.Ports {
 		if slices.Contains(p.Groups, group) {
-			addresses = append(addresses, p.Addresses...)
+			all = append(all, p.owned()...)
 		}
 	}
-	slices.SortFunc(addresses, netip.Addr.Compare)
-	return addresses
+	slices.SortFunc(all, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+	return all
 }
 
 // The kernel's routing in the VPC's namespace.
@@ -131,6 +141,11 @@ func kernelRouting(n network) ([]kernelRoute, []kernelRule) {
 		for _, p := range n.Ports {
 			for _, a := range p.Addresses {
 				routes = append(routes, kernelRoute{Table: table, Destination: netip.PrefixFrom(a, 32), Hop: hop(p.device())})
+			}
+			// A VPC asks nobody whose address it is: what is assigned to an interface
+			// goes there, whether or not the machine has configured it.
+			for _, prefix := range p.Prefixes {
+				routes = append(routes, kernelRoute{Table: table, Destination: prefix, Hop: hop(p.device()), Gateway: p.Addresses[0]})
 			}
 		}
 		for _, r := range own {

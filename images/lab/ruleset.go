@@ -33,7 +33,7 @@ func ruleset(n network) string {
 	for _, p := range n.Ports {
 		if p.SourceCheck {
 			// 0.0.0.0 is a machine that asks for its address.
-			fmt.Fprintf(&b, "\t\tiifname %q ip saddr != { 0.0.0.0, %s } counter drop\n", p.device(), join(p.Addresses))
+			fmt.Fprintf(&b, "\t\tiifname %q ip saddr != { 0.0.0.0, %s } counter drop\n", p.device(), joinNetworks(p.owned()))
 		}
 	}
 	b.WriteString("\t}\n")
@@ -59,7 +59,7 @@ func ruleset(n network) string {
 	b.WriteString("\t\toifname \"igw\" ip saddr != @translated counter drop\n")
 	for _, p := range n.Ports {
 		if p.SourceCheck {
-			fmt.Fprintf(&b, "\t\toifname %q ip daddr != { %s } counter drop\n", p.device(), join(p.Addresses))
+			fmt.Fprintf(&b, "\t\toifname %q ip daddr != { %s } counter drop\n", p.device(), joinNetworks(p.owned()))
 		}
 		fmt.Fprintf(&b, "\t\toifname %q jump in_%s\n", p.device(), chain(p.Name))
 	}
@@ -103,7 +103,7 @@ func matches(n network, perm permission, peer string) []string {
 	}
 	for _, id := range perm.Groups {
 		if members := n.members(id); len(members) > 0 {
-			lines = append(lines, fmt.Sprintf("ip %s { %s } %s", peer, join(members), service))
+			lines = append(lines, fmt.Sprintf("ip %s { %s } %s", peer, joinNetworks(members), service))
 		}
 	}
 	return lines
@@ -173,6 +173,19 @@ func join(addresses []netip.Addr) string {
 	var words []string
 	for _, a := range addresses {
 		words = append(words, a.String())
+	}
+	return strings.Join(words, ", ")
+}
+
+// joinNetworks writes a network of one address as the address.
+func joinNetworks(networks []netip.Prefix) string {
+	var words []string
+	for _, n := range networks {
+		if n.IsSingleIP() {
+			words = append(words, n.Addr().String())
+		} else {
+			words = append(words, n.String())
+		}
 	}
 	return strings.Join(words, ", ")
 }

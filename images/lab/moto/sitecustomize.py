@@ -16,6 +16,7 @@ import moto.ec2.models.launch_templates as templates
 import moto.iam.access_control as access_control
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.exceptions import JsonRESTError
+from moto.core.responses import ActionResult
 from moto.ec2.responses import EC2Response
 from moto.events.responses import EventsHandler
 from moto.iam.responses import IamResponse
@@ -161,19 +162,50 @@ def trusts_ec2(self, role_arn):
 access_control.IAMRequestBase._check_role_trust_relationship = trusts_ec2
 
 
+# An interface may have whole networks for its addresses; moto knows of none.
+
+interfaces.NetworkInterface.ipv4_prefixes = []
+assign_addresses = EC2Response.assign_private_ip_addresses
+unassign_addresses = EC2Response.unassign_private_ip_addresses
+
+
+def assign(self):
+    asked = self._get_param("Ipv4Prefixes", [])
+    if not asked:
+        return assign_addresses(self)
+    interface = self.ec2_backend.get_network_interface(self._get_param("NetworkInterfaceId"))
+    assigned = [{"Ipv4Prefix": prefix} for prefix in asked]
+    interface.ipv4_prefixes = interface.ipv4_prefixes + assigned
+    return ActionResult({"NetworkInterfaceId": interface.id, "AssignedIpv4Prefixes": assigned})
+
+
+def unassign(self):
+    interface = self.ec2_backend.get_network_interface(self._get_param("NetworkInterfaceId"))
+    gone = self._get_param("Ipv4Prefixes", [])
+    interface.ipv4_prefixes = [p for p in interface.ipv4_prefixes if p["Ipv4Prefix"] not in gone]
+    return unassign_addresses(self)
+
+
+EC2Response.assign_private_ip_addresses = assign
+EC2Response.unassign_private_ip_addresses = unassign
+
+
 # An instance that was launched with the groups in its interface has them; moto's
-# has them on the interface alone.
+# has them on the interface alone. Nor does moto's interface get its networks then.
 
 prep_nics = instances.Instance.prep_nics
 
 
-def with_groups(self, *args, **kwargs):
-    prep_nics(self, *args, **kwargs)
+def as_asked(self, asked, *args, **kwargs):
+    prep_nics(self, asked, *args, **kwargs)
     if not self.security_groups and 0 in self.nics:
         self.security_groups = self.nics[0].group_set
+    for nic in asked:
+        if nic.get("Ipv4Prefixes"):
+            self.nics[int(nic["DeviceIndex"])].ipv4_prefixes = nic["Ipv4Prefixes"]
 
 
-instances.Instance.prep_nics = with_groups
+instances.Instance.prep_nics = as_asked
 
 
 # An interface that was there before its instance is free when that has ended.
