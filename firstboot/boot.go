@@ -160,6 +160,9 @@ func (b boot) become(ctx context.Context, r *Result) (_ intent, dismiss func(), 
 	if cause == nil {
 		cause = b.admitted(ctx, r, disk, in)
 	}
+	if cause == nil {
+		cause = b.told(disk, in)
+	}
 	attempt := disk.attempt(in, b.version)
 	if cause == nil {
 		cause = disk.failed(attempt)
@@ -201,7 +204,16 @@ func (b boot) become(ctx context.Context, r *Result) (_ intent, dismiss func(), 
 	if doubt := offloadDoubt(b.layout, in.bundle.Server.Wrapping); doubt != "" {
 		b.warn(r, doubt)
 	}
-	return in, dismiss, b.close(ctx, r, in.instance, placed)
+	if err := b.close(ctx, r, in.instance, placed); err != nil {
+		return in, dismiss, err
+	}
+	if doubt := r.Own.doubt(); doubt != "" {
+		b.warn(r, doubt)
+	}
+	if lack := r.Own.lack(); lack != nil {
+		return in, dismiss, &keptRunningError{cause: lack}
+	}
+	return in, dismiss, nil
 }
 
 // learn asks for everything, and works out everything, that the rest needs.

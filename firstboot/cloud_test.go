@@ -205,6 +205,17 @@ func (w *wire) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix
 
 func (c *cloud) launch(document string) { c.metadata["user-data"] = document }
 
+// assign gives the interface these prefixes and no others.
+func (c *cloud) assign(prefixes ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	const path = "meta-data/network/interfaces/macs/02:00:00:00:01:02/ipv4-prefix"
+	delete(c.metadata, path)
+	if len(prefixes) > 0 {
+		c.metadata[path] = strings.Join(prefixes, "\n")
+	}
+}
+
 func (c *cloud) publish(s bundle.Sealed) {
 	c.secrets[bundle.ServerID("vpn/office")] = s.Server
 	c.secrets[bundle.AccessID("vpn/office")] = s.Head

@@ -31,12 +31,17 @@ type Config struct {
 	Port    uint16
 	Proto   string // "udp" or "tcp"
 	DNS     []netip.Addr
-	NAT     string // "masquerade" or "routed"
+	NAT     string // "masquerade", "per-client" or "routed"
 	SSH     string // "vpc" or "tunnel": may tunnel clients reach the gateway's sshd
 	// Egress are networks of the VPC whose machines fetch their updates through
 	// the gateway.
 	Egress []netip.Prefix
 	Health string // "none" or "tcp": does a port tell the VPC that the daemon runs
+	// Addresses are networks of the VPC that stand, under nat: per-client, for the
+	// part of the tunnel network in which people own addresses; Own is what of it EC2
+	// has assigned to the interface, and Missing the rest.
+	Addresses    []netip.Prefix
+	Own, Missing []Piece
 }
 
 // SecretNames are the two secrets, by name or ARN.
@@ -97,6 +102,9 @@ func configure(instance Instance) (Config, error) {
 	if err := errors.Join(d.problems...); err != nil {
 		return Config{}, refusing(fmt.Errorf("reading the %s: %w", from, err), "%s", advice)
 	}
+	if c.NAT == natPerClient {
+		c.Own, c.Missing = assigned(pieces(bundle.PlanAddresses(c.Network), c.Addresses), instance.Prefixes)
+	}
 	return c, nil
 }
 
@@ -137,9 +145,7 @@ func (d *document) config(instance Instance) Config {
 	c.SSH = d.word("ssh", sshVPC, sshVPC, sshTunnel)
 	c.Egress = d.prefixes("egress", nil)
 	c.Health = d.word("health", healthNone, healthNone, healthTCP)
-	if c.NAT == natPerClient {
-		d.problem("nat", fmt.Sprintf("%q is not built yet: allowed are %q and %q", natPerClient, natMasquerade, natRouted))
-	}
+	c.Addresses = d.prefixes("addresses", nil)
 	return c
 }
 
@@ -148,6 +154,7 @@ func (d *document) config(instance Instance) Config {
 func (c Config) judge(d *document, instance Instance) {
 	if c.Network.IsValid() {
 		c.judgeNetwork(d, instance)
+		c.judgeOwn(d, instance)
 	}
 	for i, route := range c.Routes {
 		key := fmt.Sprintf("routes[%d]", i)
@@ -170,7 +177,7 @@ func (c Config) judge(d *document, instance Instance) {
 	}
 	for i, network := range c.Egress {
 		key := fmt.Sprintf("egress[%d]", i)
-		if !insideVPC(network, instance.VPC) {
+		if !partOf(network, instance.VPC) {
 			d.problem(key, fmt.Sprintf("%q is not in the VPC: allowed are networks of its subnets, whose route tables lead to the gateway", network))
 		}
 		if c.Network.IsValid() && c.Network.Overlaps(network) {

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func TestConfigure(t *testing.T) {
 		"windows line ends": {"role: vpn\r\nsecret: vpn/office\r\n", article},
 		"json":              {"{\"role\": \"vpn\", \"secret\": \"vpn/office\"}\n", article},
 		"all": {"role: vpn\nsecret: a/b\nnetwork: 172.16.0.0/20\nroutes: [10.0.0.0/16, 10.7.0.0/24]\nport: 4433\nproto: tcp\ndns: [10.0.0.2, 10.0.0.3]\nnat: routed\nssh: tunnel\negress: [10.0.2.0/24]\nhealth: tcp\n",
-			Config{RoleVPN, SecretNames{"a/b/server", "a/b/access"}, prefix("172.16.0.0/20"), []netip.Prefix{prefix("10.0.0.0/16"), prefix("10.7.0.0/24")}, 4433, "tcp", []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")}, "routed", "tunnel", []netip.Prefix{prefix("10.0.2.0/24")}, "tcp"}},
+			Config{RoleVPN, SecretNames{"a/b/server", "a/b/access"}, prefix("172.16.0.0/20"), []netip.Prefix{prefix("10.0.0.0/16"), prefix("10.7.0.0/24")}, 4433, "tcp", []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")}, "routed", "tunnel", []netip.Prefix{prefix("10.0.2.0/24")}, "tcp", nil, nil, nil}},
 		"arns": {"role: vpn\nsecret:\n  server: arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:vpn/office/server-AbCdEf\n  access: arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:vpn/office/access-AbCdEf\n",
 			with(func(c *Config) {
 				c.Secret = SecretNames{"arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:vpn/office/server-AbCdEf", "arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:vpn/office/access-AbCdEf"}
@@ -135,7 +136,8 @@ func TestConfigureRefuses(t *testing.T) {
 		{"dns", "[169.254.169.253]", "link-local"},
 		{"dns", "[10.0.255.1]", "where no DNS server is"},
 		{"dns", "[10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5]", "1 to 3 entries"},
-		{"nat", "per-client", "is not built yet"},
+		{"nat", "per-client", "\"addresses\" is missing: required with \"nat: per-client\" are networks of the instance's subnet 10.0.0.0/16"},
+		{"addresses", "[10.0.1.64/26]", "\"addresses\" is for \"nat: per-client\" only"},
 		{"nat", "snat", "one of \"masquerade\", \"per-client\", \"routed\""},
 		{"nat", "routed", "which a VPC cannot route"},
 		{"ssh", "yes", "one of \"vpc\", \"tunnel\""},
@@ -289,9 +291,10 @@ func FuzzConfigure(f *testing.F) {
 	f.Add([]byte(base64.StdEncoding.EncodeToString([]byte("#vpnami\nrole: step\n"))))
 	f.Add([]byte(multi(part("text/vpnami", "#vpnami\nrole: step\n"))))
 	f.Add([]byte("#vpnami\nrole: vpn\nsecret: {server: a, access: b}\n"))
+	f.Add([]byte("#vpnami\nrole: vpn\nsecret: vpn/office\nnat: per-client\naddresses: [10.0.1.64/26, 10.0.1.16/28]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		i := articleInstance()
-		i.UserData = data
+		i.UserData, i.Prefixes = data, []netip.Prefix{prefix("10.0.1.16/28")}
 		c, err := configure(i)
 		if err != nil {
 			return
@@ -300,6 +303,11 @@ func FuzzConfigure(f *testing.F) {
 		for _, route := range c.Routes {
 			if route.Contains(netip.MustParseAddr("169.254.169.254")) || route.Bits() == 0 {
 				t.Errorf("accepts the route %s", route)
+			}
+		}
+		for _, piece := range slices.Concat(c.Own, c.Missing) {
+			if !partOf(piece.VPC, []netip.Prefix{i.Subnet}) || !partOf(piece.Tunnel, []netip.Prefix{c.Network}) || piece.VPC.Bits() != piece.Tunnel.Bits() || piece.VPC.Contains(i.Address) {
+				t.Errorf("has %s go out as %s", piece.Tunnel, piece.VPC)
 			}
 		}
 		if c.Role == RoleVPN && (c.Network.Contains(i.Address) || c.Network.Bits() > 29 || c.Network.Bits() < 16 || c.Port < lowestPort) {

@@ -19,7 +19,7 @@ import (
 
 // documentKeys are all keys that the user-data may have.
 func documentKeys() []string {
-	return []string{"role", "secret", "network", "routes", "port", "proto", "dns", "nat", "ssh", "egress", "health"}
+	return []string{"role", "secret", "network", "routes", "port", "proto", "dns", "nat", "addresses", "ssh", "egress", "health"}
 }
 
 const (

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
@@ -27,9 +28,10 @@ type Instance struct {
 	VPC      []netip.Prefix // the IPv4 blocks of the VPC
 	VPC6     []netip.Prefix // its IPv6 blocks, mostly none
 	Subnet   netip.Prefix
-	Groups   []string // security groups of the primary interface
-	Beside   []string // security groups of its other interfaces alone, mostly none
-	UserData []byte   // nil: launched without
+	Prefixes []netip.Prefix // assigned to the primary interface beside its address, mostly none
+	Groups   []string       // security groups of the primary interface
+	Beside   []string       // security groups of its other interfaces alone, mostly none
+	UserData []byte         // nil: launched without
 	Tags     LaunchTags
 }
 
@@ -52,7 +54,7 @@ type metadata interface {
 // answers are the raw texts of the metadata service.
 type answers struct {
 	id, region, address, public, mac, vpc, vpc6, subnet, groups string
-	beside                                                      string
+	beside, prefixes                                            string
 	userData                                                    []byte
 	tags                                                        LaunchTags
 }
@@ -117,6 +119,7 @@ func ask(ctx context.Context, service metadata) (answers, error) {
 		must(card+"subnet-ipv4-cidr-block", &a.subnet),
 		must(card+"security-group-ids", &a.groups),
 		may(card+"vpc-ipv6-cidr-blocks", &a.vpc6),
+		may(card+"ipv4-prefix", &a.prefixes),
 	)
 	return a, err
 }
@@ -269,6 +272,9 @@ func parseInstance(a answers) (Instance, error) {
 		return Instance{}, fmt.Errorf("it names %d subnet blocks (%q) and %d VPC blocks (%q): one and at least one are needed", len(subnet), a.subnet, len(i.VPC), a.vpc)
 	}
 	i.Subnet = subnet[0]
+	if i.Prefixes, err = parseAssigned(a.prefixes); err != nil {
+		return Instance{}, err
+	}
 	if i.Groups, err = parseGroups(a.groups); err != nil {
 		return Instance{}, err
 	}
@@ -316,5 +322,22 @@ func parsePrefixes(name, text string) ([]netip.Prefix, error) {
 		}
 		prefixes = append(prefixes, prefix.Masked())
 	}
+	return prefixes, nil
+}
+
+// parseAssigned reads the networks whose addresses are the interface's, in their own
+// order, whatever the service's.
+func parseAssigned(text string) ([]netip.Prefix, error) {
+	const name = "IPv4 prefixes of the interface"
+	prefixes, err := parsePrefixes(name, text)
+	if err != nil {
+		return nil, err
+	}
+	for i, word := range strings.Fields(text) {
+		if !prefixes[i].Addr().Is4() || prefixes[i].String() != word {
+			return nil, fmt.Errorf("one of the %s is %q, which is no IPv4 network", name, word)
+		}
+	}
+	sort.Slice(prefixes, func(a, b int) bool { return prefixes[a].Addr().Less(prefixes[b].Addr()) })
 	return prefixes, nil
 }

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -30,6 +31,16 @@ func TestIdentify(t *testing.T) {
 	}
 	if n := c.asked("imds api/token"); n != 1 {
 		t.Errorf("asked for %d tokens", n)
+	}
+}
+
+// TestIdentifyPrefixes: in their own order, whatever the service's.
+func TestIdentifyPrefixes(t *testing.T) {
+	c := newCloud(t)
+	c.assign("10.0.1.80/28", "10.0.1.64/28")
+	got, err := identify(t.Context(), newMetadata(c.at("imds"), c.dial))
+	if err != nil || fmt.Sprint(got.Prefixes) != "[10.0.1.64/28 10.0.1.80/28]" {
+		t.Errorf("got %s, %v", got.Prefixes, err)
 	}
 }
 
@@ -121,17 +132,20 @@ func TestParseInstance(t *testing.T) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	for name, spoil := range map[string]func(*answers){
-		"id":         func(a *answers) { a.id = "../../etc" },
-		"no id":      func(a *answers) { a.id = "" },
-		"region":     func(a *answers) { a.region = "evil.example/" },
-		"mac":        func(a *answers) { a.mac = "../user-data" },
-		"address":    func(a *answers) { a.address = "fd00::1" },
-		"public":     func(a *answers) { a.public = "<html>" },
-		"vpc":        func(a *answers) { a.vpc = "10.0.0.0/33" },
-		"no vpc":     func(a *answers) { a.vpc = "" },
-		"subnet":     func(a *answers) { a.subnet = "10.0.0.0/16 10.1.0.0/16" },
-		"group":      func(a *answers) { a.groups = "sg-1 *" },
-		"vpc over 6": func(a *answers) { a.vpc6 = "zz" },
+		"id":          func(a *answers) { a.id = "../../etc" },
+		"no id":       func(a *answers) { a.id = "" },
+		"region":      func(a *answers) { a.region = "evil.example/" },
+		"mac":         func(a *answers) { a.mac = "../user-data" },
+		"address":     func(a *answers) { a.address = "fd00::1" },
+		"public":      func(a *answers) { a.public = "<html>" },
+		"vpc":         func(a *answers) { a.vpc = "10.0.0.0/33" },
+		"no vpc":      func(a *answers) { a.vpc = "" },
+		"subnet":      func(a *answers) { a.subnet = "10.0.0.0/16 10.1.0.0/16" },
+		"group":       func(a *answers) { a.groups = "sg-1 *" },
+		"vpc over 6":  func(a *answers) { a.vpc6 = "zz" },
+		"prefix":      func(a *answers) { a.prefixes = "10.0.1.64/28 <html>" },
+		"inexact":     func(a *answers) { a.prefixes = "10.0.1.65/28" },
+		"prefix of 6": func(a *answers) { a.prefixes = "fd00:1::/80" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := goodAnswers()
@@ -145,11 +159,17 @@ func TestParseInstance(t *testing.T) {
 
 func FuzzParseInstance(f *testing.F) {
 	a := goodAnswers()
-	f.Add(a.id, a.region, a.address, a.public, a.mac, a.vpc, a.vpc6, a.subnet, a.groups)
-	f.Fuzz(func(t *testing.T, id, region, address, public, mac, vpc, vpc6, subnet, groups string) {
-		i, err := parseInstance(answers{id, region, address, public, mac, vpc, vpc6, subnet, groups, groups, nil, LaunchTags{}})
+	f.Add(a.id, a.region, a.address, a.public, a.mac, a.vpc, a.vpc6, a.subnet, a.groups, "10.0.1.64/28\n10.0.1.16/28")
+	f.Fuzz(func(t *testing.T, id, region, address, public, mac, vpc, vpc6, subnet, groups, prefixes string) {
+		i, err := parseInstance(answers{id, region, address, public, mac, vpc, vpc6, subnet, groups, groups, prefixes, nil, LaunchTags{}})
 		if err == nil && (strings.ContainsAny(i.ID+i.Region+i.MAC+strings.Join(i.Groups, ""), "/\n\"* ") || !i.Address.Is4()) {
 			t.Errorf("accepts %+v", i)
+		}
+		// Whatever it says, a rule made of it is one of IPv4 networks without host bits.
+		for _, prefix := range i.Prefixes {
+			if !prefix.Addr().Is4() || prefix != prefix.Masked() {
+				t.Errorf("accepts %s", prefix)
+			}
 		}
 	})
 }

@@ -208,7 +208,7 @@ func (g Gate) admits(proto string, port uint16, vpc []netip.Prefix) (doubt strin
 			continue
 		}
 		any4 = true
-		if rule.Source.PrefixList != "" || network.IsValid() && !insideVPC(network, vpc) {
+		if rule.Source.PrefixList != "" || network.IsValid() && !partOf(network, vpc) {
 			return "", nil
 		}
 	}

@@ -29,6 +29,7 @@ Usage:
     vpnami-firstboot run                              as the unit does, at every boot
     vpnami-firstboot sync                             bring in what was published since, as a timer does
     vpnami-firstboot status [--json]                  how the last run and sync ended, who may reach SSH now, sessions
+    vpnami-firstboot whose [--json] ADDRESS...        who comes with these addresses of the VPC, as its logs have them
     vpnami-firstboot check-image [--root DIR] [--json]
                                                       is there anything in an image that must not be
     vpnami-firstboot check-readable [--root DIR] [--client FILE] [PROGRAM ARGUMENT...]
@@ -60,7 +61,7 @@ func command(ctx context.Context, args []string, out, errors io.Writer) int {
 		if len(rest) > 0 {
 			return misused(errors, fmt.Errorf("run takes no arguments, not %q", rest[0]))
 		}
-		return atBoot(errors, func(b boot) int { return b.run(ctx).State.exitCode() })
+		return atBoot(errors, func(b boot) int { return b.run(ctx).exitCode() })
 	case "sync":
 		if len(rest) > 0 {
 			return misused(errors, fmt.Errorf("sync takes no arguments, not %q", rest[0]))
@@ -68,6 +69,8 @@ func command(ctx context.Context, args []string, out, errors io.Writer) int {
 		return atBoot(errors, func(b boot) int { return b.sync(ctx, out, errors) })
 	case "status":
 		return runStatus(ctx, rest, out, errors)
+	case "whose":
+		return runWhose(rest, out, errors)
 	case "check-image":
 		return runCheckImage(rest, out, errors)
 	case "check-readable":

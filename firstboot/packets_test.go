@@ -50,6 +50,8 @@ func newNetwork(t *testing.T) network {
 		ip link add tun0 netns GATE type veth peer name tun0 netns CLIENT
 		ip link add ens5 netns GATE type veth peer name ens5 netns VPC
 		ip -n CLIENT address add 10.0.255.9/24 dev tun0
+		ip -n CLIENT address add 10.0.255.20/24 dev tun0
+		ip -n CLIENT address add 10.0.255.130/24 dev tun0
 		ip -n CLIENT address add 10.0.255.254/24 dev tun0
 		ip -n GATE address add 10.0.255.1/24 dev tun0
 		ip -n GATE address add 10.0.1.2/16 dev ens5
@@ -67,6 +69,7 @@ func newNetwork(t *testing.T) network {
 		ip -n CLIENT route add default via 10.0.255.1
 		ip -n GATE route add default via 10.0.2.2
 		ip -n VPC route add 10.0.255.0/24 via 10.0.1.2
+		ip -n VPC route add 10.0.1.64/27 via 10.0.1.2
 		ip netns exec GATE sysctl -qw net.ipv4.ip_forward=1
 	`))
 	return n
@@ -203,6 +206,21 @@ func TestPackets(t *testing.T) {
 	check("ssh: tunnel is not for the probe", client, "10.0.255.254", "10.0.1.2:22", "")
 	n.gateRules(vpnRules(routed, p, articleInstance().VPC))
 	check("nat: routed shows the client's address", client, "10.0.255.9", "10.0.2.2:7777", "10.0.255.9")
+
+	n.gateRules(vpnRules(ownConfig(t, "10.0.1.64/28"), p, articleInstance().VPC))
+	check("nat: per-client, who has an address of the VPC's", client, "10.0.255.9", "10.0.2.2:7777", "10.0.1.73")
+	check("whose is not assigned", client, "10.0.255.20", "10.0.2.2:7777", "10.0.1.2")
+	check("who has none", client, "10.0.255.130", "10.0.2.2:7777", "10.0.1.2")
+	check("beyond the VPC, which has a public address for the gateway's alone", client, "10.0.255.9", "203.0.113.80:7777", "10.0.1.2")
+	check("the metadata service, by an address of the VPC's", client, "10.0.255.9", "169.254.169.254:80", "")
+	check("a person's address is not the gateway's", vpc, "10.0.2.2", "10.0.1.73:22", "")
+	check("nothing comes in by it", vpc, "10.0.2.2", "10.0.1.73:7777", "")
+	// Nor would it, if somebody translated the other way too.
+	n.iptables("-t nat -A PREROUTING -d 10.0.1.64/28 -j NETMAP --to 10.0.255.0/28")
+	check("nothing comes in by it, were it translated", vpc, "10.0.2.2", "10.0.1.73:7777", "")
+	n.iptables("-I FORWARD -o tun0 -j ACCEPT")
+	n.iptables("-I FORWARD -i tun0 -j ACCEPT")
+	check("nothing comes in by it, its rule taken away", vpc, "10.0.2.2", "10.0.1.73:7777", "10.0.2.2")
 
 	egress := articleConfig(t, "egress: [10.0.3.0/24]", "health: tcp")
 	n.gateRules(vpnRules(egress, p, articleInstance().VPC))

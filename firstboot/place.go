@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"syscall"
@@ -44,7 +45,8 @@ type record struct {
 	Server  ServerEnd    `json:"server,omitzero"`
 	CRL     CRLEnd       `json:"crl,omitzero"`
 	// PreviousCRL is there while one CA replaces another.
-	PreviousCRL CRLEnd `json:"previous_crl,omitzero"`
+	PreviousCRL CRLEnd  `json:"previous_crl,omitzero"`
+	Own         *OwnEnd `json:"own,omitempty"` // with nat: per-client
 }
 
 const recordSchema = 1
@@ -96,7 +98,7 @@ func (s store) place(ctx context.Context, files []File, r record) (generation, e
 	r.Daemon, r.Rules = digest(files, daemonFiles()...), digest(files, rules4, rules6)
 	now, ok := s.read(s.layout.current())
 	if ok && now.same(r) && s.whole(now, files) {
-		if r.Version = now.Version; now.record != r {
+		if r.Version = now.Version; !reflect.DeepEqual(now.record, r) {
 			// The same files of another secret: a list with a higher number.
 			now.record = r
 			if err := s.describe(now); err != nil {

@@ -27,6 +27,7 @@ func recordOf(in intent) record {
 	r.Network, r.Proto, r.Port = in.config.Network, in.config.Proto, in.config.Port
 	r.Server, r.CRL = serverEnd(in.bundle), crlEnd(in.bundle.Access.CRL, in.bundle.Server.CA)
 	r.PreviousCRL = crlEnd(in.bundle.Access.PreviousCRL, in.bundle.Server.CA)
+	r.Own = ownEnd(in.config, in.bundle.Access.Roster)
 	return r
 }
 
@@ -69,10 +70,10 @@ func crlEnd(list *x509.RevocationList, cas []*x509.Certificate) CRLEnd {
 
 // describe puts what is in force into the result.
 func (r *Result) describe(g record) {
-	r.Network, r.Port, r.Server, r.CRL = "", "", nil, nil
+	r.Network, r.Port, r.Server, r.CRL, r.Own = "", "", nil, nil, nil
 	if g.Port == 0 {
 		return
 	}
 	r.Network, r.Port = g.Network.String(), fmt.Sprintf("%s/%d", g.Proto, g.Port)
-	r.Server, r.CRL = &g.Server, &g.CRL
+	r.Server, r.CRL, r.Own = &g.Server, &g.CRL, g.Own
 }

@@ -34,6 +34,7 @@ type Result struct {
 	Server   *ServerEnd `json:"server,omitempty"`
 	CRL      *CRLEnd    `json:"crl,omitempty"`
 	SSH      *SSHEnd    `json:"ssh,omitempty"`
+	Own      *OwnEnd    `json:"own,omitempty"` // with nat: per-client
 	// Sync is what status adds; it has a file of its own, which outlives a run.
 	Sync *SyncEnd `json:"sync,omitempty"`
 	// Image is what status adds of the image's manifest.
@@ -92,6 +93,9 @@ func (r Result) Line() string {
 	if r.Server != nil && r.CRL != nil {
 		words = append(words, fmt.Sprintf("generation=%d", r.Server.Generation),
 			"certificate-ends="+r.Server.NotAfter.Format(time.DateOnly), "crl-due="+r.CRL.NextUpdate.Format(time.DateOnly))
+	}
+	if r.Own != nil {
+		words = append(words, fmt.Sprintf("own-addresses=%d/%d", r.Own.People, r.Own.all()))
 	}
 	if r.SSH != nil {
 		ssh := "closed"

@@ -97,7 +97,10 @@ func vpnRules(c Config, p bundle.AddressPlan, vpc []netip.Prefix) []byte {
 	for _, chain := range []string{"PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"} {
 		f.line(":%s ACCEPT [0:0]", chain)
 	}
-	if c.NAT == natMasquerade {
+	if c.NAT == natPerClient {
+		f.own(c, p, vpc)
+	}
+	if c.NAT != natRouted {
 		f.line("-A POSTROUTING -s %s ! -o tun0 -j MASQUERADE", p.Network)
 	}
 	for _, network := range c.Egress {
@@ -105,6 +108,22 @@ func vpnRules(c Config, p bundle.AddressPlan, vpc []netip.Prefix) []byte {
 	}
 	f.line("COMMIT")
 	return []byte(f.String())
+}
+
+// own has people leave with their own addresses of the VPC. Nothing comes in by
+// these: a packet for one that belongs to no connection has nobody to go to, and
+// FORWARD lets it go nowhere.
+func (f *ruleFile) own(c Config, p bundle.AddressPlan, vpc []netip.Prefix) {
+	for _, route := range c.Routes {
+		if !bundle.IsPrivate(route) && !partOf(route, vpc) {
+			f.line("# An internet gateway knows the gateway's own address alone.")
+			f.line("-A POSTROUTING -s %s -d %s ! -o tun0 -j MASQUERADE", p.Network, route)
+		}
+	}
+	f.line("# Who has a fixed address here has one of the VPC's; the rest the gateway's.")
+	for _, piece := range c.Own {
+		f.line("-A POSTROUTING -s %s ! -o tun0 -j NETMAP --to %s", piece.Tunnel, piece.VPC)
+	}
 }
 
 // egress lets machines of the VPC fetch their updates through the gateway, and

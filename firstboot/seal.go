@@ -50,7 +50,7 @@ func planSeal(g Gate, vpc []netip.Prefix) sealPlan {
 		case !rule.covers("tcp", sshPort):
 		case rule.Source.Group != "":
 			// Members of a group are interfaces of the VPC (or of a peer).
-		case insideVPC(rule.Source.Network, vpc):
+		case partOf(rule.Source.Network, vpc):
 		case rule.Protocol != "tcp" || rule.From != sshPort || rule.To != sshPort:
 			leave(rule, "it lets in more than SSH, and narrowing it would take the right to open")
 		case !rule.Source.Network.IsValid() && rule.Source.PrefixList == "":
@@ -64,8 +64,9 @@ func planSeal(g Gate, vpc []netip.Prefix) sealPlan {
 	return p
 }
 
-func insideVPC(network netip.Prefix, vpc []netip.Prefix) bool {
-	return network.IsValid() && slices.ContainsFunc(vpc, func(block netip.Prefix) bool {
+// partOf tells whether a network lies in one of the blocks.
+func partOf(network netip.Prefix, blocks []netip.Prefix) bool {
+	return network.IsValid() && slices.ContainsFunc(blocks, func(block netip.Prefix) bool {
 		return block.Bits() <= network.Bits() && block.Contains(network.Addr())
 	})
 }

@@ -92,12 +92,12 @@ func TestPlanSealProperty(t *testing.T) {
 		p := planSeal(g, vpc)
 		for _, r := range p.Revoke {
 			revoked++
-			if r.Protocol != "tcp" || r.From != 22 || r.To != 22 || !g.Consent[r.Group] || r.Source.Group != "" || insideVPC(r.Source.Network, vpc) {
+			if r.Protocol != "tcp" || r.From != 22 || r.To != 22 || !g.Consent[r.Group] || r.Source.Group != "" || partOf(r.Source.Network, vpc) {
 				t.Fatalf("revokes %+v", r)
 			}
 		}
 		for _, r := range g.Rules {
-			open := (r.Protocol == "tcp" || r.Protocol == "all") && r.From <= 22 && 22 <= r.To && r.Source.Group == "" && !insideVPC(r.Source.Network, vpc) && r.Group != "sg-unknown"
+			open := (r.Protocol == "tcp" || r.Protocol == "all") && r.From <= 22 && 22 <= r.To && r.Source.Group == "" && !partOf(r.Source.Network, vpc) && r.Group != "sg-unknown"
 			told := slices.Contains(p.Revoke, r) || slices.ContainsFunc(p.Left, func(l Left) bool { return l.Rule == r.ID })
 			if open != told {
 				t.Fatalf("open %v, told %v: %+v", open, told, r)

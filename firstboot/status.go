@@ -110,6 +110,15 @@ func inWords(r Result, bootID string, now time.Time) []byte {
 		line("", "its certificate ends %s, the CA's %s", day(s.NotAfter, now), day(s.CANotAfter, now))
 		line("people", "%d, generation %d of the secret", s.People, s.Generation)
 	}
+	if o := r.Own; o != nil {
+		line("", "%d of them have a VPC address of their own", o.People)
+		for _, piece := range o.Pieces {
+			line("own", "%s goes out as %s", piece.Tunnel, piece.VPC)
+		}
+		for _, piece := range o.Missing {
+			line("own", "%s goes out as the gateway: %s is NOT ASSIGNED to its interface", piece.Tunnel, piece.VPC)
+		}
+	}
 	if c := r.CRL; c != nil {
 		line("crl", "number %s, %d revoked, to be renewed by %s", c.Number, c.Revoked, day(c.NextUpdate, now))
 	}

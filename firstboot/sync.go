@@ -87,19 +87,19 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 	last, fresh, err := b.look(bounded, before, last)
 	again := seen == last.Seen
 	switch torn := b.torn(before); {
-	case torn && before.State == Ready:
-	case err != nil && (before.State == Ready || b.serves(bounded)):
+	case torn && before.settled():
+	case err != nil && (before.settled() || b.serves(bounded)):
 		return b.unsynced(failed, last, err)
-	case !fresh && before.State == Ready:
+	case !fresh && before.settled():
 		return b.synced(out, last, fmt.Sprintf("nothing new: generation %d of the secret is in force", before.Server.Generation))
-	case again && before.State != Ready && b.now().Sub(before.Finished).Abs() < retryAfter && b.serves(bounded):
+	case again && !before.settled() && b.now().Sub(before.Finished).Abs() < retryAfter && b.serves(bounded):
 		_, _ = fmt.Fprintf(failed, "nothing new since, and tried at %s: %s\n", before.Finished.Format(time.RFC3339), before.Line())
 		return before.State.exitCode()
 	}
 	// What goes on as it was is not told again, every time; what is new, at once.
 	var told bytes.Buffer
 	loud := b.console
-	if before.State != Ready {
+	if !before.settled() {
 		b.console = console{to: &told}
 	}
 	r := b.runLocked(bounded)
@@ -107,7 +107,7 @@ func (b boot) sync(ctx context.Context, out, failed io.Writer) int {
 	if r.State != before.State || r.Cause != before.Cause {
 		_, _ = loud.to.Write(told.Bytes())
 	}
-	if r.State != Ready {
+	if !r.settled() {
 		// The result has it all.
 		last.Cause, last.Advice = r.Cause, r.Advice
 		b.note(last)
@@ -179,7 +179,7 @@ func (b boot) look(ctx context.Context, before Result, last SyncEnd) (_ SyncEnd,
 	disk := store{layout: b.layout}
 	now, ok := disk.read(b.layout.current())
 	glance := ""
-	if ok && before.State == Ready && in.config.Role == RoleVPN {
+	if ok && before.settled() && in.config.Role == RoleVPN {
 		if glance, err = b.glance(ctx, in, now, before); err != nil {
 			return last, false, err
 		}
@@ -210,8 +210,12 @@ func (b boot) glance(ctx context.Context, in intent, now generation, before Resu
 	if err != nil {
 		return "", err
 	}
+	described, err := now.description()
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.New()
-	_, _ = fmt.Fprintf(sum, "%+v %+v %q %+v %s %x %x %t %t", in.instance, in.config, b.version, now, before.Finished,
+	_, _ = fmt.Fprintf(sum, "%+v %+v %q %s %s %s %x %x %t %t", in.instance, in.config, b.version, now.Name, described, before.Finished,
 		sha256.Sum256(server), sha256.Sum256(head), b.now().After(now.Server.NotAfter), b.now().After(now.Server.CANotAfter))
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
