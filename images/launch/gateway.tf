@@ -5,7 +5,7 @@
 
 locals {
   # What the first boot reads. Nothing of it is secret.
-  user_data = { for slot, network in local.tunnel_networks : slot => "#vpnami\n${yamlencode(merge(
+  documents = { for slot, network in local.tunnel_networks : slot => merge(
     {
       role    = "vpn"
       secret  = var.secret
@@ -18,9 +18,66 @@ locals {
     length(var.dns) == 0 ? {} : { dns = var.dns },
     local.grouped && var.proto == "udp" ? { health = "tcp" } : {},
     local.forwards ? { egress = [local.step_block] } : {},
-  ))}" }
+  ) }
+  user_data = { for slot, document in local.documents : slot => "#vpnami\n${yamlencode(document)}" }
 
   forwards = var.step != null && local.egress == "gateway"
+
+  per_client = var.nat == "per-client"
+  # EC2 assigns more than one address as networks of /28, and each to one interface at
+  # a time: two gateways side by side have different ones.
+  prefixes = { for key, g in local.per_client ? var.gateways : {} : key => flatten([
+    for n in g.addresses : [for i in range(pow(2, 28 - tonumber(split("/", n)[1]))) : cidrsubnet(n, 28 - tonumber(split("/", n)[1]), i)]
+  ]) }
+}
+
+# An instance by itself is launched with one address: where it is to have more, a
+# template says what its interface is.
+resource "aws_launch_template" "gateway" {
+  for_each    = local.prefixes
+  name        = "${var.name}-gateway-${each.key}"
+  description = "vpnami ${var.name}: the interface of gateway ${each.key}, with people's addresses"
+
+  network_interfaces {
+    device_index                = 0
+    subnet_id                   = local.gateway_subnets[0]
+    private_ip_address          = var.gateways[each.key].private_address
+    associate_public_ip_address = true
+    delete_on_termination       = true
+    security_groups             = [aws_security_group.gateway.id, aws_security_group.bootstrap.id]
+    ipv4_prefixes               = each.value
+  }
+
+  tags = merge(local.tags, { Name = "${var.name}-gateway-${each.key}" })
+
+  lifecycle {
+    precondition {
+      condition = alltrue([for n in var.gateways[each.key].addresses :
+        tonumber(split("/", local.gateway_block)[1]) <= tonumber(split("/", n)[1]) &&
+        cidrhost("${split("/", n)[0]}/${split("/", local.gateway_block)[1]}", 0) == cidrhost(local.gateway_block, 0) &&
+        # AWS keeps the first four and the last of a subnet.
+        cidrhost(n, 0) != cidrhost(local.gateway_block, 0) && cidrhost(n, -1) != cidrhost(local.gateway_block, -1)
+      ])
+      error_message = "gateways: addresses: ${join(", ", var.gateways[each.key].addresses)}: want parts of the gateway's subnet ${local.gateway_block}, without its first and its last 16 addresses, some of which AWS keeps."
+    }
+    precondition {
+      condition = alltrue([for n in var.gateways[each.key].addresses :
+        cidrhost("${split("/", n)[0]}/${min(split("/", n)[1], split("/", var.tunnel_network)[1])}", 0) !=
+        cidrhost("${split("/", var.tunnel_network)[0]}/${min(split("/", n)[1], split("/", var.tunnel_network)[1])}", 0)
+      ])
+      error_message = "gateways: addresses: ${join(", ", var.gateways[each.key].addresses)} overlap the tunnel network ${var.tunnel_network}: want other addresses of the subnet."
+    }
+    precondition {
+      condition = var.gateways[each.key].private_address == null || alltrue([for n in var.gateways[each.key].addresses :
+        cidrhost("${coalesce(var.gateways[each.key].private_address, "0.0.0.0")}/${split("/", n)[1]}", 0) != cidrhost(n, 0)
+      ])
+      error_message = "gateways: addresses: the machine's private_address is among them: want networks that are free."
+    }
+    precondition {
+      condition     = length(each.value) <= max(1, pow(2, 31 - tonumber(split("/", var.tunnel_network)[1])) / 16)
+      error_message = "gateways: addresses: ${length(each.value) * 16} are more than people can own in ${var.tunnel_network}, its lower half: want fewer, or a larger tunnel_network."
+    }
+  }
 }
 
 resource "aws_instance" "gateway" {
@@ -28,18 +85,26 @@ resource "aws_instance" "gateway" {
 
   ami                    = coalesce(each.value.ami, var.ami)
   instance_type          = var.instance_type
-  subnet_id              = local.gateway_subnets[0]
-  private_ip             = each.value.private_address
-  vpc_security_group_ids = [aws_security_group.gateway.id, aws_security_group.bootstrap.id]
+  subnet_id              = local.per_client ? null : local.gateway_subnets[0]
+  private_ip             = local.per_client ? null : each.value.private_address
+  vpc_security_group_ids = local.per_client ? null : [aws_security_group.gateway.id, aws_security_group.bootstrap.id]
   iam_instance_profile   = aws_iam_instance_profile.gateway.name
   key_name               = var.key_name
   # Its own way to AWS until it has the Elastic IP, and so that another can be
   # made ready beside the one that has it.
-  associate_public_ip_address = true
-  # It forwards what is not addressed to it.
+  associate_public_ip_address = local.per_client ? null : true
+  # It forwards what is not addressed to it. People's own addresses are its interface's.
   source_dest_check           = !(local.forwards || var.nat == "routed")
-  user_data                   = local.user_data["one"]
+  user_data                   = "#vpnami\n${yamlencode(merge(local.documents["one"], local.per_client ? { addresses = each.value.addresses } : {}))}"
   user_data_replace_on_change = true
+
+  dynamic "launch_template" {
+    for_each = local.per_client ? [aws_launch_template.gateway[each.key]] : []
+    content {
+      id      = launch_template.value.id
+      version = launch_template.value.latest_version
+    }
+  }
 
   metadata_options {
     http_endpoint               = "enabled"
@@ -77,6 +142,7 @@ resource "aws_instance" "gateway" {
     aws_vpc_security_group_ingress_rule.clients,
     aws_vpc_security_group_egress_rule.gateway_web,
     aws_ec2_subnet_cidr_reservation.tunnel,
+    aws_ec2_subnet_cidr_reservation.addresses,
     aws_secretsmanager_secret.server,
     aws_secretsmanager_secret.access,
   ]

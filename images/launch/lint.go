@@ -86,6 +86,9 @@ func (l *linter) resource(r Resource) {
 		l.encrypted(r, "root_block_device", true)
 		l.encrypted(r, "ebs_block_device", false)
 	case "aws_launch_template":
+		if ofInterface(r) {
+			break // the instance says the rest, and is looked at
+		}
 		l.metadata(r)
 		l.templateVolumes(r)
 	case "aws_ebs_volume":
@@ -246,6 +249,17 @@ func (l *linter) encrypted(r Resource, block string, needed bool) {
 			l.find(r, "a volume is not encrypted")
 		}
 	}
+}
+
+// ofInterface tells of a template that says what an interface is, and nothing of a
+// machine: by itself it launches none.
+func ofInterface(r Resource) bool {
+	for _, attribute := range []string{"image_id", "instance_type", "user_data", "key_name"} {
+		if r.Values[attribute] != nil && r.Values[attribute] != "" {
+			return false
+		}
+	}
+	return len(words(r.Values["network_interfaces"])) == 1
 }
 
 func (l *linter) templateVolumes(r Resource) {

@@ -27,6 +27,8 @@ locals {
   step_subnet     = var.step == null ? null : var.network == null ? aws_subnet.step[0].id : var.network.step_subnet.id
   step_block      = var.step == null ? null : var.network == null ? aws_subnet.step[0].cidr_block : var.network.step_subnet.block
 
+  gateway_block = var.network == null ? aws_subnet.gateway[0].cidr_block : var.network.gateway_subnets[0].block
+
   # The subnets that were there, to find the one that a tunnel network lies in: the
   # new VPC's leave room for it.
   given_subnets = var.network == null ? {} : merge(
@@ -184,5 +186,13 @@ resource "aws_ec2_subnet_cidr_reservation" "tunnel" {
   for_each         = local.reservations
   subnet_id        = each.value.subnet
   cidr_block       = each.value.network
+  reservation_type = "explicit"
+}
+
+# People's own addresses: EC2 gives none of them to anybody else in the subnet.
+resource "aws_ec2_subnet_cidr_reservation" "addresses" {
+  for_each         = toset(var.reserve ? flatten([for key in keys(local.prefixes) : var.gateways[key].addresses]) : [])
+  subnet_id        = local.gateway_subnets[0]
+  cidr_block       = each.value
   reservation_type = "explicit"
 }

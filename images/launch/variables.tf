@@ -36,12 +36,20 @@ variable "gateways" {
   type = map(object({
     ami             = optional(string)
     private_address = optional(string)
+    addresses       = optional(list(string))
   }))
   description = <<-EOT
     The machines for the one address: mostly one. To replace it without a cut, add
     another (its ami is the variable "ami" unless it says otherwise), apply, wait for
     its tag vpnami:status=ready, make it "active", apply, take the first away. With
     "slots", this is not looked at.
+    addresses, for nat = "per-client": networks of the gateway's subnet, /28 or larger,
+    that stand for the lower half of the tunnel network, in their order: with
+    ["10.0.1.64/26"], whoever has 10.0.255.10 in the tunnel is 10.0.1.74 in the VPC. Each
+    machine has its own, 16 people to a /28. How many /28 fit an interface is the
+    instance type's addresses per interface less one (3 for t3.small, 9 for c7i.large;
+    EC2's limits are in "aws ec2 describe-instance-types", and only Nitro types take any).
+    To name more behind the others moves nobody.
   EOT
   default     = { a = {} }
   validation {
@@ -55,6 +63,27 @@ variable "gateways" {
   validation {
     condition     = alltrue([for g in values(var.gateways) : g.private_address == null || can(cidrnetmask("${g.private_address}/32"))])
     error_message = "gateways: private_address: want an IPv4 address of the gateway's subnet."
+  }
+  validation {
+    condition = alltrue(flatten([for g in values(var.gateways) : [for n in g.addresses == null ? [] : g.addresses :
+      can(cidrnetmask(n)) && try(cidrhost(n, 0) == split("/", n)[0], false) && try(tonumber(split("/", n)[1]) >= 16 && tonumber(split("/", n)[1]) <= 28, false)
+    ]]))
+    error_message = "gateways: addresses: want IPv4 networks from /16 to /28 without host bits, such as 10.0.1.64/26."
+  }
+  validation {
+    condition     = length(var.slots) > 0 || alltrue([for g in values(var.gateways) : (var.nat == "per-client") == (g.addresses != null && try(length(g.addresses) > 0, false))])
+    error_message = "gateways: addresses: nat = \"per-client\" needs them for each machine, and nothing else does."
+  }
+  validation {
+    # Networks overlap when they begin alike, as far as the shorter prefix goes.
+    condition = try(alltrue([for pair in setproduct(
+      flatten([for key, g in var.gateways : [for i, n in g.addresses == null ? [] : g.addresses : { id = "${key} ${i}", n = n }]]),
+      flatten([for key, g in var.gateways : [for i, n in g.addresses == null ? [] : g.addresses : { id = "${key} ${i}", n = n }]]),
+      ) : pair[0].id == pair[1].id ||
+      cidrhost("${split("/", pair[0].n)[0]}/${min(split("/", pair[0].n)[1], split("/", pair[1].n)[1])}", 0) !=
+      cidrhost("${split("/", pair[1].n)[0]}/${min(split("/", pair[0].n)[1], split("/", pair[1].n)[1])}", 0)
+    ]), false)
+    error_message = "gateways: addresses: each is one interface's at a time, so none may be in two networks, of one machine or of two."
   }
 }
 
@@ -283,15 +312,15 @@ variable "proto" {
 
 variable "nat" {
   type        = string
-  description = "masquerade: the VPC sees the gateway's address. routed: it sees the clients' own, which needs a tunnel network outside the VPC; the route is added, the source check turned off and the tunnel network admitted at the bastion."
+  description = "masquerade: the VPC sees the gateway's address. per-client: whoever has a fixed address in the tunnel is seen with one of her own, of the \"addresses\" of \"gateways\", and the rest with the gateway's. routed: it sees the clients' own, which needs a tunnel network outside the VPC; the route is added, the source check turned off and the tunnel network admitted at the bastion."
   default     = "masquerade"
   validation {
-    condition     = var.nat != "per-client"
-    error_message = "nat: per-client is not built yet: the image refuses it, and so the launch assigns no addresses for it; choose masquerade, or routed to tell clients apart."
+    condition     = contains(["masquerade", "routed", "per-client"], var.nat)
+    error_message = "nat: want masquerade, per-client or routed."
   }
   validation {
-    condition     = contains(["masquerade", "routed", "per-client"], var.nat)
-    error_message = "nat: want masquerade or routed."
+    condition     = var.nat != "per-client" || length(var.slots) == 0
+    error_message = "nat: per-client needs one gateway: with \"slots\" nobody has a fixed address in the tunnel, and so nobody one of her own in the VPC."
   }
   validation {
     condition     = var.nat != "routed" || length(var.slots) == 0
@@ -315,7 +344,7 @@ variable "egress" {
 
 variable "reserve" {
   type        = bool
-  description = "Keep the tunnel network, where it lies in one of the subnets, from being given to anybody else in it."
+  description = "Keep the tunnel network, where it lies in one of the subnets, and people's own addresses from being given to anybody else there."
   default     = true
 }
 

@@ -35,6 +35,10 @@ run "one_gateway_in_a_new_vpc" {
     error_message = "want one gateway with an Elastic IP"
   }
   assert {
+    condition     = length(aws_launch_template.gateway) == 0 && length(aws_instance.gateway["a"].launch_template) == 0
+    error_message = "want no template where an interface has one address"
+  }
+  assert {
     condition     = aws_subnet.gateway[0].cidr_block == "10.0.1.0/24" && aws_subnet.step[0].cidr_block == "10.0.2.0/24"
     error_message = "want the article's networks"
   }
@@ -135,7 +139,140 @@ run "an_existing_network" {
 run "per_client" {
   command = plan
   variables {
+    nat      = "per-client"
+    egress   = "none"
+    gateways = { a = { addresses = ["10.0.1.64/27", "10.0.1.16/28"] } }
+  }
+  assert {
+    condition     = aws_launch_template.gateway["a"].network_interfaces[0].ipv4_prefixes == toset(["10.0.1.64/28", "10.0.1.80/28", "10.0.1.16/28"])
+    error_message = "want the addresses assigned, in networks of the size that EC2 knows"
+  }
+  assert {
+    condition     = aws_launch_template.gateway["a"].network_interfaces[0].associate_public_ip_address == "true"
+    error_message = "want its own way to AWS"
+  }
+  assert {
+    condition     = aws_instance.gateway["a"].source_dest_check && length(aws_route.tunnel) == 0
+    error_message = "want the source check on, and no route"
+  }
+  assert {
+    condition     = yamldecode(trimprefix(aws_instance.gateway["a"].user_data, "#vpnami\n")).nat == "per-client" && yamldecode(trimprefix(aws_instance.gateway["a"].user_data, "#vpnami\n")).addresses == ["10.0.1.64/27", "10.0.1.16/28"]
+    error_message = "want the gateway to be told of them, in their order"
+  }
+  assert {
+    condition     = length(aws_ec2_subnet_cidr_reservation.addresses) == 2 && aws_ec2_subnet_cidr_reservation.addresses["10.0.1.64/27"].reservation_type == "explicit"
+    error_message = "want nobody else to be given them"
+  }
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.step_gateway) == 1 && length(aws_vpc_security_group_ingress_rule.step_tunnel) == 0
+    error_message = "want the bastion to admit the gateway's group, whose addresses they are"
+  }
+}
+
+run "per_client_twice_for_a_replacement" {
+  command = plan
+  variables {
+    nat      = "per-client"
+    gateways = { a = { addresses = ["10.0.1.64/27"] }, b = { addresses = ["10.0.1.96/27"] } }
+  }
+  assert {
+    condition     = yamldecode(trimprefix(aws_instance.gateway["b"].user_data, "#vpnami\n")).addresses == ["10.0.1.96/27"]
+    error_message = "want each machine to have its own"
+  }
+}
+
+run "per_client_without_addresses" {
+  command = plan
+  variables {
     nat = "per-client"
+  }
+  expect_failures = [var.gateways]
+}
+
+run "addresses_without_per_client" {
+  command = plan
+  variables {
+    gateways = { a = { addresses = ["10.0.1.64/28"] } }
+  }
+  expect_failures = [var.gateways]
+}
+
+run "per_client_with_one_address_twice" {
+  command = plan
+  variables {
+    nat      = "per-client"
+    gateways = { a = { addresses = ["10.0.1.64/27"] }, b = { addresses = ["10.0.1.80/28"] } }
+  }
+  expect_failures = [var.gateways]
+}
+
+run "per_client_smaller_than_a_prefix" {
+  command = plan
+  variables {
+    nat      = "per-client"
+    gateways = { a = { addresses = ["10.0.1.64/29"] } }
+  }
+  expect_failures = [var.gateways]
+}
+
+run "per_client_outside_the_subnet" {
+  command = plan
+  variables {
+    nat      = "per-client"
+    gateways = { a = { addresses = ["10.0.2.64/28"] } }
+  }
+  expect_failures = [aws_launch_template.gateway]
+}
+
+run "per_client_what_aws_keeps" {
+  command = plan
+  variables {
+    nat      = "per-client"
+    gateways = { a = { addresses = ["10.0.1.240/28"] } }
+  }
+  expect_failures = [aws_launch_template.gateway]
+}
+
+run "per_client_of_the_machine_itself" {
+  command = plan
+  variables {
+    nat      = "per-client"
+    gateways = { a = { private_address = "10.0.1.70", addresses = ["10.0.1.64/28"] } }
+  }
+  expect_failures = [aws_launch_template.gateway]
+}
+
+run "per_client_of_the_tunnel" {
+  command = plan
+  variables {
+    nat = "per-client"
+    network = {
+      vpc_id           = "vpc-1"
+      vpc_blocks       = ["10.0.0.0/16"]
+      gateway_subnets  = [{ id = "subnet-1", block = "10.0.0.0/16" }]
+      step_subnet      = { id = "subnet-1", block = "10.0.0.0/16" }
+      step_route_table = "rtb-1"
+    }
+    gateways = { a = { addresses = ["10.0.255.0/28"] } }
+  }
+  expect_failures = [aws_launch_template.gateway]
+}
+
+run "per_client_for_more_than_people" {
+  command = plan
+  variables {
+    nat            = "per-client"
+    tunnel_network = "10.0.255.0/27"
+    gateways       = { a = { addresses = ["10.0.1.64/27"] } }
+  }
+  expect_failures = [aws_launch_template.gateway]
+}
+
+run "per_client_with_slots" {
+  command = plan
+  variables {
+    nat   = "per-client"
+    slots = { a = "10.0.254.0/24", b = "10.0.255.0/24" }
   }
   expect_failures = [var.nat]
 }
