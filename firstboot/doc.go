@@ -19,7 +19,11 @@
 //	refused   something it was given, or the machine, is wrong      exit 78
 //	degraded  the last good state runs; something keeps it old      exit 69
 //
-// Every state but ready makes the unit run it again, with growing pauses. What
+// Degraded is also a gateway that does all it was launched for but to tell everybody
+// apart, because EC2 has not assigned their addresses ([OwnEnd.lack]). That exits with
+// 0: a sync sees when they are.
+//
+// Every exit but 0 makes the unit run it again, with growing pauses. What
 // the command line got wrong exits with 64, and with 1 what status or
 // check-image found.
 //

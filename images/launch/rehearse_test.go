@@ -101,6 +101,16 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func open(t *testing.T) *rehearsal {
 	t.Helper()
+	// Before the lab, so that it ends after the machines that boot what became of it.
+	guest := amitest.StartGuest(t, filepath.Join(os.Getenv("VPNAMI_IMAGE"), "root.tar"))
+	r := openLab(t)
+	r.guest = guest
+	return r
+}
+
+// openLab is the lab with a copy of the module, before anything is launched.
+func openLab(t *testing.T) *rehearsal {
+	t.Helper()
 	if _, err := exec.LookPath("terraform"); err != nil {
 		t.Fatalf("a rehearsal needs terraform: %v", err)
 	}
@@ -111,8 +121,6 @@ func open(t *testing.T) *rehearsal {
 		programs[name], err = filepath.Abs(path)
 		fatal(t, err)
 	}
-	// Before the lab, so that it ends after the machines that boot what became of it.
-	guest := amitest.StartGuest(t, filepath.Join(os.Getenv("VPNAMI_IMAGE"), "root.tar"))
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -131,28 +139,33 @@ func open(t *testing.T) *rehearsal {
 	})
 	desk, err := l.Host("desk")
 	fatal(t, err)
-	r := &rehearsal{Lab: l, guest: guest, pki: programs["vpnami-pki"], Module: launchtest.Copy(t, ".", t.TempDir(), l.AWSEnv(), desk.Command)}
+	r := &rehearsal{Lab: l, pki: programs["vpnami-pki"], Module: launchtest.Copy(t, ".", t.TempDir(), l.AWSEnv(), desk.Command)}
 	r.vars = map[string]string{"key_name": l.VPC().KeyName, "secret_recovery_days": "0"}
 	fatal(t, os.WriteFile(filepath.Join(l.Dir(), "passphrase"), []byte(passphrase+"\n"), 0o600))
 	return r
 }
 
 func (r *rehearsal) apply(t *testing.T) {
+	made := r.firstApply(t)
+	r.publisher = r.makePublisher(t, made.Publisher)
+}
+
+// made is what the module tells of a launch.
+type made struct {
+	Remote    string
+	Role      string
+	Publisher string            `json:"publisher_policy_arn"`
+	Groups    map[string]string `json:"security_groups"`
+}
+
+func (r *rehearsal) firstApply(t *testing.T) made {
+	t.Helper()
 	r.Init(t, example)
 	r.Apply(t, example, r.vars)
-	var out struct {
-		VPN struct {
-			Value struct {
-				Remote    string
-				Role      string
-				Publisher string            `json:"publisher_policy_arn"`
-				Groups    map[string]string `json:"security_groups"`
-			}
-		}
-	}
+	var out struct{ VPN struct{ Value made } }
 	fatal(t, json.Unmarshal([]byte(r.Must(t, example, "output", "-json")), &out))
 	r.remote, r.role, r.bootstrap = out.VPN.Value.Remote, out.VPN.Value.Role, out.VPN.Value.Groups["bootstrap"]
-	r.publisher = r.makePublisher(t, out.VPN.Value.Publisher)
+	return out.VPN.Value
 }
 
 // passphrase is of the keys of the desk's CAs.

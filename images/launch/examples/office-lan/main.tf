@@ -40,9 +40,15 @@ variable "key_name" {
 }
 
 variable "gateways" {
-  type        = map(object({ ami = optional(string), private_address = optional(string) }))
+  type        = map(object({ ami = optional(string), private_address = optional(string), addresses = optional(list(string)) }))
   description = "As in the module."
   default     = { a = { private_address = "10.0.1.2" } }
+}
+
+variable "nat" {
+  type        = string
+  description = "As in the module."
+  default     = "masquerade"
 }
 
 variable "active" {
@@ -106,6 +112,7 @@ module "vpn" {
   tunnel_network = "10.0.255.0/24"
   gateways       = var.gateways
   active         = var.active
+  nat            = var.nat
   step = {
     private_address = "10.0.2.2"
     ssh_from        = ["10.0.0.0/16"]
