@@ -181,7 +181,7 @@ func (o *OwnEnd) lack() error {
 	if n := len(o.Missing) - len(named); n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return waitingFor(fmt.Errorf("looking for people's addresses on the instance's interface: EC2 has not assigned it %s%s, so that %d people go out with the gateway's own", strings.Join(named, ", "), more, o.Lost),
+	return waitingFor(fmt.Errorf("looking for people's addresses on the instance's interface: EC2 has not assigned it %s%s, and the VPC sees the gateway's own of %d of %d people", strings.Join(named, ", "), more, o.Lost, o.all()),
 		"assign them: \"aws ec2 assign-private-ip-addresses --network-interface-id eni-... --ipv4-prefixes %s\" (where EC2 refuses, somebody else has one of them); it is noticed within a minute, and no session feels it", strings.Join(named, " "))
 }
 

@@ -189,7 +189,7 @@ func TestBootPerClient(t *testing.T) {
 func TestBootPerClientUnassigned(t *testing.T) {
 	g := ownGateway(t)
 	r := g.boot()
-	g.want(r, Waiting, "EC2 has not assigned it 10.0.1.64/28, 10.0.1.80/28, so that 1 people")
+	g.want(r, Waiting, "EC2 has not assigned it 10.0.1.64/28, 10.0.1.80/28, and the VPC sees the gateway's own of 1 of 2 people")
 	if !strings.Contains(r.Advice, "--ipv4-prefixes 10.0.1.64/28 10.0.1.80/28") || g.systemd.states[openvpnUnit] == "active" {
 		t.Errorf("advises %q; openvpn is %q", r.Advice, g.systemd.states[openvpnUnit])
 	}
@@ -200,7 +200,7 @@ func TestBootPerClientUnassigned(t *testing.T) {
 	g.systemd.states[openvpnUnit] = "inactive"
 	g.cloud.assign()
 	r = g.boot()
-	g.want(r, Degraded, "EC2 has not assigned it 10.0.1.64/28, 10.0.1.80/28, so that 1 people go out with the gateway's own")
+	g.want(r, Degraded, "EC2 has not assigned it 10.0.1.64/28, 10.0.1.80/28, and the VPC sees the gateway's own of 1 of 2 people")
 	if got := g.loaded(); !slices.Equal(got, []string{theRest}) {
 		t.Errorf("got %q", got)
 	}
@@ -214,7 +214,7 @@ func TestBootPerClientUnassigned(t *testing.T) {
 func TestSyncPerClient(t *testing.T) {
 	g := ownGateway(t)
 	g.cloud.assign("10.0.1.64/28")
-	g.want(g.boot(), Degraded, "10.0.1.80/28, so that 0 people")
+	g.want(g.boot(), Degraded, "10.0.1.80/28, and the VPC sees the gateway's own of 0 of 2 people")
 	if got := g.loaded(); !slices.Equal(got, []string{firstPiece, theRest}) {
 		t.Errorf("got %q", got)
 	}

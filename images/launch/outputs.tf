@@ -16,6 +16,7 @@ output "gateways" {
   value = { for key, i in aws_instance.gateway : key => {
     id              = i.id
     private_address = i.private_ip
+    addresses       = var.gateways[key].addresses
     ami             = i.ami
     active          = key == var.active
   } }

@@ -54,6 +54,16 @@ func TestBoot(t *testing.T) {
 			t.Errorf("the root has %d of the volume's %d bytes", root, volume)
 		}
 	})
+	t.Run("its packet filter, confined as it is, has its kernel translate address by address", func(t *testing.T) {
+		const file, unit = "/etc/iptables/rules.v4", "netfilter-persistent.service"
+		inside(t, vpn, "sed", "-i", `$ i\-A POSTROUTING -s 192.0.2.0/28 -j NETMAP --to 198.51.100.0/28`, file)
+		inside(t, vpn, "systemctl", "reload", unit)
+		if nat := inside(t, vpn, "iptables", "-t", "nat", "-S", "POSTROUTING"); !strings.Contains(nat, "NETMAP") {
+			t.Errorf("it has not loaded the rule:\n%s", nat)
+		}
+		inside(t, vpn, "sed", "-i", "/NETMAP/d", file)
+		inside(t, vpn, "systemctl", "reload", unit)
+	})
 	t.Run("it mounts by UUID", func(t *testing.T) {
 		for line := range strings.Lines(inside(t, vpn, "grep", "-v", "^#", "/etc/fstab")) {
 			if !strings.HasPrefix(line, "UUID=") {

@@ -104,6 +104,12 @@ func TestArticle(t *testing.T) {
 			}
 		}
 	})
+	t.Run("its kernels translate address by address", func(t *testing.T) {
+		// For nat: per-client; in a container, the machine's own kernel does it.
+		for _, kernel := range strings.Fields(inside(t, vpn, "ls", "/lib/modules")) {
+			inside(t, vpn, "sh", "-c", "ls /lib/modules/"+kernel+"/kernel/net/netfilter/xt_NETMAP.ko* || grep /xt_NETMAP.ko /lib/modules/"+kernel+"/modules.builtin")
+		}
+	})
 	t.Run("its status tells which image it is", func(t *testing.T) {
 		if status := inside(t, vpn, "vpnami-firstboot", "status"); !regexp.MustCompile(`(?m)^image +[0-9a-f]{12} of vpnami \S+ \(commit \S+\) on `).MatchString(status) {
 			t.Errorf("no word of it:\n%s", status)
