@@ -207,7 +207,7 @@ func TestPackets(t *testing.T) {
 	n.gateRules(vpnRules(routed, p, articleInstance().VPC))
 	check("nat: routed shows the client's address", client, "10.0.255.9", "10.0.2.2:7777", "10.0.255.9")
 
-	n.gateRules(vpnRules(ownConfig(t, "10.0.1.64/28"), p, articleInstance().VPC))
+	n.gateRules(vpnRules(ownConfig(t), p, articleInstance().VPC))
 	check("nat: per-client, who has an address of the VPC's", client, "10.0.255.9", "10.0.2.2:7777", "10.0.1.73")
 	check("whose is not assigned", client, "10.0.255.20", "10.0.2.2:7777", "10.0.1.2")
 	check("who has none", client, "10.0.255.130", "10.0.2.2:7777", "10.0.1.2")

@@ -42,7 +42,7 @@ func TestRender(t *testing.T) {
 		"all":         articleConfig(t, "network: 10.0.255.0/25", "routes: [10.0.0.0/16, 10.7.0.0/24]", "port: 4433", "proto: tcp", "dns: [10.0.0.2]", "ssh: tunnel"),
 		"routed":      articleConfig(t, "network: 10.0.255.0/24", "nat: masquerade"),
 		"slot":        articleConfig(t, "egress: [10.0.2.0/24]", "health: tcp"),
-		"per-client":  ownConfig(t, "10.0.1.64/28"),
+		"per-client":  ownConfig(t),
 		"step":        {Role: RoleStep},
 		"routed-step": {Role: RoleStep, Network: prefix("172.16.0.0/24")},
 	} {

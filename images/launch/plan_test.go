@@ -44,7 +44,6 @@ func TestModule(t *testing.T) {
 		{"one gateway in a new VPC, routed", ".", []string{ami, "-var=nat=routed", "-var=tunnel_network=10.8.0.0/24", `-var=ssh_from=["198.51.100.0/24"]`}},
 		{"slots, and keys of one's own", ".", []string{ami, `-var=slots={a="10.0.254.0/24",b="10.0.255.0/24"}`, "-var=egress=nat-gateway",
 			"-var=secret_kms_key_arn=arn:aws:kms:ap-northeast-1:123456789012:key/11111111-2222-3333-4444-555555555555"}},
-		{"people's own addresses", ".", []string{ami, "-var=nat=per-client", `-var=gateways={a={addresses=["10.0.1.64/26"]}}`}},
 		{"office-lan", "examples/office-lan", []string{ami, "-var=key_name=key"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/images/lab"
+	"github.com/vpnami/packer-plugin-vpnami/images/launch/launchtest"
 )
 
 // TestPerClientRehearsed launches the article's network with nat = "per-client", and a
@@ -51,6 +52,15 @@ func TestPerClientRehearsed(t *testing.T) {
 		fatal(t, err)
 		return i
 	}
+	stage("the plan has what it may have", func(t *testing.T) {
+		r.Init(t, example)
+		file := filepath.Join(t.TempDir(), "plan")
+		r.Must(t, example, append([]string{"plan", "-no-color", "-input=false", "-out=" + file}, launchtest.Variables(r.vars)...)...)
+		findings, err := Lint([]byte(r.Must(t, example, "show", "-json", file)), 1194)
+		if err != nil || len(findings) > 0 {
+			t.Fatalf("%v\n%s", err, strings.Join(findings, "\n"))
+		}
+	})
 	stage("terraform apply", func(t *testing.T) { r.firstApply(t) })
 	stage("the second plan is empty", func(t *testing.T) { r.Empty(t, example, r.vars) })
 	stage("ann has a fixed address", func(t *testing.T) {
