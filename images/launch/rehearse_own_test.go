@@ -38,6 +38,9 @@ func TestPerClientRehearsed(t *testing.T) {
 		s, err := client.Connect(within(t, 30*time.Second), filepath.Join(r.Dir(), "ann.ovpn"))
 		fatal(t, err)
 		defer func() { fatal(t, s.Close()) }()
+		// Its rules stand before its sshd does.
+		_, err = client.WaitPort(within(t, 30*time.Second), stepPrivate.String()+":22", lab.PortOpen)
+		fatal(t, err)
 		seen, err := client.SSH(within(t, 30*time.Second), login, stepPrivate, "echo ${SSH_CONNECTION%% *}")
 		fatal(t, err)
 		if seen = strings.TrimSpace(seen); seen != want {

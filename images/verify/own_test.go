@@ -49,6 +49,10 @@ func TestPerClient(t *testing.T) {
 
 	connect(t, client1, theOffice.profile("ann"))
 	connect(t, client2, theOffice.profile("bob"))
+	// Its rules stand before its sshd does.
+	if _, err := client1.WaitPort(within(t, bootTime()), ssh(bastion).String(), lab.PortOpen); err != nil {
+		t.Fatal(err)
+	}
 	sees := func(who string, h *lab.Host, want netip.Addr) {
 		t.Helper()
 		seen, err := h.SSH(within(t, 30*time.Second), login, bastion, "echo ${SSH_CONNECTION%% *}")
