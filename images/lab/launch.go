@@ -50,23 +50,16 @@ func (l *Lab) Launch(ctx context.Context, spec LaunchSpec) (*Instance, error) {
 	if spec.MetadataTags {
 		tags = types.InstanceMetadataTagsStateEnabled
 	}
-	nic := types.InstanceNetworkInterfaceSpecification{
-		DeviceIndex:      aws.Int32(0),
+	in := &ec2.RunInstancesInput{
+		ImageId:          aws.String(l.state.VPC.Image),
+		InstanceType:     types.InstanceTypeT3Micro,
+		MinCount:         aws.Int32(1),
+		MaxCount:         aws.Int32(1),
+		KeyName:          aws.String(l.state.VPC.KeyName),
 		SubnetId:         aws.String(l.state.VPC.Subnet),
 		PrivateIpAddress: aws.String(spec.PrivateAddress.String()),
-		Groups:           spec.Groups,
-	}
-	for _, prefix := range spec.Prefixes {
-		nic.Ipv4Prefixes = append(nic.Ipv4Prefixes, types.Ipv4PrefixSpecificationRequest{Ipv4Prefix: aws.String(prefix.String())})
-	}
-	out, err := client.RunInstances(ctx, &ec2.RunInstancesInput{
-		ImageId:           aws.String(l.state.VPC.Image),
-		InstanceType:      types.InstanceTypeT3Micro,
-		MinCount:          aws.Int32(1),
-		MaxCount:          aws.Int32(1),
-		KeyName:           aws.String(l.state.VPC.KeyName),
-		NetworkInterfaces: []types.InstanceNetworkInterfaceSpecification{nic},
-		UserData:          aws.String(base64.StdEncoding.EncodeToString([]byte(spec.UserData))),
+		SecurityGroupIds: spec.Groups,
+		UserData:         aws.String(base64.StdEncoding.EncodeToString([]byte(spec.UserData))),
 		MetadataOptions: &types.InstanceMetadataOptionsRequest{
 			HttpTokens:              tokens,
 			HttpPutResponseHopLimit: aws.Int32(max(spec.HopLimit, 1)),
@@ -76,7 +69,9 @@ func (l *Lab) Launch(ctx context.Context, spec LaunchSpec) (*Instance, error) {
 			ResourceType: types.ResourceTypeInstance,
 			Tags:         tagList(spec.Name, spec.Tags),
 		}},
-	})
+	}
+	spec.widen(in)
+	out, err := client.RunInstances(ctx, in)
 	if err != nil {
 		return nil, fmt.Errorf("launching instance %q: %w", spec.Name, err)
 	}
@@ -87,6 +82,20 @@ func (l *Lab) Launch(ctx context.Context, spec LaunchSpec) (*Instance, error) {
 		}
 	}
 	return l.waitMachine(ctx, id)
+}
+
+// widen asks for an interface with more than one address, which EC2 takes in the place
+// of what is said of an instance's own.
+func (s LaunchSpec) widen(in *ec2.RunInstancesInput) {
+	if len(s.Prefixes) == 0 {
+		return
+	}
+	nic := types.InstanceNetworkInterfaceSpecification{DeviceIndex: aws.Int32(0), SubnetId: in.SubnetId, PrivateIpAddress: in.PrivateIpAddress, Groups: in.SecurityGroupIds}
+	for _, prefix := range s.Prefixes {
+		nic.Ipv4Prefixes = append(nic.Ipv4Prefixes, types.Ipv4PrefixSpecificationRequest{Ipv4Prefix: aws.String(prefix.String())})
+	}
+	in.SubnetId, in.PrivateIpAddress, in.SecurityGroupIds = nil, nil, nil
+	in.NetworkInterfaces = []types.InstanceNetworkInterfaceSpecification{nic}
 }
 
 func (l *Lab) associate(ctx context.Context, client *ec2.Client, id string, public netip.Addr) error {
