@@ -103,9 +103,9 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 		return nil, err
 	}
 	cas := folder.CAs()
-	another := "vpnami-pki rollover start"
+	another, inPlace := "vpnami-pki rollover start", "wait until then, or make a new authority (vpnami-pki init)"
 	if folder.RollingOver() {
-		another = "vpnami-pki rollover end"
+		another, inPlace = "vpnami-pki rollover end", "vpnami-pki rollover start"
 	}
 	// What ends with its CA is not made longer by the same CA.
 	renewed := func(by string, notAfter time.Time, ca *x509.Certificate) string {
@@ -116,7 +116,7 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 	}
 	for _, ca := range cas {
 		look("ca", shown(ca.Subject.CommonName), ca.NotAfter, another)
-		begins("ca", shown(ca.Subject.CommonName), ca.NotBefore, ca.NotAfter, "vpnami-pki rollover start")
+		begins("ca", shown(ca.Subject.CommonName), ca.NotBefore, ca.NotAfter, inPlace)
 	}
 	gateways := func(kind string, c *x509.Certificate) {
 		look(kind, shown(c.Subject.CommonName), c.NotAfter, renewed("vpnami-pki renew-server", c.NotAfter, cas[len(cas)-1]))
@@ -136,7 +136,11 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 		// whose last one was revoked is out already, and meant to be.
 		// A week after their end they have noticed, or have left: a monitor that
 		// is red for ever is looked at by nobody.
-		if c, ok := foremost(standing, p); ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign && !now.After(c.NotAfter.Add(authority.EndedFor)) {
+		c, ok := foremost(standing, p)
+		if ok && standing.Abandoned(c) && standing.State(c) != authority.Revoked {
+			ends = append(ends, ending{Kind: "client", Name: p.Name, NotAfter: c.NotAfter, Days: daysTo(c.NotAfter, now), Remedy: "vpnami-pki renew " + p.Name, NotBefore: &c.NotBefore})
+		}
+		if ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign && !now.After(c.NotAfter.Add(authority.EndedFor)) {
 			look("client", p.Name, c.NotAfter, renewed("vpnami-pki renew "+p.Name, c.NotAfter, cas[0]))
 			begins("client", p.Name, c.NotBefore, c.NotAfter, "vpnami-pki renew "+p.Name)
 		}

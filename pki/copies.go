@@ -37,7 +37,7 @@ func checkClock(there remote, now time.Time) error {
 
 // checkReplace refuses a publish that would take away what is there: another
 // authority's values, or those of a newer copy of the folder.
-func checkReplace(server bundle.Server, past authority.Past, prefix string, there remote, now time.Time) error {
+func checkReplace(server bundle.Server, past authority.Past, prefix string, there remote) error {
 	const replace = "; if that is meant, say --replace"
 	if there.empty() {
 		return nil
@@ -52,8 +52,7 @@ func checkReplace(server bundle.Server, past authority.Past, prefix string, ther
 		return fmt.Errorf("publishing under %q: the authority %q is there now, with another CA: everybody who connects today would be locked out"+replace, prefix, there.opened.Authority)
 	}
 	for _, ca := range there.opened.CA {
-		// One that has not begun was made while the clock was ahead, and lets nobody in.
-		if !past.Had(ca) || past.Newer(ca) && !now.Before(ca.NotBefore) {
+		if !past.Had(ca) || past.Newer(ca) {
 			return fmt.Errorf("publishing under %q: a CA is there that this folder does not have in force (%q, until %s): this folder, or its authority.json, is an old copy, from before a roll-over, and would lock out who has a certificate of it: publish from the newer one"+replace,
 				prefix, ca.Subject.CommonName, day(ca.NotAfter))
 		}

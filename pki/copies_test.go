@@ -119,13 +119,13 @@ func TestPublishKeepsCAs(t *testing.T) {
 	}
 	ended := next.Server()
 	ended.CA = after.CA[:1]
-	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", there, testNow); err != nil {
+	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", there); err != nil {
 		t.Errorf("the newer copy cannot end the first: %v", err)
 	}
 	// A place that missed the whole of a roll-over is this authority's all the same.
 	missed := there
 	missed.opened.CA = []*x509.Certificate{a.CA}
-	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", missed, testNow); err != nil {
+	if err := checkReplace(ended, authority.NewPast(after.CA), "vpn", missed); err != nil {
 		t.Errorf("a place that missed the roll-over: %v", err)
 	}
 	s.had = []*x509.Certificate{a.CA}
@@ -135,7 +135,7 @@ func TestPublishKeepsCAs(t *testing.T) {
 	if there, err = readRemote(t.Context(), vault{api: s}, "vpn"); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkReplace(after, authority.NewPast(after.CA), "vpn", there, testNow); err == nil || !strings.Contains(err.Error(), "has ended the roll-over") {
+	if err := checkReplace(after, authority.NewPast(after.CA), "vpn", there); err == nil || !strings.Contains(err.Error(), "has ended the roll-over") {
 		t.Errorf("a copy from before the end brings the first back: %v", err)
 	}
 	there.opened = after

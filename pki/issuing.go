@@ -76,6 +76,9 @@ func (o issuing) checkFiles(folder authority.Folder, names []string) error {
 // isWithinAuthority tells whether a path is an authority's folder, or lies in one.
 func isWithinAuthority(path string) bool {
 	path, err := filepath.Abs(path)
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
+	}
 	for ; err == nil && path != filepath.Dir(path); path = filepath.Dir(path) {
 		if authority.IsFolder(path) {
 			return true

@@ -136,7 +136,7 @@ func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last aut
 	if err := checkNumbers(server, access, "vpn", there); err != nil {
 		return publication{}, err
 	}
-	if err := checkReplace(server, past, "vpn", there, testNow); err != nil {
+	if err := checkReplace(server, past, "vpn", there); err != nil {
 		return publication{}, err
 	}
 	p, err := plan(server, access, "vpn", there, last.Generation, testNow)

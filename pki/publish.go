@@ -152,7 +152,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, v vau
 		return err
 	}
 	if !order.replace {
-		if err := checkReplace(server, past, order.prefix, there, now); err != nil {
+		if err := checkReplace(server, past, order.prefix, there); err != nil {
 			return err
 		}
 	}
@@ -187,6 +187,11 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, v vau
 		d.say("%q in %s has it all already: generation %d, %s", order.prefix, place.Region, p.generation, plural(len(access.Roster), "person", "people"))
 		if order.dryRun {
 			return nil
+		}
+		if published[place].Generation == 0 { // published.json was lost
+			if err := folder.RecordPublish(now, place, p.generation, contentOf(there.headed)); err != nil {
+				return err
+			}
 		}
 		return d.told(folder, place, toldBy(server, access))
 	}
@@ -239,7 +244,7 @@ func (d *desk) told(folder authority.Folder, place authority.Place, told string)
 	others := slices.DeleteFunc(slices.Collect(maps.Keys(published)), func(p authority.Place) bool { return published[p].Told == told })
 	slices.SortFunc(others, comparePlaces)
 	for _, other := range others {
-		d.warn("what was published as %q in %s says something else still: \"vpnami-pki publish --secret %s --region %s\" tells the gateways there", other.Prefix, other.Region, shellWord(other.Prefix), shellWord(other.Region))
+		d.warn("what was published as %q in %s says something else still: \"vpnami-pki publish --folder %s --secret %s --region %s\" tells the gateways there; if there are none any more, take it out of published.json", other.Prefix, other.Region, shellWord(folder.Path()), shellWord(other.Prefix), shellWord(other.Region))
 	}
 	return nil
 }

@@ -228,6 +228,8 @@ func unrevoked(folder authority.Folder, standing authority.Standing, name string
 		return nil, err
 	}
 	certificates := standing.Unrevoked(person)
+	// What has ended needs no list of a CA whose key is lost.
+	certificates = slices.DeleteFunc(certificates, func(c authority.Issued) bool { return standing.State(c) == authority.Ended && !folder.KeepsKeyOf(c) })
 	if len(certificates) == 0 {
 		return nil, errors.New("all of their certificates are revoked already, or of a CA that was replaced; see \"vpnami-pki show\"")
 	}

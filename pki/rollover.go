@@ -89,6 +89,17 @@ into AWS KMS, or out of it.`,
 					return err
 				}
 				d.say("made the CA %q, until %s; it signs from now on", next.CA().Subject.CommonName, day(next.CA().NotAfter))
+				people, err := next.People()
+				if err != nil {
+					return err
+				}
+				standing, err := next.Standing(d.now())
+				if err != nil {
+					return err
+				}
+				if names := abandoned(standing, people); len(names) > 0 {
+					d.warn("%s had certificates of the CA in whose place it is, and no other in force: renew them", some(names))
+				}
 				d.say("publish, then give people new profiles with \"vpnami-pki renew\"")
 				d.sayPublish(next)
 				return nil

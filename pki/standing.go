@@ -51,6 +51,18 @@ func early(standing authority.Standing, people []authority.Person) []string {
 	return names
 }
 
+// abandoned are the names of people who have nothing but certificates of a CA in whose
+// place another was made before it began.
+func abandoned(standing authority.Standing, people []authority.Person) []string {
+	var names []string
+	for _, p := range people {
+		if c, ok := foremost(standing, p); ok && standing.Abandoned(c) && standing.State(c) != authority.Revoked {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
 // foremost is the certificate that tells how a person stands: of those in force
 // the one issued last, whose profile is the one in use, else the one whose revocation
 // took the person out, else the one issued last.

@@ -82,6 +82,9 @@ func (f Folder) Revocations() ([][]Revocation, error) {
 	return all, nil
 }
 
+// anew is the way where revoked.tsv is gone.
+const anew = "; \"vpnami-pki crl\" makes it anew of the signed list beside it and the log"
+
 // What to do about a file that cannot be made anew from the others.
 const (
 	putBack = "put it back from your newest copy of the folder"
@@ -96,13 +99,13 @@ func (f Folder) revocations(number int) ([]Revocation, error) {
 	if err != nil {
 		way := putBack
 		if slices.Contains(f.mark.numbers(), number) {
-			way += "; if there is none, \"vpnami-pki crl\" takes over what the signed list beside it has"
+			way += anew
 		}
 		return nil, fmt.Errorf("reading what is revoked: %w: %s", err, way)
 	}
 	revoked, err := parseRevoked(raw)
 	if err != nil {
-		return nil, fmt.Errorf("reading what is revoked: %q: %w: %s; who was revoked since, by log.jsonl, is to be revoked again", path, err, putBack)
+		return nil, fmt.Errorf("reading what is revoked: %q: %w: %s", path, err, putBack+"; if there is none, remove it"+anew)
 	}
 	return revoked, nil
 }
@@ -246,8 +249,9 @@ func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.
 		return nil, err
 	}
 	revoked, err := f.revocations(issuer.number)
-	if errors.Is(err, fs.ErrNotExist) && last.der != nil {
-		revoked, err = nil, nil // the list has it
+	gone := errors.Is(err, fs.ErrNotExist)
+	if gone && last.der != nil {
+		revoked, err = f.revokedByLog(issuer.certificate)
 	}
 	if err != nil {
 		return nil, err
@@ -275,7 +279,7 @@ func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.
 		return nil, err
 	}
 	// What is revoked comes first: a list that lacks some of it is noticed.
-	if len(more) > 0 {
+	if len(more) > 0 || gone {
 		if err := Replace(f.at(caFile(issuer.number, "revoked.tsv")), privateFile, encodeRevoked(revoked)); err != nil {
 			return nil, fmt.Errorf("writing what is revoked: %w", err)
 		}

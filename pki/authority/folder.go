@@ -79,6 +79,8 @@ type mark struct {
 	Signing    int       `json:"signing"`            // the CA that signs, in ca/
 	Previous   int       `json:"previous,omitempty"` // the CA that it replaces, if any
 	Server     int       `json:"server"`             // what the gateway gets, in server/
+	// Abandoned are CAs in whose place another was made before they began.
+	Abandoned []int `json:"abandoned,omitempty"`
 	// Wrapping is "none" while the gateway takes profiles of another program.
 	Wrapping bundle.Wrapping `json:"wrapping,omitempty"`
 	// ImportedUntil is when the last certificate of another program ends.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/youmark/pkcs8"
 )
@@ -162,6 +163,12 @@ func (f Folder) KeptKeys() []int {
 		}
 	}
 	return kept
+}
+
+// KeepsKeyOf tells whether the key of the CA that signed a certificate is in the folder
+// or in KMS.
+func (f Folder) KeepsKeyOf(c Issued) bool {
+	return slices.ContainsFunc(f.KeptKeys(), func(place int) bool { return f.mark.numbers()[place] == c.CA })
 }
 
 func (f Folder) heldKey(number int) (string, error) {

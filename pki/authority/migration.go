@@ -57,7 +57,8 @@ func (f Folder) Only(now time.Time, kind Profile) ([]Person, error) {
 		live := standing.Live(p)
 		others := 0
 		for _, c := range live {
-			if c.Profile != kind {
+			// One that has not begun yet connects to nothing.
+			if c.Profile != kind && standing.State(c) == Good {
 				others++
 			}
 		}

@@ -6,6 +6,8 @@ package authority
 import (
 	"cmp"
 	"crypto/x509"
+	"errors"
+	"io/fs"
 	"math/big"
 	"slices"
 )
@@ -49,7 +51,7 @@ func (f Folder) Past() (Past, error) {
 			continue
 		}
 		cas = append(cas, ca)
-		if number > slices.Min(f.mark.numbers()) {
+		if number > slices.Min(f.mark.numbers()) && !slices.Contains(f.mark.Abandoned, number) {
 			newer = append(newer, ca)
 		}
 	}
@@ -86,6 +88,9 @@ func (f Folder) tookBack() ([]Revocation, map[int]error) {
 	unread := map[int]error{}
 	for _, number := range f.replaced() {
 		known, err := f.revocations(number)
+		if ca, failed := f.certificate(caFile(number, "ca.crt")); errors.Is(err, fs.ErrNotExist) && failed == nil {
+			known, err = f.revokedByLog(ca)
+		}
 		listed, lost := f.lostBy(number, known)
 		if unread[number] = cmp.Or(err, lost); unread[number] == nil {
 			delete(unread, number)

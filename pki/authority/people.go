@@ -166,7 +166,7 @@ func (f Folder) person(file string) (Person, error) {
 	}
 	for _, c := range p.Certificates {
 		if c.CA > f.mark.Signing {
-			return Person{}, fmt.Errorf("reading the roster: %q has a certificate of CA %d, and %s knows %d alone: it is older than the roster: put the newest back; if it is lost, write \"signing\": %d, \"previous\": %d in it", p.Name, c.CA, markFile, f.mark.Signing, c.CA, f.mark.Signing)
+			return Person{}, fmt.Errorf("reading the roster: %q has a certificate of CA %d, and %s knows %d alone: it is older than the roster: put the newest back; if it is lost, write \"signing\": %d, \"previous\": %d in it, and as \"server\" the highest number in %q", p.Name, c.CA, markFile, f.mark.Signing, c.CA, f.mark.Signing, f.at("server"))
 		}
 	}
 	if strings.ToLower(p.Name)+".json" != file {

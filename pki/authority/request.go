@@ -66,7 +66,7 @@ func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey, same *Sa
 			return fmt.Errorf("its key is that of %q: make another key", c.Subject.CommonName)
 		}
 	}
-	if err := f.findSame(public, same); err != nil || len(same.certificates) == 0 {
+	if err := f.findSame(public, same); err != nil {
 		return err
 	}
 	certificates := same.certificates
@@ -75,8 +75,8 @@ func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey, same *Sa
 	if err != nil {
 		return err
 	}
-	if err := standing.Unread(person); err != nil {
-		return fmt.Errorf("its key is that of the certificate %s, and whether that was revoked is not known: %w; or make another key", certificates[0].SerialNumber, err)
+	if err := f.checkKnown(person, standing, certificates); err != nil {
+		return fmt.Errorf("whether it was revoked with its key is not known: %w; or make another key", err)
 	}
 	for _, c := range certificates {
 		if name := nameOf(c); !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || !person.named(c) {
@@ -84,6 +84,39 @@ func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey, same *Sa
 		}
 		if r, is := standing.revoked[c.SerialNumber.String()]; is && !r.Reason.leavesKey() {
 			return fmt.Errorf("its key is that of the certificate %s, which was revoked on %s (%s): somebody else may have it: make another key", c.SerialNumber, r.At.Format(time.DateOnly), r.Reason)
+		}
+	}
+	return nil
+}
+
+// checkKnown refuses where it is lost whether certificates of a key were revoked: what
+// the CAs that signed them took back, or a certificate of the person that was.
+func (f Folder) checkKnown(person Person, standing Standing, certificates []*x509.Certificate) error {
+	for _, c := range certificates {
+		if _, err := f.signerOf(c); err == nil {
+			continue // in force, and read
+		}
+		number := slices.IndexFunc(f.replaced(), func(number int) bool {
+			ca, err := f.certificate(caFile(number, "ca.crt"))
+			return err == nil && c.CheckSignatureFrom(ca) == nil
+		})
+		if number >= 0 && standing.unread[f.replaced()[number]] == nil {
+			continue
+		}
+		if number < 0 && len(standing.unread) == 0 {
+			continue // it is weak, or of no CA of ours
+		}
+		for _, err := range standing.unread {
+			return fmt.Errorf("it is that of the certificate %s: %w", c.SerialNumber, err)
+		}
+	}
+	for _, c := range person.Certificates {
+		r, is := standing.revoked[c.Serial]
+		if !is || r.Reason.leavesKey() {
+			continue
+		}
+		if _, err := f.certificate(certificateFileOf(r.Serial)); err != nil {
+			return fmt.Errorf("the certificate %s of theirs was revoked: %w: %s", c.Serial, err, putBack)
 		}
 	}
 	return nil
@@ -126,7 +159,7 @@ func (f Folder) findSame(public crypto.PublicKey, same *SameKey) error {
 		}
 		block, _ := pem.Decode(raw)
 		if block == nil {
-			return fmt.Errorf("looking for certificates of the same key: %q is not the PEM of a certificate (is the file damaged?): %s; if there is none, move it away", path, putBack)
+			return fmt.Errorf("looking for certificates of the same key: %q is not the PEM of a certificate (is the file damaged?): %s; without --csr a key is made here, for which that does not matter", path, putBack)
 		}
 		same.seen[entry.Name()] = true
 		if !bytes.Contains(block.Bytes, bits) {

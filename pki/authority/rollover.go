@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
@@ -22,7 +23,8 @@ func (f Folder) RollingOver() bool { return f.mark.Previous != 0 }
 // it replaces. The gateway's own certificate stays, so that every profile that is
 // out goes on working; profiles made from now on know both CAs.
 func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
-	inForce := f.mark.Signing
+	changed := f.mark
+	changed.Previous = f.mark.Signing
 	switch begun := checkBegun(issuer.certificate, issuer.now); {
 	case !f.RollingOver() && begun != nil:
 		return Folder{}, fmt.Errorf("starting a roll-over: %w", begun)
@@ -31,7 +33,8 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 	case f.RollingOver():
 		// The second CA was made while the clock was ahead, and nobody takes what it
 		// signs: another takes its place.
-		inForce = f.mark.Previous
+		changed.Previous = f.mark.Previous
+		changed.Abandoned = append(slices.Clone(f.mark.Abandoned), f.mark.Signing)
 	}
 	// An authority.json from before another roll-over is known by the roster.
 	if _, err := f.People(); err != nil {
@@ -69,8 +72,7 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 	if err != nil {
 		return Folder{}, fmt.Errorf("making the second CA: %w", err)
 	}
-	changed := f.mark
-	changed.Signing, changed.Previous = number, inForce
+	changed.Signing = number
 	return f.commit(issuer.now, changed, Entry{Action: "rollover-start", Name: f.mark.Name, Certificate: next.certificate})
 }
 
@@ -83,7 +85,9 @@ func (f Folder) EndRollover(issuer Issuer) (Folder, error) {
 	if err := checkBegun(issuer.certificate, issuer.now); err != nil {
 		return Folder{}, fmt.Errorf("ending the roll-over: %w; if that clock was wrong when the CA was made, \"rollover start\" makes another in its place", err)
 	}
-	if err := f.CheckListed(); err != nil {
+	// What the other's files lack is read from both of them, as that of a CA that was
+	// replaced: it may be that its key is lost, and nothing can be signed with it.
+	if _, _, err := f.listOf(f.mark.Signing); err != nil {
 		return Folder{}, fmt.Errorf("ending the roll-over: %w", err)
 	}
 	changed := f.mark
@@ -183,7 +187,7 @@ func (f Folder) Dependents(now time.Time) ([]Dependent, error) {
 		var until time.Time
 		moved := false
 		for _, c := range standing.Live(p) {
-			moved = moved || c.CA == f.mark.Signing
+			moved = moved || c.CA == f.mark.Signing && standing.State(c) == Good
 			if c.NotAfter.After(until) {
 				until = c.NotAfter
 			}

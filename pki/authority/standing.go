@@ -26,6 +26,7 @@ const (
 type Standing struct {
 	now     time.Time
 	cas     []int
+	dropped []int                 // CAs in whose place another was made before they began
 	revoked map[string]Revocation // by decimal serial
 	unread  map[int]error         // why it is not known what a CA that was replaced took back, by number
 }
@@ -41,7 +42,7 @@ func (f Folder) Standing(now time.Time) (Standing, error) {
 	// known.
 	old, unread := f.tookBack()
 	all = append(all, old)
-	s := Standing{now: now, cas: f.mark.numbers(), revoked: map[string]Revocation{}, unread: unread}
+	s := Standing{now: now, cas: f.mark.numbers(), dropped: f.mark.Abandoned, revoked: map[string]Revocation{}, unread: unread}
 	for _, list := range all {
 		for _, r := range list {
 			s.revoked[r.Serial.String()] = r
@@ -49,6 +50,10 @@ func (f Folder) Standing(now time.Time) (Standing, error) {
 	}
 	return s, nil
 }
+
+// Abandoned tells whether a certificate is of a CA in whose place another was made
+// before it began: nobody ever came in with it.
+func (s Standing) Abandoned(c Issued) bool { return slices.Contains(s.dropped, c.CA) }
 
 // Unread is why it is not known which certificates of some people were taken back by
 // a CA that was replaced; nil, if it is known.
@@ -110,7 +115,7 @@ func (s Standing) Out(p Person) (Issued, Revocation, bool) {
 	}
 	if by.Serial == nil || len(s.Live(p)) > 0 || slices.ContainsFunc(p.Certificates, func(c Issued) bool {
 		_, revoked := s.revoked[c.Serial]
-		return !revoked && c.NotAfter.After(by.At) && (c.CA >= last.CA || slices.Contains(s.cas, c.CA))
+		return !revoked && !s.Abandoned(c) && c.NotAfter.After(by.At) && (c.CA >= last.CA || slices.Contains(s.cas, c.CA))
 	}) {
 		return Issued{}, Revocation{}, false
 	}

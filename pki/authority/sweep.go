@@ -172,7 +172,10 @@ func (f Folder) above(now time.Time) (unfinished, kept []string, err error) {
 		err = errors.Join(err, failed)
 		for _, path := range found {
 			info, failed := os.Stat(path)
-			if failed == nil && now.Sub(info.ModTime()) > unfinishedAfter && !f.whole(path) {
+			if failed != nil || !info.IsDir() {
+				continue // none of ours
+			}
+			if now.Sub(info.ModTime()) > unfinishedAfter && !f.whole(path) {
 				unfinished = append(unfinished, path)
 				continue
 			}

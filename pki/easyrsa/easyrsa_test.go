@@ -130,11 +130,23 @@ func TestReadRefusesTwoOfOneSerial(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("05.pem", alice)
-	if _, err := Read(folder); err != nil { // the same one twice, as easy-rsa 2 keeps them
+	check := func() error {
+		t.Helper()
+		p, err := Read(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.CheckIndex()
+	}
+	if err := check(); err != nil { // the same one twice, as easy-rsa 2 keeps them
 		t.Fatal(err)
 	}
 	sign("bob.crt", "bob", 5, ca)
-	if _, err := Read(folder); err == nil || !strings.Contains(err.Error(), `two certificates have the serial 5, those of "alice" and "bob"`) {
+	if err := check(); err == nil || !strings.Contains(err.Error(), `two certificates have the serial 5, those of "alice" and "bob"`) {
 		t.Errorf("error %v", err)
+	}
+	write("index.txt", []byte("R\t361231235959Z\t261101000000Z\t05\tunknown\t/CN=alice\n"))
+	if err := check(); err != nil {
+		t.Errorf("both are revoked: %v", err)
 	}
 }

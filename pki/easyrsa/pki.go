@@ -33,6 +33,7 @@ type PKI struct {
 	Entries      []Entry
 	Certificates map[string]*x509.Certificate // of the CA, by serial in decimal
 	Weak         map[string]*x509.Certificate // those that are signed so that OpenVPN of today refuses them
+	Twice        map[string]string            // of all of them, where another has the same serial: the other's name
 	SetAside     map[string]string            // of all of them, those that lie among the revoked: the folder
 	CRLNumber    *big.Int                     // of the list last signed; 0 when there is none
 	Listed       []*big.Int                   // what is on that list
@@ -79,7 +80,7 @@ func read(folder string, where layout) (PKI, error) {
 	failed := func(file string, err error) error {
 		return fmt.Errorf("reading the PKI of easy-rsa: %q: %w", filepath.Join(folder, file), err)
 	}
-	p := PKI{Path: folder, Certificates: map[string]*x509.Certificate{}, Weak: map[string]*x509.Certificate{}, SetAside: map[string]string{}, CRLNumber: new(big.Int), keyFile: filepath.Join(folder, where.key)}
+	p := PKI{Path: folder, Certificates: map[string]*x509.Certificate{}, Weak: map[string]*x509.Certificate{}, Twice: map[string]string{}, SetAside: map[string]string{}, CRLNumber: new(big.Int), keyFile: filepath.Join(folder, where.key)}
 	raw, err := os.ReadFile(filepath.Join(folder, "ca.crt"))
 	if err != nil {
 		return PKI{}, failed("ca.crt", err)
@@ -160,7 +161,8 @@ func (p *PKI) collect(folder string) ([]string, error) {
 			continue // of another CA
 		}
 		if other := cmp.Or(p.Certificates[serial], p.Weak[serial]); other != nil && !other.Equal(certificate) {
-			return nil, fmt.Errorf("reading the PKI of easy-rsa in %q: two certificates have the serial %X, those of %+q and %+q, and index.txt cannot tell which it means (were index.txt and serial of an older copy once?): revoke that serial there, or move the wrong one away", p.Path, certificate.SerialNumber, other.Subject.CommonName, certificate.Subject.CommonName)
+			p.Twice[serial] = certificate.Subject.CommonName
+			continue
 		}
 		if weak {
 			p.Weak[serial] = certificate
@@ -294,6 +296,12 @@ func (p PKI) CheckIndex() error {
 	for _, e := range p.Entries {
 		states[e.Serial.String()] = e.State
 	}
+	for _, serial := range slices.Sorted(maps.Keys(p.Twice)) {
+		if states[serial] != Revoked {
+			one := cmp.Or(p.Certificates[serial], p.Weak[serial])
+			return fmt.Errorf("reading the PKI of easy-rsa in %q: two certificates have the serial %s, those of %+q and %+q, and index.txt cannot tell which it means (were index.txt and serial of an older copy once?): revoke that serial there, or move the wrong one away", p.Path, hexOf(serial), one.Subject.CommonName, p.Twice[serial])
+		}
+	}
 	const older = "is index.txt cut off, or of an older copy? put the right one there"
 	for _, serial := range p.Listed {
 		if states[serial.String()] != Revoked {
@@ -321,7 +329,7 @@ func (p PKI) RevokeLost(now time.Time) (PKI, []string) {
 	p.Entries = slices.Clone(p.Entries)
 	for i, e := range p.Entries {
 		serial := e.Serial.String()
-		if e.State == Revoked || !now.Before(e.NotAfter) || cmp.Or(p.Certificates[serial], p.Weak[serial]) != nil {
+		if e.State == Revoked || e.Serial.Cmp(p.CA.SerialNumber) == 0 || !now.Before(e.NotAfter) || cmp.Or(p.Certificates[serial], p.Weak[serial]) != nil {
 			continue
 		}
 		p.Entries[i].State, p.Entries[i].At = Revoked, now.UTC().Truncate(time.Second)
