@@ -128,7 +128,12 @@ func TestCheckImageFinds(t *testing.T) {
 		{"packet-filter", "etc/iptables/rules.v4", ":INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n", `/etc/iptables/rules.v4 (no line "-A PREROUTING -i tun0 -d 169.254.0.0/16 -j DROP")`},
 		{"forwarding", "etc/sysctl.d/99-later.conf", "-net/ipv4/ip_forward=0\n", `/etc/sysctl.d/99-later.conf (net.ipv4.ip_forward is "0")`},
 		{"sshd", "etc/ssh/sshd_config.d/05-first.conf", "PermitRootLogin=prohibit-password\n", `/etc/ssh/sshd_config (permitrootlogin is "prohibit-password")`},
-		{"sshd", "etc/ssh/sshd_config.d/05-first.conf", "authenticationmethods any\nMatch User x\nX11Forwarding yes\n", `/etc/ssh/sshd_config (authenticationmethods is "any")`},
+		{"sshd", "etc/ssh/sshd_config.d/05-first.conf", "authenticationmethods any\nMatch User x\nX11Forwarding no\n", `/etc/ssh/sshd_config (authenticationmethods is "any")`},
+		{"sshd", "etc/ssh/sshd_config.d/60-later.conf", "Match all\nPermitRootLogin yes\n", `/etc/ssh/sshd_config (for some permitrootlogin is "yes")`},
+		{"private-key", "etc/cloud/cloud.cfg.d/95-x.cfg", "write_files:\n- content: |\n    -----BEGIN PRIVATE KEY-----\n    MIGHAgEAMBMGByqGSM49AgEGCCqGSM49\n", ""},
+		{"private-key", "srv/key.json", `{"private_key": "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49\n"}`, ""},
+		{"second-root", "etc/passwd", "root:x:0:0:root:/root:/bin/bash\ntoor:x:00:0::/root:/bin/sh\n", "/etc/passwd (account \"toor\")"},
+		{"forwarding", "etc/sysctl.d/99-later.conf", "net.ipv4.conf.all.forwarding = 0\n", `/etc/sysctl.d/99-later.conf (net.ipv4.ip_forward is "0")`},
 	} {
 		t.Run(c.rule+" "+c.path, func(t *testing.T) {
 			root := cleanImage(t)
@@ -146,6 +151,8 @@ func TestCheckImageFinds(t *testing.T) {
 		{"setuid", "usr/bin/mount", 0o755 | os.ModeSetuid},
 		{"setuid", "usr/bin/write", 0o755 | os.ModeSetgid},
 		{"setuid", "srv/sudo", 0o755 | os.ModeSetuid},
+		{"setuid", "usr/local/bin/sudo", 0o755 | os.ModeSetuid},
+		{"setuid", "usr/share/doc/x/shell", 0o755 | os.ModeSetuid},
 	} {
 		t.Run(c.rule+" "+c.path, func(t *testing.T) {
 			root := cleanImage(t)
@@ -185,6 +192,57 @@ func TestCheckImageFinds(t *testing.T) {
 			t.Errorf("rule %q is not shown to find anything", rule.id)
 		}
 	}
+}
+
+// TestCheckImageFindsWhatOverrules has what makes nothing of a promise that stands
+// there all the same.
+func TestCheckImageFindsWhatOverrules(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil    func(root string) error
+		rule, at string
+	}{
+		"a filter that accepts": {func(root string) error {
+			return appendTo(root, "etc/iptables/rules.v4", "-A INPUT -j ACCEPT\n")
+		},
+			"packet-filter", "/etc/iptables/rules.v4 (has the line \"-A INPUT -j ACCEPT\")"},
+		"a masked unit": {func(root string) error {
+			return os.Symlink("/dev/null", filepath.Join(root, "etc/systemd/system/vpnami-firstboot.service"))
+		},
+			"units", "/etc/systemd/system/vpnami-firstboot.service (is masked)"},
+		"a masked filter": {func(root string) error {
+			return os.Symlink("/dev/null", filepath.Join(root, "etc/systemd/system/netfilter-persistent.service"))
+		},
+			"packet-filter", "/etc/systemd/system/netfilter-persistent.service (is masked)"},
+		"a key of an account elsewhere": {func(root string) error {
+			return errors.Join(appendTo(root, "etc/passwd", "ci:x:1001:1001::/var/lib/ci:/bin/bash\n"), appendTo(root, "var/lib/ci/.ssh/authorized_keys", "ssh-ed25519 AAAA ci\n"))
+		}, "authorized-key", "/var/lib/ci/.ssh/authorized_keys"},
+		"a key by a link": {func(root string) error {
+			path := filepath.Join(root, "root/.ssh/authorized_keys")
+			return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.Symlink("/srv/keys", path))
+		}, "authorized-key", "/root/.ssh/authorized_keys"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := cleanImage(t)
+			if err := c.spoil(root); err != nil {
+				t.Fatal(err)
+			}
+			finds(t, root, c.rule, c.at)
+		})
+	}
+}
+
+// appendTo adds to a file under a root.
+func appendTo(root, path, text string) error {
+	path = filepath.Join(root, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
 }
 
 // A configuration that includes nothing keeps to nothing: sshd's own defaults

@@ -69,10 +69,10 @@ const (
 )
 
 // skipped tells of the folders that are no part of an image: the kernel's, what
-// lives in memory only, and the sample keys that every copy of OpenVPN's
-// documentation has.
+// lives in memory only, and what snaps mount, which nobody can change and snapd
+// confines.
 func skipped(folder string) bool {
-	return slices.Contains([]string{"proc", "sys", "dev", "run", "usr/share/doc"}, folder)
+	return slices.Contains([]string{"proc", "sys", "dev", "run", "snap"}, folder)
 }
 
 // privateKeys reads every file that may be one, by all processors at once: that is
@@ -80,7 +80,8 @@ func skipped(folder string) bool {
 func (i image) privateKeys() ([]string, error) {
 	// A key is the mark and then a line of its text; programs that read keys
 	// have the mark alone.
-	keyText := regexp.MustCompile(`(?m)^-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`)
+	// In YAML it is set in, in JSON its lines end in "\n", spelt out.
+	keyText := regexp.MustCompile(`-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----(?:\r?\n|(?:\\r)?\\n)[ \t]*(?:[A-Za-z-]+: [^\n]*\n|\r?\n|[ \t]+)*[A-Za-z0-9+/=]{16}`)
 	most := runtime.NumCPU()
 	found := make([][]string, most)
 	var searches []func() error
@@ -106,6 +107,10 @@ func (i image) privateKeys() ([]string, error) {
 // has tells whether there is text of a key in a file. It is read into room.
 func (f imageFile) has(keyText *regexp.Regexp, root string, room []byte) (bool, error) {
 	if !f.info.Mode().IsRegular() || f.info.Size() > maxKeyFile || f.info.Size() < int64(len(keyMark)) {
+		return false, nil
+	}
+	// Documentation has sample keys, which are everybody's.
+	if strings.HasPrefix(f.path, "usr/share/doc/") {
 		return false, nil
 	}
 	n, err := beginningOf(filepath.Join(root, f.path), room)
@@ -175,7 +180,8 @@ func (i image) roots() ([]string, error) {
 	data, err := i.read("etc/passwd")
 	var found []string
 	for line := range strings.Lines(string(data)) {
-		if fields := strings.Split(line, ":"); len(fields) > 2 && fields[2] == "0" && fields[0] != "root" {
+		fields := strings.Split(line, ":")
+		if len(fields) > 2 && strings.Trim(fields[2], "0") == "" && fields[0] != "root" { // "00" is 0
 			found = append(found, fmt.Sprintf("/etc/passwd (account %q)", fields[0]))
 		}
 	}
@@ -183,17 +189,32 @@ func (i image) roots() ([]string, error) {
 }
 
 func (i image) authorizedKeys() ([]string, error) {
-	paths, err := i.matches("root/.ssh/authorized_keys*", "home/*/.ssh/authorized_keys*", "etc/ssh/authorized_keys*")
+	patterns := []string{"root/.ssh/authorized_keys*", "home/*/.ssh/authorized_keys*", "etc/ssh/authorized_keys*"}
+	accounts, err := i.read("etc/passwd")
 	if err != nil {
 		return nil, err
 	}
+	for line := range strings.Lines(string(accounts)) {
+		fields := strings.Split(line, ":")
+		if len(fields) < 7 || strings.HasPrefix(fields[5], "/home/") || fields[5] == "/root" || strings.ContainsAny(fields[5], `*?[\`) {
+			continue
+		}
+		patterns = append(patterns, strings.TrimPrefix(fields[5], "/")+"/.ssh/authorized_keys*")
+	}
+	paths, err := i.matches(patterns...)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(paths)
+	paths = slices.Compact(paths)
 	var found []string
 	for _, path := range paths {
 		data, err := i.read(path)
 		if err != nil {
 			return nil, err
 		}
-		if len(bytes.TrimSpace(data)) > 0 {
+		_, link := os.Readlink(filepath.Join(i.root, path))
+		if link == nil || len(bytes.TrimSpace(data)) > 0 { // a link may lead to anywhere
 			found = append(found, path)
 		}
 	}

@@ -52,7 +52,7 @@ func (i image) worldWritable() ([]string, error) {
 // bits of all others (plugin/provisioner/scripts/harden.sh).
 func mayRaise() []string {
 	return []string{
-		"sudo", "passwd", // the way to root; a password for those whose owner wants one
+		"sudo", "sudo.ws", "passwd", // the way to root; a password for those whose owner wants one
 		"unix_chkpwd", "pam_extrausers_chkpwd", "chage", "expiry", // read the shadow file, by group
 		"ssh-agent",                                                                  // by group, so that nobody traces it
 		"dbus-daemon-launch-helper",                                                  // for its own group only
@@ -66,7 +66,7 @@ func (i image) setuid() ([]string, error) {
 		if !info.Mode().IsRegular() || info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) == 0 {
 			return false
 		}
-		known := strings.HasPrefix(inside, "usr/") && slices.Contains(mayRaise(), filepath.Base(inside))
+		known := strings.HasPrefix(inside, "usr/") && !strings.HasPrefix(inside, "usr/local/") && slices.Contains(mayRaise(), filepath.Base(inside))
 		return !known
 	})
 }

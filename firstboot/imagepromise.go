@@ -4,6 +4,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 // something through, and for the link that has them loaded.
 func (i image) packetFilter() ([]string, error) {
 	found, err := i.absent("etc/systemd/system/multi-user.target.wants/netfilter-persistent.service")
+	found = append(found, i.masked("netfilter-persistent.service")...)
 	for _, file := range [][2]string{{"etc/iptables/rules.v4", "169.254.0.0/16"}, {"etc/iptables/rules.v6", "fd00:ec2::/32"}} {
 		data, failed := i.read(file[0])
 		if failed != nil {
@@ -24,6 +26,15 @@ func (i image) packetFilter() ([]string, error) {
 			if !strings.Contains("\n"+string(data), "\n"+want+"\n") {
 				found = append(found, "/"+file[0]+" (no line \""+want+"\")")
 			}
+		}
+		// What makes nothing of the rest.
+		for _, never := range []string{"-A INPUT -j ACCEPT", "-A FORWARD -j ACCEPT", "-P INPUT ACCEPT", "-P FORWARD ACCEPT"} {
+			if strings.Contains("\n"+string(data), "\n"+never+"\n") {
+				found = append(found, "/"+file[0]+" (has the line \""+never+"\")")
+			}
+		}
+		if strings.Count("\n"+string(data), "\n*filter\n") > 1 {
+			found = append(found, "/"+file[0]+" (has the table filter twice)")
 		}
 	}
 	return found, err
@@ -50,7 +61,8 @@ func (i image) forwarding() ([]string, error) {
 		}
 		for line := range strings.Lines(string(data)) {
 			name, value, _ := strings.Cut(strings.ReplaceAll(line, "/", "."), "=")
-			if strings.TrimPrefix(strings.TrimSpace(name), "-") == key {
+			name = strings.TrimPrefix(strings.TrimSpace(name), "-")
+			if name == key || name == "net.ipv4.conf.all.forwarding" { // the same switch
 				last, where = strings.TrimSpace(value), path
 			}
 		}
@@ -62,11 +74,10 @@ func (i image) forwarding() ([]string, error) {
 }
 
 // sshd compares what sshd makes of its configuration with what is promised: the
-// first value of a keyword counts, and what stands below a Match is for some
-// connections only.
+// first value of a keyword counts for all, and what stands below a Match for some.
 func (i image) sshd() ([]string, error) {
-	values := map[string]string{}
-	if err := i.sshdFile("etc/ssh/sshd_config", values); err != nil {
+	said := sshdSaid{first: map[string]string{}}
+	if err := i.sshdFile("etc/ssh/sshd_config", &said); err != nil {
 		return nil, err
 	}
 	var found []string
@@ -74,18 +85,30 @@ func (i image) sshd() ([]string, error) {
 		{"passwordauthentication", "no"}, {"kbdinteractiveauthentication", "no"}, {"authenticationmethods", "publickey"},
 		{"permitrootlogin", "no"}, {"allowagentforwarding", "no"}, {"x11forwarding", "no"}, {"permittunnel", "no"},
 	} {
-		if got := values[want[0]]; got != want[1] {
+		if got := said.first[want[0]]; got != want[1] {
 			found = append(found, "/etc/ssh/sshd_config ("+want[0]+" is "+orNothing(got)+")")
+		}
+		for _, below := range said.below {
+			if below[0] == want[0] && below[1] != want[1] {
+				found = append(found, "/etc/ssh/sshd_config (for some "+want[0]+" is "+orNothing(below[1])+")")
+			}
 		}
 	}
 	return found, nil
 }
 
-func (i image) sshdFile(path string, values map[string]string) error {
+// sshdSaid is what the files say: for all, and below a Match, which overrules that.
+type sshdSaid struct {
+	first map[string]string
+	below [][2]string
+}
+
+func (i image) sshdFile(path string, said *sshdSaid) error {
 	data, err := i.read(path)
 	if err != nil {
 		return err
 	}
+	matched := false // to the end of the file
 	for line := range strings.Lines(string(data)) {
 		words := strings.Fields(strings.Replace(line, "=", " ", 1))
 		if len(words) < 2 || strings.HasPrefix(words[0], "#") {
@@ -93,7 +116,7 @@ func (i image) sshdFile(path string, values map[string]string) error {
 		}
 		switch keyword := strings.ToLower(words[0]); keyword {
 		case "match":
-			return nil
+			matched = true
 		case "include":
 			for _, pattern := range words[1:] {
 				files, err := i.matches(pattern)
@@ -101,14 +124,17 @@ func (i image) sshdFile(path string, values map[string]string) error {
 					return err
 				}
 				for _, file := range files {
-					if err := i.sshdFile(file, values); err != nil {
+					if err := i.sshdFile(file, said); err != nil {
 						return err
 					}
 				}
 			}
 		default:
-			if _, set := values[keyword]; !set {
-				values[keyword] = strings.ToLower(strings.Join(words[1:], " "))
+			value := strings.ToLower(strings.Join(words[1:], " "))
+			if matched {
+				said.below = append(said.below, [2]string{keyword, value})
+			} else if _, set := said.first[keyword]; !set {
+				said.first[keyword] = value
 			}
 		}
 	}
@@ -121,11 +147,24 @@ func (i image) units() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	found = append(found, i.masked("vpnami-firstboot.service", "vpnami-sync.timer", "vpnami-sync.service", "openvpn-server@vpn.service", "ssh.service")...)
 	ssh, err := i.matches("etc/systemd/system/multi-user.target.wants/ssh.service", "etc/systemd/system/sockets.target.wants/ssh.socket")
 	if len(ssh) == 0 {
 		found = append(found, "/etc/systemd/system (neither ssh.service nor ssh.socket is enabled)")
 	}
 	return found, err
+}
+
+// masked returns those of the units that cannot be started, whatever wants them.
+func (i image) masked(units ...string) []string {
+	var found []string
+	for _, unit := range units {
+		path := "etc/systemd/system/" + unit
+		if to, err := os.Readlink(filepath.Join(i.root, path)); err == nil && to == "/dev/null" {
+			found = append(found, "/"+path+" (is masked)")
+		}
+	}
+	return found
 }
 
 // absent returns those of the paths where nothing is.

@@ -62,7 +62,11 @@ func TestRendered(t *testing.T) {
 			}
 			d := newDisk(c)
 			var out strings.Builder
-			fmt.Fprintln(&out, strings.Join(mmdebstrapArgs(c, "APT.CONF", "ROOT", sourcesList(c, aptHost{})), "\n"))
+			sources, err := sourcesList(c, aptHost{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(&out, strings.Join(mmdebstrapArgs(c, "APT.CONF", "ROOT", sources), "\n"))
 			fmt.Fprintf(&out, "\n%s\n%s\n%+v\n", d.fstab(), d.loaderEntry("6.12.0-1"), d.firmware)
 			golden(t, name+".golden", out.String())
 		})
@@ -121,10 +125,32 @@ func TestSourcesList(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, sourcesList(c, tt.host)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+			sources, err := sourcesList(c, tt.host)
+			if diff := cmp.Diff(tt.want, sources); diff != "" || err != nil {
+				t.Errorf("(-want +got):\n%s, %v", diff, err)
 			}
 		})
+	}
+}
+
+// TestHostSourcesThatNoImageMayHave: what the host's apt is given, the image's would
+// keep for everybody to read, and update from.
+func TestHostSourcesThatNoImageMayHave(t *testing.T) {
+	c, err := prepare(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for with, want := range map[string]string{
+		"http://me:s3cret@mirror.example": "must not hold a password",
+		"http://127.0.0.1:3142":           "it is this machine itself",
+		"http://localhost:3142":           "it is this machine itself",
+		"mirror+file:/etc/apt":            "it is the address of an archive",
+	} {
+		host := aptHost{id: "debian", codename: "bookworm", targets: []byte(strings.ReplaceAll(debianHost, "http://mirror.example", with))}
+		lines, err := sourcesList(c, host)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "name one with \"mirror\"") || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %q, %v", with, lines, err)
+		}
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -62,7 +64,10 @@ func hostApt(ctx context.Context, name string, args ...string) ([]byte, error) {
 // taken, with the release's name in place of the host's, so that a company's
 // mirror serves the bake without being named twice. If the host is another
 // distribution there are none: mmdebstrap knows the public archives.
-func sourcesList(c *Config, h aptHost) []string {
+//
+// The image keeps these lines, for everybody to read and to update from: of the host's
+// own, what a user's mirror may not be is refused.
+func sourcesList(c *Config, h aptHost) ([]string, error) {
 	line := func(uri, suite, components string) string {
 		return fmt.Sprintf("deb [signed-by=%s] %s %s %s", c.distro.keyring, uri, suite, components)
 	}
@@ -77,7 +82,7 @@ func sourcesList(c *Config, h aptHost) []string {
 	if c.Backports {
 		lines = append(lines, line(c.Mirror, c.Release+backports, c.distro.components))
 	}
-	return lines
+	return lines, nil
 }
 
 const backports = "-backports"
@@ -113,9 +118,9 @@ func sourcesOf(root string) ([]string, error) {
 	return lines, nil
 }
 
-func hostSources(c *Config, h aptHost, line func(uri, suite, components string) string) []string {
+func hostSources(c *Config, h aptHost, line func(uri, suite, components string) string) ([]string, error) {
 	if h.id != c.distro.name || h.codename == "" {
-		return nil
+		return nil, nil
 	}
 	wanted := strings.Fields(c.distro.components)
 	uris := map[string]string{}
@@ -131,18 +136,37 @@ func hostSources(c *Config, h aptHost, line func(uri, suite, components string) 
 	}
 	if uris[""] == "" || uris["-security"] == "" {
 		// Half of it would be an image without security updates.
-		return nil
+		return nil, nil
 	}
 	var lines []string
 	for _, suite := range []string{"", "-updates", "-security"} {
 		if uri := uris[suite]; uri != "" {
+			if err := checkHostSource(uri); err != nil {
+				return nil, fmt.Errorf("taking this machine's own archive %q for the image: %w: name one with \"mirror\"", withoutPassword(uri), err)
+			}
 			lines = append(lines, line(uri, c.Release+suite, c.distro.components))
 		}
 	}
 	if c.Backports {
 		lines = append(lines, line(uris[""], c.Release+backports, c.distro.components))
 	}
-	return lines
+	return lines, nil
+}
+
+// checkHostSource refuses what cannot be had, or must not be read, from within the
+// image.
+func checkHostSource(uri string) error {
+	if err := checkMirror(uri); err != nil {
+		return err
+	}
+	u, err := url.Parse(uri)
+	if err != nil {
+		return err
+	}
+	if address, err := netip.ParseAddr(u.Hostname()); u.Hostname() == "localhost" || err == nil && address.IsLoopback() {
+		return errors.New("it is this machine itself, and an instance would have no updates")
+	}
+	return nil
 }
 
 // hostSetting is what of the host's apt configuration decides how archives are

@@ -36,7 +36,10 @@ func (s *stepCheckHost) Run(ctx context.Context, state multistep.StateBag) multi
 		if err != nil {
 			return err
 		}
-		s.sources, s.settings = sourcesList(s.config, apt), aptSettings(apt)
+		s.settings = aptSettings(apt)
+		if s.sources, err = sourcesList(s.config, apt); err != nil {
+			return err
+		}
 		if s.config.Backports && len(s.sources) == 0 {
 			return fmt.Errorf("looking for the backports of %s: the host's apt has no archive of it; name one by the option mirror", s.config.Distribution)
 		}

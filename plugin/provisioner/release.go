@@ -45,12 +45,13 @@ func releases() []release {
 			Packages: commonPackages(),
 			// A second manager of the same rules; ufw's own would be loaded after
 			// those of netfilter-persistent as soon as somebody enables it.
-			Removed: []string{"ufw"},
+			// Landscape's Twisted has private keys for its tests, which check-image finds.
+			Removed: []string{"landscape-common", "python3-twisted", "ufw"},
 		},
 		{
 			ID: "ubuntu", VersionID: "26.04", Name: "Ubuntu 26.04 LTS", OpenVPN: "2.7",
 			Packages: commonPackages(),
-			Removed:  []string{"ufw"},
+			Removed:  []string{"landscape-common", "python3-twisted", "ufw"},
 		},
 		{
 			ID: "debian", VersionID: "12", Name: "Debian 12", OpenVPN: "2.6",

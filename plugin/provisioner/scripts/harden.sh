@@ -21,7 +21,7 @@ done </etc/shadow
 # check-image names (mayRaise). dpkg keeps to it when packages are updated.
 find /usr /opt /srv -xdev -type f -perm /6000 | while read -r path; do
 	case ${path##*/} in
-	sudo | passwd | unix_chkpwd | pam_extrausers_chkpwd | chage | expiry | ssh-agent | dbus-daemon-launch-helper) continue ;;
+	sudo | sudo.ws | passwd | unix_chkpwd | pam_extrausers_chkpwd | chage | expiry | ssh-agent | dbus-daemon-launch-helper) continue ;;
 	polkit-agent-helper-1 | pkexec | snap-confine | fusermount3 | utempter | crontab) continue ;;
 	esac
 	echo "gives nobody more rights any more: $path"
@@ -42,6 +42,14 @@ rm -f /usr/lib/sysctl.d/50-pid-max.conf /usr/lib/sysctl.d/99-protect-links.conf
 
 # The rules are put together here, and not at each first boot. Our auditd.service loads
 # them; Debian 13's unit for it would do it twice.
+# Where sudo is a link, as Ubuntu 26.04 has it to sudo-rs, audit follows none: what is
+# recorded is the program itself, and the other that the link may be turned to.
+rules=/etc/audit/rules.d/vpnami-sudo.rules
+for program in "$(readlink -f /usr/bin/sudo)" /usr/bin/sudo.ws; do
+	[ "$program" = /usr/bin/sudo ] || [ ! -x "$program" ] ||
+		echo "-a always,exit -F path=$program -F perm=x -F auid>=1000 -F auid!=unset -F key=sudo"
+done >"$rules"
+[ -s "$rules" ] || rm "$rules"
 augenrules
 rm -f /etc/audit/audit.rules.prev
 systemctl --quiet disable audit-rules.service 2>/dev/null || echo "there is no audit-rules.service"
