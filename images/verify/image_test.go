@@ -9,7 +9,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -84,6 +88,40 @@ func TestImageHoldsWhatIsLaidDown(t *testing.T) {
 	}
 	if e := image["/usr/sbin/vpnami-firstboot"]; e.mode.Perm() != 0o755 || !bytes.HasPrefix(e.data, []byte("\x7fELF")) {
 		t.Errorf("/usr/sbin/vpnami-firstboot is no program (mode %v)", e.mode)
+	}
+}
+
+// TestImageManifestIsTrue: what the manifest in the image says of each file is so,
+// those of the disk's base among them.
+func TestImageManifestIsTrue(t *testing.T) {
+	image := map[string]entry{}
+	for _, e := range readImage(t) {
+		image[e.path] = e
+	}
+	var manifest struct {
+		Files []struct{ Path, Mode, SHA256, Target string }
+	}
+	if err := json.Unmarshal(image["/usr/share/vpnami/manifest.json"].data, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, f := range manifest.Files {
+		got, ok := image[f.Path]
+		sum := sha256.Sum256(got.data)
+		switch {
+		case !ok:
+			t.Errorf("%s is not in the image", f.Path)
+		case f.Target != got.target:
+			t.Errorf("%s points to %q, and the manifest says %q", f.Path, got.target, f.Target)
+		case f.SHA256 != "" && (f.SHA256 != hex.EncodeToString(sum[:]) || f.Mode != fmt.Sprintf("%04o", got.mode.Perm())):
+			t.Errorf("%s is not what the manifest says", f.Path)
+		}
+		told[f.Path] = true
+	}
+	for _, path := range []string{"/usr/sbin/vpnami-firstboot", "/etc/fstab", "/usr/lib/python3/dist-packages/DataSourceVpnami.py"} {
+		if !told[path] {
+			t.Errorf("%s is not in the manifest", path)
+		}
 	}
 }
 

@@ -33,6 +33,8 @@ type bake struct {
 	// sandbox is open from stepOpenSandbox to stepWriteImage, and nil otherwise.
 	sandbox *sandbox
 	disk    disk
+	// laid are the base files, from stepLayBase.
+	laid []laid
 	// files are what was written, from stepWriteImage.
 	files []file
 	// artifact is there when all is done.

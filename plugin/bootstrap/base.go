@@ -5,12 +5,16 @@ package bootstrap
 
 import (
 	"context"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
@@ -45,7 +49,8 @@ var _ multistep.Step = (*stepLayBase)(nil)
 func (s *stepLayBase) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
 	return s.step(ctx, state, "Configuring the base system...", func(ctx context.Context) error {
 		s.disk = newDisk(s.config)
-		if err := layBase(s.root(), s.disk); err != nil {
+		var err error
+		if s.laid, err = layBase(s.root(), s.disk); err != nil {
 			return err
 		}
 		if err := s.sandbox.prepare(ctx, s.root()); err != nil {
@@ -58,14 +63,24 @@ func (s *stepLayBase) Run(ctx context.Context, state multistep.StateBag) multist
 
 func (s *stepLayBase) Cleanup(multistep.StateBag) {}
 
+// laid is a file of ours in the image, as the manifest has it.
+type laid struct {
+	Path   string `json:"path"`
+	Mode   string `json:"mode"`
+	Owner  string `json:"owner"`
+	Group  string `json:"group"`
+	SHA256 string `json:"sha256"`
+}
+
 // layBase writes the base files below root, through an [os.Root]: a link in a
-// package leads out of it nowhere.
-func layBase(root string, d disk) error {
+// package leads out of it nowhere. It returns what stays.
+func layBase(root string, d disk) ([]laid, error) {
 	in, err := os.OpenRoot(root)
 	if err != nil {
-		return fmt.Errorf("opening the root file system: %w", err)
+		return nil, fmt.Errorf("opening the root file system: %w", err)
 	}
 	defer in.Close()
+	var all []laid
 	write := func(name string, data []byte, mode fs.FileMode) error {
 		if err := in.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return fmt.Errorf("making the folder of /%s in the image: %w", name, err)
@@ -81,6 +96,8 @@ func layBase(root string, d disk) error {
 		if err := in.Chmod(name, mode); err != nil {
 			return fmt.Errorf("writing /%s in the image: %w", name, err)
 		}
+		sum := sha256.Sum256(data)
+		all = append(all, laid{"/" + filepath.ToSlash(name), fmt.Sprintf("%04o", mode), "root", "root", hex.EncodeToString(sum[:])})
 		return nil
 	}
 	err = fs.WalkDir(baseFiles, "base", func(path string, e fs.DirEntry, err error) error {
@@ -98,7 +115,7 @@ func layBase(root string, d disk) error {
 		return write(name, data, 0o644)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, f := range []struct {
 		name, data string
@@ -111,26 +128,26 @@ func layBase(root string, d disk) error {
 		{policyFile, policy, 0o755},
 	} {
 		if err := write(f.name, []byte(f.data), f.mode); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := unhurryCloudInit(in, write); err != nil {
-		return err
+		return nil, err
 	}
 	if err := in.MkdirAll("boot/efi", 0o755); err != nil {
-		return fmt.Errorf("making /boot/efi in the image: %w", err)
+		return nil, fmt.Errorf("making /boot/efi in the image: %w", err)
 	}
 	// The second is what the package of systemd-resolved keeps of the first, which
 	// mmdebstrap has copied from the host: its name servers are not the image's.
 	for _, name := range []string{"etc/resolv.conf", "etc/.resolv.conf.systemd-resolved.bak"} {
 		if err := in.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("replacing /%s in the image: %w", name, err)
+			return nil, fmt.Errorf("replacing /%s in the image: %w", name, err)
 		}
 	}
 	if err := in.Symlink("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf"); err != nil {
-		return fmt.Errorf("linking /etc/resolv.conf in the image: %w", err)
+		return nil, fmt.Errorf("linking /etc/resolv.conf in the image: %w", err)
 	}
-	return nil
+	return slices.DeleteFunc(all, func(l laid) bool { return l.Path == "/"+policyFile }), nil
 }
 
 // sealRoot removes what only the bake needed.
@@ -174,6 +191,11 @@ func (s *stepProvision) Run(ctx context.Context, state multistep.StateBag) multi
 		comm := &communicator{sandbox: s.sandbox, root: s.root()}
 		data := commonsteps.PopulateProvisionHookData(state)
 		data["ConnType"] = "vpnami-bootstrap"
+		base, err := json.Marshal(s.laid)
+		if err != nil {
+			return fmt.Errorf("telling the provisioner of the base files: %w", err)
+		}
+		data["BaseFiles"] = string(base) // the provisioner's manifest has them
 		state.Put("generated_data", data)
 		return s.hook.Run(ctx, packersdk.HookProvision, s.ui, comm, data)
 	})

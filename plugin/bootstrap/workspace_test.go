@@ -4,8 +4,11 @@
 package bootstrap
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -93,8 +96,20 @@ func TestLayBase(t *testing.T) {
 	}
 	write(t, filepath.Join(root, "usr/lib/systemd/system/cloud-init-local.service"),
 		"[Unit]\nWants=network-pre.target\nBefore=network-pre.target\nBefore=shutdown.target\n")
-	if err := layBase(root, newDisk(c)); err != nil {
+	files, err := layBase(root, newDisk(c))
+	if err != nil {
 		t.Fatal(err)
+	}
+	var told []string
+	for _, f := range files {
+		data, err := os.ReadFile(filepath.Join(root, f.Path))
+		if sum := sha256.Sum256(data); err != nil || hex.EncodeToString(sum[:]) != f.SHA256 {
+			t.Errorf("%s is told with another hash, %v", f.Path, err)
+		}
+		told = append(told, f.Path)
+	}
+	if slices.Contains(told, "/"+policyFile) || !slices.Contains(told, "/etc/fstab") || !slices.Contains(told, "/etc/systemd/system/cloud-init-local.service") || len(told) < 10 {
+		t.Errorf("told %q", told)
 	}
 	if got, _ := os.ReadFile(outside); string(got) != "untouched" {
 		t.Errorf("a link was followed out of the image: %q", got)

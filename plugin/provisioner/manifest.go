@@ -64,7 +64,8 @@ type dpkgPackage struct {
 }
 
 // manifestOf gathers what is known before the guest is asked.
-func manifestOf(b Build, f facts, tree []rootfs.Entry, generated map[string]any) manifest {
+// What the builder has laid down, vpnami-bootstrap's base files, comes with its data.
+func manifestOf(b Build, f facts, tree []rootfs.Entry, generated map[string]any) (manifest, error) {
 	text := func(key string) string {
 		s, _ := generated[key].(string)
 		// Packer fills in this sentence for data that a builder does not have.
@@ -85,7 +86,19 @@ func manifestOf(b Build, f facts, tree []rootfs.Entry, generated map[string]any)
 		}
 		m.Files = append(m.Files, n)
 	}
-	return m
+	var base []entry
+	if told := text("BaseFiles"); told != "" {
+		if err := json.Unmarshal([]byte(told), &base); err != nil {
+			return m, fmt.Errorf("reading which base files the builder has laid down: %w", err)
+		}
+	}
+	for _, e := range base {
+		if !slices.ContainsFunc(m.Files, func(own entry) bool { return own.Path == e.Path }) {
+			m.Files = append(m.Files, e)
+		}
+	}
+	slices.SortFunc(m.Files, func(a, b entry) int { return strings.Compare(a.Path, b.Path) })
+	return m, nil
 }
 
 // The folder of the image that both are left in.

@@ -84,7 +84,7 @@ func TestTreeTar(t *testing.T) {
 }
 
 func TestManifest(t *testing.T) {
-	m := manifestOf(Build{Version: "0.1.0", Commit: "abc"}, facts{OS: "Debian GNU/Linux 13 (trixie)", ID: "debian", VersionID: "13", Architecture: "amd64"}, sample(),
+	m := mustManifest(t, Build{Version: "0.1.0", Commit: "abc"}, facts{OS: "Debian GNU/Linux 13 (trixie)", ID: "debian", VersionID: "13", Architecture: "amd64"}, sample(),
 		map[string]any{"SourceAMI": "ami-0123456789abcdef0", "SourceAMIName": "Build_SourceAMIName. To set this dynamically...", "Port": 22})
 	var err error
 	m.Packages, err = parsePackages("zlib1g\t1:1.3+b1\tamd64\tzlib\t1:1.3\tinstalled\nopenvpn\t2.6.14\tamd64\topenvpn\t2.6.14\tinstalled\nufw\t0.36\tall\tufw\t0.36\tconfig-files\n")
@@ -155,8 +155,31 @@ func TestRealTree(t *testing.T) {
 	if _, err := treeTar(tree); err != nil {
 		t.Fatal(err)
 	}
-	m := manifestOf(Build{}, facts{}, tree, nil)
+	m := mustManifest(t, Build{}, facts{}, tree, nil)
 	if len(m.Files) != len(tree) || len(tree) < 10 {
 		t.Errorf("%d files in the manifest, %d in the tree", len(m.Files), len(tree))
+	}
+}
+
+func mustManifest(t *testing.T, b Build, f facts, tree []rootfs.Entry, generated map[string]any) manifest {
+	t.Helper()
+	m, err := manifestOf(b, f, tree, generated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestManifestHasTheBuildersFiles: what vpnami-bootstrap has laid down is ours as well,
+// and what the provisioner has put in its place counts.
+func TestManifestHasTheBuildersFiles(t *testing.T) {
+	tree := []rootfs.Entry{{Path: "/etc/b", Data: []byte("ours"), Mode: 0o600, Owner: "root", Group: "root"}}
+	base := `[{"path":"/etc/b","mode":"0644","owner":"root","group":"root","sha256":"00"},{"path":"/etc/a","mode":"0644","owner":"root","group":"root","sha256":"01"}]`
+	m := mustManifest(t, Build{}, facts{}, tree, map[string]any{"BaseFiles": base})
+	if len(m.Files) != 2 || m.Files[0].Path != "/etc/a" || m.Files[0].SHA256 != "01" || m.Files[1].Mode != "0600" {
+		t.Errorf("files: %+v", m.Files)
+	}
+	if _, err := manifestOf(Build{}, facts{}, tree, map[string]any{"BaseFiles": "{"}); err == nil {
+		t.Error("half a list is taken")
 	}
 }

@@ -99,7 +99,11 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 		return err
 	}
 	told, err := step(ui, "Writing the manifest and the SBOM", func() (provenance, error) {
-		return leaveProvenance(ctx, g, manifestOf(p.Build, facts, tree, generated), tree)
+		m, err := manifestOf(p.Build, facts, tree, generated)
+		if err != nil {
+			return provenance{}, err
+		}
+		return leaveProvenance(ctx, g, m, tree)
 	})
 	if err != nil {
 		return err

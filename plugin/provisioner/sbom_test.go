@@ -65,7 +65,7 @@ func sampleBOM(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	tree := append(sample(), rootfs.Entry{Path: programPath, Mode: 0o755, Owner: "root", Group: "root", Data: data})
-	m := manifestOf(Build{Version: "0.1.0", Commit: "abc"}, facts{OS: "Debian GNU/Linux 13 (trixie)", ID: "debian", VersionID: "13", Architecture: "amd64"}, tree, nil)
+	m := mustManifest(t, Build{Version: "0.1.0", Commit: "abc"}, facts{OS: "Debian GNU/Linux 13 (trixie)", ID: "debian", VersionID: "13", Architecture: "amd64"}, tree, nil)
 	m.ID = "0123456789ab"
 	m.Packages, err = parsePackages("openvpn\t2.6.14-1+deb13u3\tamd64\topenvpn\t2.6.14-1+deb13u3\tinstalled\n" +
 		"libssl3t64\t3.5.4-1~deb13u1\tamd64\topenssl\t3.5.4-1~deb13u1\tinstalled\n" +
@@ -139,7 +139,7 @@ func TestSBOMIsValid(t *testing.T) {
 
 func TestSBOMRefusesAnUnknownProgram(t *testing.T) {
 	tree := []rootfs.Entry{{Path: "/usr/sbin/x", Data: []byte("\x7fELF not of Go")}}
-	if _, err := sbom(manifestOf(Build{}, facts{}, tree, nil), tree); err == nil || !strings.Contains(err.Error(), `"/usr/sbin/x"`) {
+	if _, err := sbom(mustManifest(t, Build{}, facts{}, tree, nil), tree); err == nil || !strings.Contains(err.Error(), `"/usr/sbin/x"`) {
 		t.Errorf("got %v", err)
 	}
 }
