@@ -161,7 +161,7 @@ faults: $(programs) ## What goes wrong around a first boot, when, and how it end
 	@$(root_tests) -run '^TestFaults$$|^TestKilled' -v ./firstboot | grep -v '^=== \|^ *--- PASS\|^PASS\|^ok'
 # "make test" runs them by what they begin with, and by what was once found.
 FUZZTIME := 5s
-fuzz: $(programs) ## Feed what is read from outside with what is made up, FUZZTIME=5s for each parser (6 minutes)
+fuzz: $(programs) ## Feed what is read from outside with what is made up, FUZZTIME=5s for each parser (some minutes; the first time all is built anew for it)
 	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ { names[++n] = $$1 } $$1 == "ok" { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 }' | \
 		while read -r package name; do echo "$$name of $$package"; \
 			said="$$(go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" 2>&1)" || { echo "$$said"; exit 1; }; done
