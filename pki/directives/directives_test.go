@@ -36,7 +36,7 @@ func TestParse(t *testing.T) {
 		"verb 3\ncd C:\\x": "line 2: a backslash stands before what needs none",
 		"<ca>\nx":          "line 1: <ca> has no end </ca>",
 		"verb 3\n#" + strings.Repeat("x", 254) + "\n":                      "line 2: it is too long: OpenVPN does not start",
-		"<connection>\n#" + strings.Repeat("x", 254) + "\n</connection>\n": "line 1: in <connection>: line 2: it is too long",
+		"<connection>\n#" + strings.Repeat("x", 254) + "\n</connection>\n": "line 2: it is too long",
 		"verb\x00 3": "there is a NUL in it",
 	} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

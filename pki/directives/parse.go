@@ -123,7 +123,7 @@ func (p *parsing) read(from *source, connection int) error {
 		}
 		l.Name, l.Inlined = tag, true
 		start := from.number
-		text, err := from.until(tag, l.holdsDirectives())
+		text, err := from.until(tag)
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
@@ -131,6 +131,11 @@ func (p *parsing) read(from *source, connection int) error {
 			l.Inline = text
 			p.lines = append(p.lines, l)
 			continue
+		}
+		for i, line := range strings.Split(text, "\n") { // of which OpenVPN would lose a part
+			if len(line) >= longestLine-2 {
+				return tooLong(start + i)
+			}
 		}
 		p.connections++
 		p.lines = append(p.lines, l)
@@ -188,21 +193,16 @@ func (s *source) next(room int) (piece string, more bool) {
 	return piece, piece != ""
 }
 
-// until takes what is before </tag>, and that with what stands behind it. Within a
-// <connection> OpenVPN loses part of what is too long.
-func (s *source) until(tag string, connection bool) (string, error) {
+// until takes what is before </tag>, and that with what stands behind it.
+func (s *source) until(tag string) (string, error) {
 	var text strings.Builder
 	for {
-		number := s.number
 		piece, more := s.next(longestLine - 1)
 		if !more {
 			return "", fmt.Errorf("<%s> has no end </%s> (is the file cut off?)", tag, tag)
 		}
 		if strings.HasPrefix(strings.TrimLeft(piece, spaces), "</"+tag+">") {
 			return text.String(), nil
-		}
-		if connection && len(piece) == longestLine-1 {
-			return "", fmt.Errorf("in <%s>: %w", tag, tooLong(number))
 		}
 		text.WriteString(piece)
 	}
