@@ -57,6 +57,7 @@ func TestParseInline(t *testing.T) {
 		"<ca>\n</ca>" + long[:250] + "verb 3\n":                            {{Number: 1, Name: "ca", Inlined: true}, {Number: 2, Name: "verb", Args: []string{"3"}}},
 		"--<ca>\nverb 9\n\v</ca>\nverb 3":                                  {{Number: 1, Name: "ca", Inlined: true, Inline: "verb 9\n"}, {Number: 4, Name: "verb", Args: []string{"3"}}},
 		"</ca>\nverb 9\n<//ca>\nverb 3":                                    {{Number: 1, Name: "/ca", Inlined: true, Inline: "verb 9\n"}, {Number: 4, Name: "verb", Args: []string{"3"}}},
+		"<connection>\n#" + long[:253] + "\nremote a\n</connection>\n":     {{Number: 1, Name: "connection", Inlined: true}, {Number: 3, Name: "remote", Args: []string{"a"}, Connection: 1}},
 		"<>\nverb 9\n</>\n--\n":                                            {{Number: 1, Inlined: true, Inline: "verb 9\n"}, {Number: 4, Name: "--"}},
 		"<connection>\nremote a\\\n\n<ca>\nverb 9\n</ca>\n</connection>\n": nil,
 		"<connection>\nremote a\n<tls-auth>\nverb 9\n</tls-auth>\n</connection>\n<connection>\n</connection>\n": {{Number: 1, Name: "connection", Inlined: true},

@@ -133,7 +133,7 @@ func (p *parsing) read(from *source, connection int) error {
 			continue
 		}
 		for i, line := range strings.Split(text, "\n") { // of which OpenVPN would lose a part
-			if len(line) >= longestLine-2 {
+			if len(line) >= longestLine-1 {
 				return tooLong(start + i)
 			}
 		}
