@@ -76,7 +76,7 @@ func (c Config) judgeOwn(d *document, instance Instance) {
 		return
 	}
 	if len(c.Addresses) == 0 {
-		d.problem("addresses", fmt.Sprintf("is missing: required with \"nat: %s\" are networks of the instance's subnet %s whose /%d parts the launch assigns to its interface, such as [\"10.0.1.64/26\"]", natPerClient, instance.Subnet, pieceBits))
+		d.problem("addresses", fmt.Sprintf("is missing: required with \"nat: %s\" are networks of the instance's subnet %s whose /%d parts the launch assigns to its interface, such as [\"10.0.1.64/27\"]", natPerClient, instance.Subnet, pieceBits))
 		return
 	}
 	// Who broadcasts in the subnet is AWS's to say, too.

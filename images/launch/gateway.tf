@@ -31,6 +31,11 @@ locals {
   ]) }
 }
 
+data "aws_ec2_instance_type" "gateway" {
+  count         = local.per_client ? 1 : 0
+  instance_type = var.instance_type
+}
+
 # An instance by itself is launched with one address: where it is to have more, a
 # template says what its interface is.
 resource "aws_launch_template" "gateway" {
@@ -72,6 +77,11 @@ resource "aws_launch_template" "gateway" {
         cidrhost("${coalesce(var.gateways[each.key].private_address, "0.0.0.0")}/${split("/", n)[1]}", 0) != cidrhost(n, 0)
       ])
       error_message = "gateways: addresses: the machine's private_address is among them: want networks that are free."
+    }
+    precondition {
+      # An interface has its own address, and in the place of each other one a prefix.
+      condition     = length(each.value) < data.aws_ec2_instance_type.gateway[0].maximum_ipv4_addresses_per_interface && data.aws_ec2_instance_type.gateway[0].hypervisor != "xen"
+      error_message = "gateways: addresses: ${length(each.value)} networks of /28 do not fit an interface of ${var.instance_type}, which takes ${data.aws_ec2_instance_type.gateway[0].hypervisor == "xen" ? "none (only Nitro types do)" : data.aws_ec2_instance_type.gateway[0].maximum_ipv4_addresses_per_interface - 1}: want fewer, or another instance_type."
     }
     precondition {
       condition     = length(each.value) <= max(1, pow(2, 31 - tonumber(split("/", var.tunnel_network)[1])) / 16)

@@ -45,11 +45,11 @@ variable "gateways" {
     "slots", this is not looked at.
     addresses, for nat = "per-client": networks of the gateway's subnet, /28 or larger,
     that stand for the lower half of the tunnel network, in their order: with
-    ["10.0.1.64/26"], whoever has 10.0.255.10 in the tunnel is 10.0.1.74 in the VPC. Each
+    ["10.0.1.64/27"], whoever has 10.0.255.10 in the tunnel is 10.0.1.74 in the VPC. Each
     machine has its own, 16 people to a /28. How many /28 fit an interface is the
-    instance type's addresses per interface less one (3 for t3.small, 9 for c7i.large;
-    EC2's limits are in "aws ec2 describe-instance-types", and only Nitro types take any).
-    To name more behind the others moves nobody.
+    instance type's addresses per interface less one (3 for t3.small, 9 for c7i.large),
+    and only Nitro types take any: the plan asks EC2. To name more behind the others
+    moves nobody.
   EOT
   default     = { a = {} }
   validation {
@@ -68,7 +68,7 @@ variable "gateways" {
     condition = alltrue(flatten([for g in values(var.gateways) : [for n in g.addresses == null ? [] : g.addresses :
       can(cidrnetmask(n)) && try(cidrhost(n, 0) == split("/", n)[0], false) && try(tonumber(split("/", n)[1]) >= 16 && tonumber(split("/", n)[1]) <= 28, false)
     ]]))
-    error_message = "gateways: addresses: want IPv4 networks from /16 to /28 without host bits, such as 10.0.1.64/26."
+    error_message = "gateways: addresses: want IPv4 networks from /16 to /28 without host bits, such as 10.0.1.64/27."
   }
   validation {
     condition     = length(var.slots) > 0 || alltrue([for g in values(var.gateways) : (var.nat == "per-client") == (g.addresses != null && try(length(g.addresses) > 0, false))])

@@ -19,6 +19,9 @@ mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{}" }
   }
+  mock_data "aws_ec2_instance_type" {
+    defaults = { maximum_ipv4_addresses_per_interface = 4, hypervisor = "nitro" }
+  }
   mock_data "aws_ami" {
     defaults = { root_device_name = "/dev/sda1" }
   }
@@ -256,6 +259,15 @@ run "per_client_for_more_than_people" {
     nat            = "per-client"
     tunnel_network = "10.0.255.0/27"
     gateways       = { a = { addresses = ["10.0.1.64/27"] } }
+  }
+  expect_failures = [aws_launch_template.gateway]
+}
+
+run "per_client_for_more_than_fit_the_type" {
+  command = plan
+  variables {
+    nat      = "per-client"
+    gateways = { a = { addresses = ["10.0.1.64/26"] } }
   }
   expect_failures = [aws_launch_template.gateway]
 }
