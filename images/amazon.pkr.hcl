@@ -310,9 +310,8 @@ source "amazon-ebs" "ubuntu" {
   # its snapshot too, and iam/bake.json lets the bake touch only what bears vpnami:bake.
   shutdown_behavior = "terminate"
   user_data         = "#!/bin/sh\nshutdown -P +${var.build_limit_minutes}\n"
-  # (Packer has CreateImage put them on the snapshot too, which moto answers with 500.)
-  run_tags        = var.custom_endpoint_ec2 == null ? merge(local.tags, { "Name" = "vpnami-bake", "vpnami:bake" = local.ami_name }) : {}
-  run_volume_tags = merge(local.tags, { "Name" = "vpnami-bake", "vpnami:bake" = local.ami_name })
+  run_tags          = merge(local.tags, { "Name" = "vpnami-bake", "vpnami:bake" = local.ami_name })
+  run_volume_tags   = merge(local.tags, { "Name" = "vpnami-bake", "vpnami:bake" = local.ami_name })
 
   communicator                              = "ssh"
   ssh_username                              = "ubuntu"

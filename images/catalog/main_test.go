@@ -6,8 +6,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +32,7 @@ var regions = map[string]string{
 
 // What a person types and reads, against moto.
 func TestTranscripts(t *testing.T) {
-	endpoint := startMoto(t)
+	endpoint := mototest.Start(t)
 	testscript.Run(t, testscript.Params{
 		Dir:           filepath.Join("testdata", "script"),
 		UpdateScripts: os.Getenv("VPNAMI_UPDATE") == "1",
@@ -134,17 +132,4 @@ func makeThing(ctx context.Context, api *ec2.Client, kind, name, image string) (
 		return *out.SnapshotId, nil
 	}
 	return "", fmt.Errorf("made: there is no %q", kind)
-}
-
-// startMoto starts the stand-in behind a proxy that answers what it does not know,
-// the deprecation of an image.
-func startMoto(t *testing.T) string {
-	t.Helper()
-	moto, err := url.Parse(mototest.Start(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := httptest.NewServer(deprecating(moto))
-	t.Cleanup(proxy.Close)
-	return proxy.URL
 }

@@ -21,19 +21,24 @@ import (
 //go:embed sitecustomize.py
 var supplement []byte
 
+// rights is the part of it that has to do with IAM.
+//
+//go:embed rights.py
+var rights []byte
+
 // images are those that EC2 lists from the start: Canonical's, and a stranger's that
 // bears Canonical's name.
 //
 //go:embed canonical.json
 var images []byte
 
-// Supplement lays both down in a folder, which it makes, and returns what moto_server
+// Supplement lays it all down in a folder, which it makes, and returns what moto_server
 // needs in its environment.
 func Supplement(dir string) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("laying down moto's supplement: %w", err)
 	}
-	for name, data := range map[string][]byte{"sitecustomize.py": supplement, "canonical.json": images} {
+	for name, data := range map[string][]byte{"sitecustomize.py": supplement, "rights.py": rights, "canonical.json": images} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			return nil, fmt.Errorf("laying down moto's supplement: %w", err)
 		}

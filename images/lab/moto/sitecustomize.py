@@ -1,165 +1,25 @@
 # SPDX-FileCopyrightText: The vpnami authors
 # SPDX-License-Identifier: MPL-2.0
 #
-# What moto 5.2.1 lacks for a rehearsal with its IAM enforcement on. Python loads
-# this module by its name at its start, wherever moto_server comes from: the lab
-# puts the folder on PYTHONPATH. Each part stands in for something that AWS does
-# and moto leaves out; nothing here decides what a policy allows.
+# What moto 5.2.1 lacks for a rehearsal. Python loads this module by its name at its
+# start, wherever moto_server comes from: the lab puts the folder on PYTHONPATH. Each
+# part stands in for something that AWS does and moto leaves out; rights.py has what
+# concerns rights.
 
 import itertools
-import json
 
+import moto.ec2.models.amis as amis
 import moto.ec2.models.elastic_ip_addresses as addresses
 import moto.ec2.models.elastic_network_interfaces as interfaces
 import moto.ec2.models.instances as instances
 import moto.ec2.models.launch_templates as templates
-import moto.iam.access_control as access_control
-from moto.cloudwatch.responses import CloudWatchResponse
-from moto.core.exceptions import JsonRESTError
+import moto.iam.models as iam
 from moto.core.responses import ActionResult
 from moto.ec2.responses import EC2Response
-from moto.events.responses import EventsHandler
-from moto.iam.responses import IamResponse
-from moto.logs.responses import LogsResponse
-from moto.secretsmanager.responses import SecretsManagerResponse
+from moto.iam.exceptions import NotFoundException
 from moto.ssm.responses import SimpleSystemManagerResponse
 
-
-# moto judges a call by the resource that a service names with _determine_resource,
-# and asks for "*" where a service names none, which no policy with a resource of
-# its own allows.
-
-
-def secret(self):
-    name = self._get_param("SecretId") or self._get_param("Name")
-    if not name:
-        return "*"
-    if name.startswith("arn:"):
-        return name
-    found = self.backend.secrets.get(name)
-    if found:
-        return found.arn
-    return f"arn:{self.partition}:secretsmanager:{self.region}:{self.current_account}:secret:{name}"
-
-
-def compute(self):
-    kinds = {"i": "instance", "sg": "security-group", "ami": "image", "snap": "snapshot"}
-    action = self._get_action()
-    if action in ("AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"):
-        ids = [self._get_param("GroupId")]
-    elif action in ("CreateTags", "DeleteTags"):
-        ids = self._get_param("Resources", [])
-    elif action in ("CreateImage", "ModifyInstanceAttribute"):
-        ids = [self._get_param("InstanceId")]
-    elif action in ("DeregisterImage", "ModifyImageAttribute"):
-        ids = [self._get_param("ImageId")]
-    elif action == "DeleteSnapshot":
-        ids = [self._get_param("SnapshotId")]
-    else:
-        return "*"
-    if not ids or not ids[0]:
-        return "*"
-    kind = kinds.get(ids[0].split("-")[0])
-    if not kind:
-        return "*"
-    # Images and snapshots have no account in their name.
-    owner = "" if kind in ("image", "snapshot") else self.current_account
-    return f"arn:{self.partition}:ec2:{self.region}:{owner}:{kind}/{ids[0]}"
-
-
-def identity(self):
-    for parameter, kind in (("InstanceProfileName", "instance-profile"), ("RoleName", "role"), ("PolicyName", "policy")):
-        name = self._get_param(parameter)
-        if name:
-            return f"arn:{self.partition}:iam::{self.current_account}:{kind}/{name}"
-    return self._get_param("PolicyArn") or "*"
-
-
-def rule(self):
-    name = self._get_param("Name") or self._get_param("Rule")
-    if not name:
-        return self._get_param("ResourceARN") or "*"
-    return f"arn:{self.partition}:events:{self.region}:{self.current_account}:rule/{name}"
-
-
-def alarm(self):
-    names = self._get_param("AlarmNames") or []
-    name = self._get_param("AlarmName") or (names[0] if names else None)
-    if not name:
-        return self._get_param("ResourceARN") or "*"
-    return f"arn:{self.partition}:cloudwatch:{self.region}:{self.current_account}:alarm:{name}"
-
-
-def log_group(self):
-    name = self._get_param("logGroupName")
-    if not name:
-        return self._get_param("resourceArn") or "*"
-    return f"arn:{self.partition}:logs:{self.region}:{self.current_account}:log-group:{name}"
-
-
-def parameter(self):
-    name = self._get_param("Name") or self._get_param("Path")
-    if not name:
-        return "*"
-    return f"arn:{self.partition}:ssm:{self.region}:{self.current_account}:parameter{name}"
-
-
-CloudWatchResponse._determine_resource = alarm
-EventsHandler._determine_resource = rule
-IamResponse._determine_resource = identity
-LogsResponse._determine_resource = log_group
-SecretsManagerResponse._determine_resource = secret
-SimpleSystemManagerResponse._determine_resource = parameter
-EC2Response._determine_resource = compute
-
-
-# CloudWatch signs its calls with an older name than its rights have.
-
-check_action = access_control.IAMRequestBase.check_action_permitted
-
-
-def by_its_name(self, resource):
-    if self._service == "monitoring":
-        self._action = self._action.replace("monitoring:", "cloudwatch:", 1)
-    return check_action(self, resource)
-
-
-access_control.IAMRequestBase.check_action_permitted = by_its_name
-
-
-# A service that speaks JSON refuses in JSON; moto answers in XML, which no client
-# of that service can read.
-
-raise_access_denied = access_control.IAMRequest._raise_access_denied
-
-
-def refuse(self):
-    if self._service in ("secretsmanager", "ssm"):
-        raise JsonRESTError(
-            "AccessDeniedException",
-            f"User: {self._access_key.arn} is not authorized to perform: {self._action}",
-        )
-    raise_access_denied(self)
-
-
-access_control.IAMRequest._raise_access_denied = refuse
-
-
-# A role trusts EC2, which assumes it for an instance; moto knows no services that
-# do, so that whoever asks on the lab's behalf is taken for EC2.
-
-
-def trusts_ec2(self, role_arn):
-    document = json.loads(self.backend.get_role_by_arn(role_arn).assume_role_policy_document)
-    statements = document["Statement"]
-    for statement in statements if isinstance(statements, list) else [statements]:
-        services = statement.get("Principal", {}).get("Service", [])
-        if "ec2.amazonaws.com" in ([services] if isinstance(services, str) else services):
-            return statement["Effect"] == "Allow"
-    return False
-
-
-access_control.IAMRequestBase._check_role_trust_relationship = trusts_ec2
+import rights  # noqa: F401
 
 
 # An interface may have whole networks for its addresses; moto knows of none.
@@ -280,3 +140,96 @@ def as_its_template_asks(self, image_id, count, user_data, security_group_names,
 
 
 instances.InstanceBackend.run_instances = as_its_template_asks
+
+
+# An image is of EBS, has the disks of the machine that it was made of, and its
+# snapshot the tags that were asked for; moto knows one disk, and answers 500 to tags
+# of a snapshot. A machine has the disks of its image besides those it asks for.
+
+create_image = amis.AmiBackend.create_image
+
+
+def with_disks_and_tags(self, instance_id, name, description, tag_specifications):
+    snapshot = [s for s in tag_specifications if s["ResourceType"] == "snapshot"]
+    rest = [s for s in tag_specifications if s["ResourceType"] != "snapshot"]
+    made = create_image(self, instance_id, name, description, rest)
+    made.root_device_type = "ebs"
+    made.further_disks = {
+        path: disk
+        for path, disk in self.get_instance(instance_id).get_block_device_mapping
+        if path != made.root_device_name
+    }
+    for specification in snapshot:
+        for tag in specification["Tags"]:
+            made.ebs_snapshot.add_tag(tag["Key"], tag["Value"])
+    return made
+
+
+amis.AmiBackend.create_image = with_disks_and_tags
+
+run_with_its_own_disks = instances.InstanceBackend.run_instances
+
+
+def with_disks_of_its_image(self, image_id, *args, **kwargs):
+    made = run_with_its_own_disks(self, image_id, *args, **kwargs)
+    disks = getattr(self.amis.get(image_id), "further_disks", {})
+    for instance in made.instances:
+        for path, disk in disks.items():
+            if path not in instance.block_device_mapping:
+                instance.add_block_device(disk.size, path, None, False, disk.delete_on_termination, None, None)
+    return made
+
+
+instances.InstanceBackend.run_instances = with_disks_of_its_image
+
+
+# A role that an instance profile does not have is not removed from it; moto answers 500.
+
+remove_role = iam.IAMBackend.remove_role_from_instance_profile
+
+
+def if_it_has_it(self, profile_name, role_name):
+    if self.get_role(role_name) not in self.get_instance_profile(profile_name).roles:
+        raise NotFoundException(f"The role with name {role_name} cannot be found.")
+    remove_role(self, profile_name, role_name)
+
+
+iam.IAMBackend.remove_role_from_instance_profile = if_it_has_it
+
+
+# Calls that moto does not have.
+
+
+def image_of(self):
+    return self.ec2_backend.describe_images([self._get_param("ImageId")])[0]
+
+
+def enable_image_deprecation(self):
+    image_of(self).deprecation_time = self._get_param("DeprecateAt").strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return ActionResult({"Return": True})
+
+
+def disable_image_deprecation(self):
+    image_of(self).deprecation_time = None
+    return ActionResult({"Return": True})
+
+
+def enable_image_deregistration_protection(self):
+    image_of(self).deregistration_protection = "enabled-without-cooldown"
+    return ActionResult({"Return": "enabled-without-cooldown"})
+
+
+def start_session(self):
+    name = f"operator-{next(numbers)}"
+    return ActionResult({"SessionId": name, "TokenValue": "token", "StreamUrl": f"wss://localhost/{name}"})
+
+
+def terminate_session(self):
+    return ActionResult({"SessionId": self._get_param("SessionId")})
+
+
+EC2Response.enable_image_deprecation = enable_image_deprecation
+EC2Response.disable_image_deprecation = disable_image_deprecation
+EC2Response.enable_image_deregistration_protection = enable_image_deregistration_protection
+SimpleSystemManagerResponse.start_session = start_session
+SimpleSystemManagerResponse.terminate_session = terminate_session
