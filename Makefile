@@ -154,6 +154,8 @@ rehearse-aws: image build moto build/plugins/.amazon ## Bake the AMI of a local 
 rehearse-per-client: image build moto ## The launch with nat = "per-client" against a stand-in for AWS, booted in the lab, and a second gateway that takes over (3 minutes)
 	@mkdir -p $(LOGS)
 	$(subst -tags lab,-tags lab$(,)rehearse,$(root_tests)) -run '^TestPerClientRehearsed$$' -v ./images/launch
+rehearse-policies: image build moto build/plugins/.amazon ## Take every right of the bake and of verify-aws away in turn, against a stand-in for AWS: each time a step of Packer's or Terraform's fails and names it (10 minutes)
+	$(subst -tags lab,-tags rehearse,$(root_tests)) -parallel 4 -run '^TestBakePolicies$$|^TestVerifyPolicy$$' -v ./images/iam ./images/verify
 rehearse-broken: moto ## Launches that AWS refuses: the reason, going on from there, nothing left (2 minutes)
 	@$(root_tests) -tags rehearse -run '^TestBroken$$' -v ./images/launch
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
@@ -201,4 +203,4 @@ clean: ## Remove bin/ and build/
 help: ## Say what make can do
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload check-image bake-twice faults fuzz rehearse-broken rehearse-per-client verify verify-outside lint lint-terraform bench bench-script bench-script-of-image snapshot generate down clean
+.PHONY: help demo test build image ami packages test-unit test-root verify-boot bench-boot verify-offload check-image bake-twice faults fuzz rehearse-broken rehearse-per-client rehearse-policies verify verify-outside lint lint-terraform bench bench-script bench-script-of-image snapshot generate down clean

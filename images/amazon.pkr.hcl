@@ -176,7 +176,7 @@ variable "public_address" {
 variable "ssh_interface" {
   type        = string
   default     = null
-  description = "How the build is reached: public_ip, private_ip, public_dns, private_dns, ipv6, or session_manager, which opens no port at all and needs instance_profile and AWS's session-manager-plugin on this machine. Default: the public address if there is one."
+  description = "How the build is reached: public_ip, private_ip, public_dns, private_dns, ipv6, or session_manager, which opens no port at all and needs instance_profile, AWS's session-manager-plugin on this machine, and the rights of iam/session.json beside those of iam/bake.json. Default: the public address if there is one."
 
   validation {
     condition     = var.ssh_interface == null || contains(["public_ip", "private_ip", "public_dns", "private_dns", "ipv6", "session_manager"], coalesce(var.ssh_interface, "none"))

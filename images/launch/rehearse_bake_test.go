@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,13 +40,10 @@ func (r *rehearsal) bake(t *testing.T) {
 	}
 	b := amitest.New(t, as("bake.json"), images, endpoint, ec2.NewFromConfig(r.AWS()))
 	b.Port = r.guest.Port
-	before, err := r.Calls()
-	fatal(t, err)
 	said, err := b.Packer(t, "commit=abc1234")
 	if err != nil {
 		t.Fatalf("baking the AMI: %v\n%s", err, said)
 	}
-	r.needed(t, len(before), shipped(t, "bake.json"))
 	b.CheckNothingLeft(t)
 	made := b.CheckAMI(t)
 	r.guest.CheckBaked(t, b.Manifest)
@@ -65,37 +61,6 @@ func shipped(t *testing.T, policy string) string {
 	data, err := os.ReadFile(filepath.Join("..", "iam", policy))
 	fatal(t, err)
 	return strings.ReplaceAll(string(data), "ACCOUNT", "123456789012")
-}
-
-// needed tells which actions of a policy nobody asked for since then, and fails where
-// one of them is not known to be for what this bake does not do.
-func (r *rehearsal) needed(t *testing.T, since int, policy string) {
-	t.Helper()
-	calls, err := r.Calls()
-	fatal(t, err)
-	called := map[string]bool{}
-	for _, c := range calls[since:] {
-		called[c.Action] = true
-	}
-	for _, action := range mototest.Actions(t, policy) {
-		if !called[action] && !slices.Contains(notThisBake(), action) {
-			t.Errorf("%s is allowed, and never called", action)
-		}
-	}
-}
-
-// notThisBake are rights that a bake needs for what this one does not do.
-func notThisBake() []string {
-	return []string{
-		// vpc_id, subnet_id and public_address: where the instance is to be.
-		"ec2:DescribeInstanceTypeOfferings", "ec2:DescribeSubnets", "ec2:DescribeVpcs",
-		// ssh_interface = "session_manager".
-		"ec2:DescribeInstanceStatus",
-		"ec2:CopyImage", "ec2:DescribeSnapshots", // copy_to
-		"ec2:EnableImageDeprecation", "ec2:EnableImageDeregistrationProtection",
-		// A bake that fails, or is interrupted, after it has begun the AMI.
-		"ec2:DeleteSnapshot", "ec2:DeleteVolume", "ec2:DeregisterImage",
-	}
 }
 
 // forward lets programs of this machine itself reach the lab's AWS: a bake needs

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The vpnami authors
 // SPDX-License-Identifier: MPL-2.0
 
-//go:build lab || aws
+//go:build lab || aws || rehearse
 
 package verify
 

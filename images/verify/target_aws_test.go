@@ -67,7 +67,26 @@ func (a awsTarget) module(t *testing.T) launchtest.Module {
 }
 
 func (a awsTarget) launch(t *testing.T) {
-	api := ec2.NewFromConfig(a.cfg)
+	l, err := a.begin(within(t, time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.makeKey(t, l.Name)
+	if err := a.importKey(within(t, time.Minute), l.Name); err != nil {
+		t.Fatal(err)
+	}
+	m := a.module(t)
+	m.Init(t, ".")
+	m.Apply(t, ".", l.Vars)
+	a.issue(t)
+	if out, err := a.pki(within(t, time.Minute), "publish", "--secret", l.Vars["secret"]); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// begin finds out how the AMI is to be launched and keeps it before anything is made,
+// so that whatever is can be ended.
+func (a awsTarget) begin(ctx context.Context) (awsLaunch, error) {
 	name := leftovers.Name(time.Now())
 	l := awsLaunch{name, map[string]string{
 		"name": name, "ami": a.ami, "secret": leftovers.Secret(name), "secret_recovery_days": "0", "key_name": name,
@@ -75,30 +94,33 @@ func (a awsTarget) launch(t *testing.T) {
 		// As in the article: open for the world until the first boot is over.
 		"ssh_from": `["0.0.0.0/0"]`,
 	}}
-	images, err := api.DescribeImages(within(t, time.Minute), &ec2.DescribeImagesInput{ImageIds: []string{a.ami}})
-	if err != nil || len(images.Images) != 1 {
-		t.Fatalf("looking for AMI %q: %v; VPNAMI_AMI names it, AWS_REGION its region", a.ami, err)
+	images, err := ec2.NewFromConfig(a.cfg).DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{a.ami}})
+	if err == nil && len(images.Images) != 1 {
+		err = errors.New("there is none")
+	}
+	if err != nil {
+		return l, fmt.Errorf("looking for AMI %q, which VPNAMI_AMI names, AWS_REGION its region: %w", a.ami, err)
 	}
 	if images.Images[0].Architecture == types.ArchitectureValuesArm64 {
 		l.Vars["instance_type"], l.Vars["step_instance_type"] = "t4g.small", "t4g.micro"
 	}
-	// Before anything is made, so that whatever is can be ended.
 	data, err := json.Marshal(l)
 	if err == nil {
 		err = errors.Join(os.RemoveAll(a.folder), os.MkdirAll(a.folder, 0o700), os.WriteFile(a.at("launch.json"), data, 0o600),
 			os.WriteFile(a.at("passphrase"), []byte("only for the minutes of a test\n"), 0o600))
 	}
 	if err != nil {
-		t.Fatalf("keeping what is to be launched: %v", err)
+		return l, fmt.Errorf("keeping what is to be launched: %w", err)
 	}
-	a.makeKey(t, api, name)
-	m := a.module(t)
-	m.Init(t, ".")
-	m.Apply(t, ".", l.Vars)
+	return l, nil
+}
+
+// issue makes an authority and two profiles.
+func (a awsTarget) issue(t *testing.T) {
+	t.Helper()
 	for _, args := range [][]string{
 		{"init", "verify", "--server-name", "vpn.example.com"},
 		{"issue", "client1", "client2", "--out", a.folder, "--remote", a.find(t).remote.String()},
-		{"publish", "--secret", l.Vars["secret"]},
 	} {
 		if out, err := a.pki(within(t, time.Minute), args...); err != nil {
 			t.Fatalf("%v\n%s", err, out)
@@ -106,20 +128,31 @@ func (a awsTarget) launch(t *testing.T) {
 	}
 }
 
-func (a awsTarget) makeKey(t *testing.T, api *ec2.Client, name string) {
+func (a awsTarget) makeKey(t *testing.T, name string) {
 	t.Helper()
 	said, err := a.command(within(t, time.Minute), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", a.at("key")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("making a key: %v\n%s", err, said)
 	}
+}
+
+func (a awsTarget) importKey(ctx context.Context, name string) error {
 	public, err := os.ReadFile(a.at("key.pub"))
 	if err == nil {
-		_, err = api.ImportKeyPair(within(t, time.Minute), &ec2.ImportKeyPairInput{KeyName: &name, PublicKeyMaterial: public,
+		_, err = ec2.NewFromConfig(a.cfg).ImportKeyPair(ctx, &ec2.ImportKeyPairInput{KeyName: &name, PublicKeyMaterial: public,
 			TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeKeyPair, Tags: []types.Tag{{Key: aws.String(leftovers.Tag), Value: &name}}}}})
 	}
 	if err != nil {
-		t.Fatalf("giving EC2 the key: %v", err)
+		return fmt.Errorf("giving EC2 the key: %w", err)
 	}
+	return nil
+}
+
+func (a awsTarget) deleteKey(ctx context.Context, name string) error {
+	if _, err := ec2.NewFromConfig(a.cfg).DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: &name}); err != nil {
+		return fmt.Errorf("deleting key pair %q: %w", name, err)
+	}
+	return nil
 }
 
 func (a awsTarget) read(t *testing.T) awsLaunch {
@@ -218,8 +251,8 @@ func (a awsTarget) destroy(t *testing.T) {
 	// The test's own context may be over.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	if _, err := ec2.NewFromConfig(a.cfg).DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: &l.Name}); err != nil {
-		t.Errorf("deleting key pair %q: %v", l.Name, err)
+	if err := a.deleteKey(ctx, l.Name); err != nil {
+		t.Error(err)
 	}
 	if err := os.RemoveAll(a.folder); err != nil {
 		t.Error(err)

@@ -6,12 +6,14 @@
 package amitest
 
 import (
+	"bytes"
 	"context"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,6 +68,13 @@ func Need(t *testing.T, program string) string {
 // Packer bakes and returns what it said.
 func (b Bake) Packer(t *testing.T, vars ...string) (string, error) {
 	t.Helper()
+	return b.PackerUntil(t, "", vars...)
+}
+
+// PackerUntil is Packer, which is interrupted once it has said those words, and then
+// cleans up.
+func (b Bake) PackerUntil(t *testing.T, words string, vars ...string) (string, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	args := []string{"build", "-color=false"}
@@ -78,8 +87,31 @@ func (b Bake) Packer(t *testing.T, vars ...string) (string, error) {
 	}
 	cmd := exec.CommandContext(ctx, Need(t, "packer"), append(args, b.Images)...)
 	cmd.Env, cmd.Dir = b.Env, b.dir
-	said, err := cmd.CombinedOutput()
-	return string(said), err
+	// Packer runs itself once more, and leaves it to the terminal to interrupt that: a
+	// group of its own stands in for it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	group := func(s syscall.Signal) error { return syscall.Kill(-cmd.Process.Pid, s) }
+	cmd.Cancel = func() error { return group(syscall.SIGKILL) }
+	said := &listener{words: words, heard: func() { _ = group(syscall.SIGINT) }}
+	cmd.Stdout, cmd.Stderr = said, said
+	err := cmd.Run()
+	return said.text.String(), err
+}
+
+// listener keeps a text, and tells once that some words were in it.
+type listener struct {
+	text  bytes.Buffer
+	words string // or none
+	heard func()
+}
+
+func (l *listener) Write(part []byte) (int, error) {
+	n, err := l.text.Write(part)
+	if l.words != "" && bytes.Contains(l.text.Bytes(), []byte(l.words)) {
+		l.words = ""
+		l.heard()
+	}
+	return n, err
 }
 
 // Made are the images of the account that the bake made.

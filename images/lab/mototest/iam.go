@@ -93,29 +93,16 @@ func actions(statement map[string]any) []any {
 	return []any{statement["Action"]}
 }
 
-// Actions are what a policy allows, an action of two statements twice.
-func Actions(t testing.TB, policy string) []string {
-	t.Helper()
-	var all []string
-	for _, statement := range parse(t, policy).Statement {
-		for _, action := range actions(statement) {
-			all = append(all, action.(string)) //nolint:forcetypeassert // of a policy of ours
-		}
-	}
-	return all
-}
+// Less is a policy without one action of one of its statements.
+type Less struct{ Sid, Action, Policy string }
 
-// Without makes of a policy, for each action that it allows, the one that lacks it. An
-// action that two statements allow has no such policy here.
-func Without(t testing.TB, policy string) map[string]string {
+// Each takes every action of every statement away in turn.
+func Each(t testing.TB, policy string) []Less {
 	t.Helper()
-	all, whole := map[string]string{}, parse(t, policy)
+	var all []Less
+	whole := parse(t, policy)
 	for i, statement := range whole.Statement {
 		for k, action := range actions(statement) {
-			name := action.(string) //nolint:forcetypeassert // of a policy of ours
-			if _, twice := all[name]; twice {
-				t.Fatalf("two statements allow %s", name)
-			}
 			less := document{Version: whole.Version, Statement: slices.Clone(whole.Statement)}
 			if rest := slices.Delete(slices.Clone(actions(statement)), k, k+1); len(rest) > 0 {
 				part := maps.Clone(statement)
@@ -128,8 +115,48 @@ func Without(t testing.TB, policy string) map[string]string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			all[name] = string(data)
+			sid, _ := statement["Sid"].(string)
+			all = append(all, Less{sid, action.(string), string(data)}) //nolint:forcetypeassert // of a policy of ours
 		}
 	}
 	return all
+}
+
+// Without is [Each] by action, of a policy that allows none in two statements.
+func Without(t testing.TB, policy string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, less := range Each(t, policy) {
+		if _, twice := all[less.Action]; twice {
+			t.Fatalf("two statements allow %s", less.Action)
+		}
+		all[less.Action] = less.Policy
+	}
+	return all
+}
+
+// Right names what was taken away.
+func (l Less) Right() string { return l.Sid + "/" + l.Action }
+
+// CheckTable fails where a policy allows what no row of a table is about, or a row is
+// about what the policy does not allow; and says in the open what is not tested, and
+// why.
+func CheckTable(t testing.TB, policy string, rows []string, not map[string]string) {
+	t.Helper()
+	var rights []string
+	for _, less := range Each(t, policy) {
+		right := less.Right()
+		rights = append(rights, right)
+		switch reason, without := not[right]; {
+		case without:
+			t.Logf("NOT TESTED: without %s: %s", right, reason)
+		case !slices.Contains(rows, right):
+			t.Errorf("%s is allowed, and it is not known which step needs it", right)
+		}
+	}
+	for _, row := range rows {
+		if !slices.Contains(rights, row) {
+			t.Errorf("%s is said to be needed, and is not allowed", row)
+		}
+	}
 }
