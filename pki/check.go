@@ -137,7 +137,7 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 		// A week after their end they have noticed, or have left: a monitor that
 		// is red for ever is looked at by nobody.
 		c, ok := foremost(standing, p)
-		if ok && standing.Abandoned(c) && standing.State(c) != authority.Revoked {
+		if ok && standing.Abandoned(c) && standing.State(c) != authority.Revoked && !now.After(c.NotAfter.Add(authority.EndedFor)) {
 			ends = append(ends, ending{Kind: "client", Name: p.Name, NotAfter: c.NotAfter, Days: daysTo(c.NotAfter, now), Remedy: "vpnami-pki renew " + p.Name, NotBefore: &c.NotBefore})
 		}
 		if ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign && !now.After(c.NotAfter.Add(authority.EndedFor)) {

@@ -62,6 +62,11 @@ func (d *desk) crl(ctx context.Context, folder authority.Folder, above *big.Int)
 				return err
 			}
 		}
+		for _, place := range folder.Places()[len(issuers):] { // whose key is lost
+			if err := folder.MendRevoked(place); err != nil {
+				return err
+			}
+		}
 		lists, err := folder.CRLs(d.now())
 		if err != nil {
 			return err

@@ -75,10 +75,7 @@ func (o issuing) checkFiles(folder authority.Folder, names []string) error {
 
 // isWithinAuthority tells whether a path is an authority's folder, or lies in one.
 func isWithinAuthority(path string) bool {
-	path, err := filepath.Abs(path)
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		path = resolved
-	}
+	path, err := authority.Resolve(path)
 	for ; err == nil && path != filepath.Dir(path); path = filepath.Dir(path) {
 		if authority.IsFolder(path) {
 			return true
@@ -155,7 +152,7 @@ func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, d *des
 		if err != nil {
 			return issuing{}, fmt.Errorf("reading the template: %w", err)
 		}
-		if order.template, err = profile.ParseTemplate(string(text), order.form); err != nil {
+		if order.template, err = profile.ParseTemplate(string(text), order.form, folder.ServerName()); err != nil {
 			return issuing{}, fmt.Errorf("reading the template %q: %w", f.template, err)
 		}
 	}

@@ -287,6 +287,29 @@ func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.
 	return number, Replace(last.path, publicFile, text)
 }
 
+// MendRevoked makes what is revoked of a CA in force anew, by its place in [Folder.CAs],
+// of the list signed last and the log. That takes no key, which may be lost.
+func (f Folder) MendRevoked(place int) error {
+	number, ca := f.mark.numbers()[place], f.cas[place]
+	last, err := f.signed(number)
+	if err != nil {
+		return err
+	}
+	revoked, err := f.revocations(number)
+	gone := errors.Is(err, fs.ErrNotExist)
+	if gone {
+		revoked, err = f.revokedByLog(ca)
+	}
+	if err != nil {
+		return err
+	}
+	lost, err := f.lost(ca, last, revoked)
+	if err != nil || len(lost) == 0 && !gone {
+		return err
+	}
+	return Replace(f.at(caFile(number, "revoked.tsv")), privateFile, encodeRevoked(append(revoked, lost...)))
+}
+
 // lost are revocations that stand on the list last signed of a CA and nowhere else:
 // what is revoked is written first, so an older revoked.tsv has been put back. They
 // stay revoked.

@@ -4,6 +4,7 @@
 package authority
 
 import (
+	"math/big"
 	"slices"
 	"testing"
 	"time"
@@ -146,6 +147,14 @@ func TestRenewedWithAClockAhead(t *testing.T) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	// Who was only renewed while the clock was ahead is renewed again.
+	bob := Person{Certificates: []Issued{{CA: 1, Serial: "1", NotAfter: ahead.AddDate(1, 0, 0)}, {CA: 2, Serial: "2", NotAfter: ahead.AddDate(1, 0, 0)}}}
+	for reason, out := range map[Reason]bool{Superseded: false, Unspecified: true} {
+		standing := Standing{now: now, cas: []int{3, 1}, dropped: []int{2}, revoked: map[string]Revocation{"1": {Serial: big.NewInt(1), At: ahead, Reason: reason}}}
+		if _, _, is := standing.Out(bob); is != out {
+			t.Errorf("revoked as %s: out is %v", reason, is)
+		}
 	}
 	for _, at := range []time.Time{now, ahead.AddDate(0, 1, 0)} {
 		renewals, err := folder.Renewals(at)

@@ -139,12 +139,9 @@ func IsFolder(path string) bool {
 // Holds tells whether a path, there or not yet, is the authority's folder or lies
 // in it.
 func (f Folder) Holds(path string) bool {
-	path, err := filepath.Abs(path)
+	path, err := Resolve(path)
 	if err != nil {
 		return false
-	}
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		path = resolved
 	}
 	own, err := os.Stat(f.path)
 	if err != nil {
@@ -156,6 +153,26 @@ func (f Folder) Holds(path string) bool {
 		}
 	}
 	return false
+}
+
+// Resolve is a path without links, as far as it is there; what is to be made lies below
+// that.
+func Resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	rest := ""
+	for {
+		resolved, err := filepath.EvalSymlinks(path)
+		if err == nil {
+			return filepath.Join(resolved, rest), nil
+		}
+		if path == filepath.Dir(path) {
+			return "", err
+		}
+		path, rest = filepath.Dir(path), filepath.Join(filepath.Base(path), rest)
+	}
 }
 
 // Reopen reads the authority anew where another command has changed what is in

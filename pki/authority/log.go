@@ -118,7 +118,7 @@ func (f Folder) revokedByLog(ca *x509.Certificate) ([]Revocation, error) {
 		return nil, fmt.Errorf("reading the log: %w", err)
 	}
 	defer file.Close()
-	found := map[string]Revocation{}
+	found, asked := map[string]Revocation{}, map[string]bool{}
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, longestLine)
 	for lines.Scan() {
@@ -130,9 +130,17 @@ func (f Folder) revokedByLog(ca *x509.Certificate) ([]Revocation, error) {
 		case "log-lost":
 			return nil, fmt.Errorf("reading the log: %q began anew on %s and does not have all", f.at("log.jsonl"), line.Time.Format(time.DateOnly))
 		case "revoke", "revoke-foreign", "revoke-found", "import-revoked":
-			if r, is := f.revokedBy(ca, line); is {
-				found[r.Serial.String()] = r
+			serial := cmp.Or(line.Serial, line.Name)
+			if asked[serial] {
+				continue
 			}
+			asked[serial] = true
+			if r, is := f.revokedBy(ca, line); is {
+				found[serial] = r
+			}
+		case "revoke-failed", "revoke-foreign-failed": // the list has it, if it is on one
+			delete(found, cmp.Or(line.Serial, line.Name))
+			delete(asked, cmp.Or(line.Serial, line.Name))
 		}
 	}
 	if err := lines.Err(); err != nil {

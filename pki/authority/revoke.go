@@ -167,7 +167,7 @@ func (f Folder) signerOf(certificate *x509.Certificate) (int, error) {
 			return 0, fmt.Errorf("it is signed with %s, and no gateway takes it; \"--foreign\" revokes it all the same", certificate.SignatureAlgorithm)
 		}
 	}
-	return 0, errors.New("no CA in force has signed it")
+	return 0, errors.New("no CA in force has signed it, so nobody comes in with it; \"--foreign\" revokes its number all the same")
 }
 
 // SignersOf are the places in [Folder.CAs] of the CAs that signed certificates,

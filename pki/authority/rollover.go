@@ -188,7 +188,7 @@ func (f Folder) Dependents(now time.Time) ([]Dependent, error) {
 		moved := false
 		for _, c := range standing.Live(p) {
 			moved = moved || c.CA == f.mark.Signing && standing.State(c) == Good
-			if c.NotAfter.After(until) {
+			if c.CA == f.mark.Previous && c.NotAfter.After(until) {
 				until = c.NotAfter
 			}
 		}

@@ -115,7 +115,9 @@ func (s Standing) Out(p Person) (Issued, Revocation, bool) {
 	}
 	if by.Serial == nil || len(s.Live(p)) > 0 || slices.ContainsFunc(p.Certificates, func(c Issued) bool {
 		_, revoked := s.revoked[c.Serial]
-		return !revoked && !s.Abandoned(c) && c.NotAfter.After(by.At) && (c.CA >= last.CA || slices.Contains(s.cas, c.CA))
+		// Nobody came in by a CA that was abandoned; who was only renewed there is not out.
+		counts := !s.Abandoned(c) || by.Reason == Superseded
+		return !revoked && counts && c.NotAfter.After(by.At) && (c.CA >= last.CA || slices.Contains(s.cas, c.CA))
 	}) {
 		return Issued{}, Revocation{}, false
 	}

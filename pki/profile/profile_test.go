@@ -99,7 +99,7 @@ func TestTemplateLosesNoKey(t *testing.T) {
 		"{{.Profile}}\npkcs12 a.p12\n":                                                     `a line "pkcs12 a.p12" that is not the profile's own`,
 		"{{.Directives}}cert [inline]\nkey [inline]\nca [inline]\ntls-crypt-v2 [inline]\n": `a line "ca [inline]" that is not the profile's own`,
 	} {
-		if _, err := ParseTemplate(text, Inline); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), lost) {
+		if _, err := ParseTemplate(text, Inline, "server"); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), lost) {
 			t.Errorf("%q: error %v", text, err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestTemplateLosesNoKey(t *testing.T) {
 	p := example(t)
 	var err error
 	const files = "{{.Directives}}ca ca.crt\ncert {{.Name}}.crt\nkey {{.Name}}.key\ntls-crypt-v2 {{.Name}}.tls-crypt-v2.key\n"
-	if p.Template, err = ParseTemplate(files, Files); err != nil {
+	if p.Template, err = ParseTemplate(files, Files, "server"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.In(Files, ""); err != nil {
@@ -120,7 +120,7 @@ func TestTemplateLosesNoKey(t *testing.T) {
 	if _, err := p.In(Files, ""); !errors.Is(err, ErrNoTemplate) {
 		t.Errorf("without the connections of a migration: error %v", err)
 	}
-	if _, err := ParseTemplate("{{.Directives}}key {{.Name}}.key\n", Files); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), `it lacks "ca ca.crt"`) {
+	if _, err := ParseTemplate("{{.Directives}}key {{.Name}}.key\n", Files, "server"); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), `it lacks "ca ca.crt"`) {
 		t.Errorf("without ca and cert: error %v", err)
 	}
 }
@@ -128,11 +128,11 @@ func TestTemplateLosesNoKey(t *testing.T) {
 // TestTemplateIsForAll has a template of which not everybody can be given a profile,
 // and one of which everybody can.
 func TestTemplateIsForAll(t *testing.T) {
-	both, err := ParseTemplate("{{.Directives}}{{.Credentials}}dhcp-option DOMAIN example.com\n", Inline)
+	both, err := ParseTemplate("{{.Directives}}{{.Credentials}}dhcp-option DOMAIN example.com\n", Inline, "server")
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy, err := ParseTemplate("{{.Profile}}http-proxy proxy 8080\n", Inline)
+	proxy, err := ParseTemplate("{{.Profile}}http-proxy proxy 8080\n", Inline, "server")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,16 +169,16 @@ func TestTemplateStarts(t *testing.T) {
 		"<connection>\nport 1\n</connection>": "there is no \"remote\" in it", "<connection>\nremote a\nverb 3\n</connection>": "OpenVPN does not take it in a <connection>",
 	} {
 		for _, form := range Forms() {
-			if _, err := ParseTemplate("{{.Profile}}"+line+"\n", Form(form)); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), want) {
+			if _, err := ParseTemplate("{{.Profile}}"+line+"\n", Form(form), "server"); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %q: error %v", form, line, err)
 			}
 		}
 	}
-	if _, err := ParseTemplate("client\nremote-cert-tls server\nverify-x509-name {{.ServerName}} name\n{{.Credentials}}", Inline); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "does not start without dev") {
+	if _, err := ParseTemplate("client\nremote-cert-tls server\nverify-x509-name {{.ServerName}} name\n{{.Credentials}}", Inline, "server"); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "does not start without dev") {
 		t.Errorf("without dev: error %v", err)
 	}
 	for _, line := range []string{"script-security 2\nup /bin/true", "setenv opt block-outside-dns", "ignore-unknown-option of-tomorrow\nof-tomorrow 1", "auth-user-pass", "<connection>\nremote a\n</connection>"} {
-		if _, err := ParseTemplate("{{.Profile}}"+line+"\n", Inline); err != nil {
+		if _, err := ParseTemplate("{{.Profile}}"+line+"\n", Inline, "server"); err != nil {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
@@ -197,14 +197,14 @@ func TestTemplateKeepsTheGatewayApart(t *testing.T) {
 		"<extra-certs>\n</extra-certs>" + strings.Repeat("x", 255-len("</extra-certs>")) + "verify-x509-name evil name",
 	} {
 		for _, form := range Forms() {
-			if _, err := ParseTemplate("{{.Profile}}\n"+line+"\n", Form(form)); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "could pose as the gateway") {
+			if _, err := ParseTemplate("{{.Profile}}\n"+line+"\n", Form(form), "server"); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "could pose as the gateway") {
 				t.Errorf("%s: %q: error %v", form, line, err)
 			}
 		}
 	}
 	for _, line := range []string{"ca evil.crt", "<ca>\nevil\n</ca>", "--ca evil.crt", "setenv opt ca evil.crt", "<tls-crypt-v2>\nevil\n</tls-crypt-v2>", "<connection>\nremote a\n<tls-crypt-v2>\nevil\n</tls-crypt-v2>\n</connection>", "<pkcs12>\nevil\n</pkcs12>"} {
 		for _, form := range Forms() {
-			if _, err := ParseTemplate("{{.Profile}}\n"+line+"\n", Form(form)); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "that is not the profile's own") {
+			if _, err := ParseTemplate("{{.Profile}}\n"+line+"\n", Form(form), "server"); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "that is not the profile's own") {
 				t.Errorf("%s: %q: error %v", form, line, err)
 			}
 		}
@@ -213,11 +213,11 @@ func TestTemplateKeepsTheGatewayApart(t *testing.T) {
 	for _, text := range []string{
 		"ignore-unknown-option /ca\n</ca>\n{{.Directives}}<//ca>\n{{.Credentials}}", "ignore-unknown-option x\n--<x>\n{{.Directives}}</x>\n{{.Credentials}}",
 	} {
-		if _, err := ParseTemplate(text, Inline); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "could pose as the gateway") {
+		if _, err := ParseTemplate(text, Inline, "server"); !errors.Is(err, ErrNoTemplate) || !strings.Contains(err.Error(), "could pose as the gateway") {
 			t.Errorf("%q: error %v", text, err)
 		}
 	}
-	if _, err := ParseTemplate("{{.Profile}}\nsetenv opt of-tomorrow 1\nsetenv FRIENDLY name\n", Inline); err != nil {
+	if _, err := ParseTemplate("{{.Profile}}\nsetenv opt of-tomorrow 1\nsetenv FRIENDLY name\n", Inline, "server"); err != nil {
 		t.Error(err)
 	}
 }

@@ -37,18 +37,19 @@ type Fields struct {
 	NotAfter    string // 2027-11-24
 }
 
-// ParseTemplate reads a template for profiles of a form and tries it, so that what
+// ParseTemplate reads a template for profiles of a form and a server, whose name may be
+// spelt out in it, and tries it, so that what
 // is wrong with it is known before anything is issued. Who gets one, over which
 // protocol, and whether they keep their key, is not known here: one of all these must
 // be given a profile, and each is looked at again when it is written.
-func ParseTemplate(text string, form Form) (*Template, error) {
+func ParseTemplate(text string, form Form, serverName string) (*Template, error) {
 	parsed, err := template.New("template").Option("missingkey=error").Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
 	}
 	t := &Template{parsed}
 	var first error
-	for _, sample := range samples() {
+	for _, sample := range samples(serverName) {
 		_, err := t.render(sample.fields(form.placed(sample.Name)))
 		if err == nil {
 			return t, nil
@@ -59,9 +60,9 @@ func ParseTemplate(text string, form Form) (*Template, error) {
 }
 
 // samples are profiles of nobody.
-func samples() []Profile {
+func samples(serverName string) []Profile {
 	p := Profile{
-		Name: "name", Authority: "authority", ServerName: "server", Remotes: []Remote{{"vpn.example.com", DefaultPort}}, CA: []*x509.Certificate{{Raw: []byte("ca")}},
+		Name: "name", Authority: "authority", ServerName: serverName, Remotes: []Remote{{"vpn.example.com", DefaultPort}}, CA: []*x509.Certificate{{Raw: []byte("ca")}},
 		Certificate: &x509.Certificate{Raw: []byte("certificate"), SerialNumber: big.NewInt(1), NotAfter: time.Date(2027, 11, 24, 0, 0, 0, 0, time.UTC)},
 		TLSCryptV2:  bundle.NewSecret([]byte("tls-crypt-v2\n")),
 	}
