@@ -6,6 +6,7 @@ package directives
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -90,6 +91,9 @@ func conflicts() []conflict {
 	over := func(protocol string) func(configuration, Line) bool {
 		return func(c configuration, l Line) bool { return c.over[l.Connection][protocol] }
 	}
+	routed := func(c configuration, _ Line) bool {
+		return !strings.HasPrefix(cmp.Or(c.said["dev-type"], c.said["dev"]), "tap")
+	}
 	return []conflict{
 		{names: "tls-auth", is: beside("tls-crypt"), why: "OpenVPN takes one of tls-auth and tls-crypt", instead: nothing, example: "tls-auth empty", with: []string{"tls-crypt empty"}},
 		{names: "tls-auth tls-crypt", mode: Client, is: func(c configuration, l Line) bool {
@@ -97,6 +101,7 @@ func conflicts() []conflict {
 		},
 			why: "a client takes one of it and tls-crypt-v2", instead: nothing, example: "tls-crypt empty", with: []string{"tls-crypt-v2 empty"}},
 		{names: "http-proxy", mode: Client, is: over("udp"), why: "a proxy of HTTP carries TCP only", instead: "proto tcp4-client beside it, or " + nothing, example: "http-proxy 127.0.0.1 8080"},
+		{names: "http-proxy-option http-proxy-user-pass", mode: Client, is: over("udp"), why: "a proxy of HTTP carries TCP only", instead: "proto tcp4-client beside it, or " + nothing, example: "http-proxy-option AGENT x"},
 		{names: "http-proxy", mode: Client, is: beside("socks-proxy"), why: "OpenVPN takes one proxy", instead: nothing, example: "http-proxy 127.0.0.1 8080", with: []string{"socks-proxy 127.0.0.1 1080", "proto tcp-client"}},
 		{names: "port-share", mode: Server, is: over("udp"), why: "it shares a port of TCP", instead: "proto tcp4-server beside it, or " + nothing, example: "port-share 127.0.0.1 443"},
 		{names: "connect-freq", mode: Server, is: over("tcp"), why: "it is for UDP", instead: nothing, example: "connect-freq 10 60", with: []string{"proto tcp4-server"}},
@@ -113,10 +118,16 @@ func conflicts() []conflict {
 		{names: "link-mtu", is: with("tun-mtu"), why: "OpenVPN takes one of link-mtu and tun-mtu", instead: nothing, example: "link-mtu 1400", with: []string{"tun-mtu 1400"}},
 		{names: "pkcs11-providers management-external-key", is: with("key", "pkcs12"), why: "the key is there already", instead: nothing, example: "pkcs11-providers empty", with: []string{"pkcs11-id x"}},
 		{names: "management-external-cert", is: with("cert", "pkcs12"), why: "the certificate is there already", instead: nothing, example: "management-external-cert x", with: []string{"management socket unix"}},
-		{names: "vlan-tagging", mode: Server, is: func(c configuration, _ Line) bool {
-			return !strings.HasPrefix(cmp.Or(c.said["dev-type"], c.said["dev"]), "tap")
-		},
-			why: "it is for \"dev tap\"", instead: nothing, example: "vlan-tagging"},
+		{names: "vlan-tagging", mode: Server, is: routed, why: "it is for \"dev tap\"", instead: nothing, example: "vlan-tagging"},
+		{names: "lladdr", is: routed, why: "it is for \"dev tap\"", instead: nothing, example: "lladdr 00:11:22:33:44:55"},
+		{names: "keepalive", is: func(_ configuration, l Line) bool {
+			if len(l.Args) != 2 {
+				return false
+			}
+			ask, err := strconv.Atoi(l.Args[0])
+			end, failed := strconv.Atoi(l.Args[1])
+			return err == nil && failed == nil && end < 2*ask
+		}, why: "the second number is at least twice the first", instead: "keepalive 10 60", example: "keepalive 10 15"},
 		{names: "management-client-auth management-client management-forget-disconnect management-hold management-log-cache management-query-passwords management-query-proxy management-query-remote management-signal management-up-down management-client-user management-client-group",
 			is: without("management"), why: "there is no \"management\"", instead: nothing + ", or management SOCKET unix beside it", example: "management-hold"},
 		{names: "replay-window", is: func(c configuration, l Line) bool {
