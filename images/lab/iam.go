@@ -68,7 +68,7 @@ func (c cloud) assume(ctx context.Context, profile, instance string) (role strin
 
 // EnforceIAM makes the lab's AWS judge every call from now on by the policies of
 // whoever makes it. Until then everybody may do everything. Actions and resources
-// count; conditions do not.
+// count; of conditions, ec2:CreateAction alone.
 func (l *Lab) EnforceIAM(ctx context.Context) error {
 	ns := openNamespace(namespaceName(l.options.Name, "aws"))
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -48,7 +48,7 @@ func Supplement(dir string) ([]string, error) {
 
 // EnforceIAM makes the moto at that address judge every call from now on by the
 // policies of whoever makes it. Until then everybody may do everything. Actions and
-// resources count; conditions do not.
+// resources count; of conditions, ec2:CreateAction alone.
 func EnforceIAM(ctx context.Context, client *http.Client, endpoint string) error {
 	// "After no more calls": moto's own interface.
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/moto-api/reset-auth", strings.NewReader("0"))
