@@ -157,7 +157,8 @@ resource "aws_nat_gateway" "new" {
   allocation_id = aws_eip.nat[0].id
   subnet_id     = aws_subnet.gateway[0].id
   tags          = merge(local.tags, { Name = var.name })
-  depends_on    = [aws_route.internet]
+  # What is reserved for people must not be chosen for it.
+  depends_on = [aws_route.internet, aws_ec2_subnet_cidr_reservation.tunnel, aws_ec2_subnet_cidr_reservation.addresses]
 }
 
 resource "aws_route" "step_nat" {

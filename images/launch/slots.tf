@@ -30,7 +30,11 @@ locals {
 }
 
 resource "aws_vpc_security_group_egress_rule" "balancer" {
-  for_each                     = local.grouped ? { daemon = { proto = var.proto, port = var.port }, health = { proto = "tcp", port = local.health_port } } : {}
+  # A daemon on TCP answers at one port for both, and EC2 takes no rule twice.
+  for_each = local.grouped ? merge(
+    { daemon = { proto = var.proto, port = var.port } },
+    var.proto == "tcp" ? {} : { health = { proto = "tcp", port = local.health_port } },
+  ) : {}
   security_group_id            = aws_security_group.balancer[0].id
   ip_protocol                  = each.value.proto
   from_port                    = each.value.port
@@ -64,9 +68,11 @@ resource "aws_lb" "gateways" {
   depends_on = [aws_route.internet]
 }
 
+# Neither port nor protocol of one can be changed, and one that a listener has cannot
+# be removed: another of another name takes its place first.
 resource "aws_lb_target_group" "gateways" {
   count       = local.grouped ? 1 : 0
-  name        = var.name
+  name        = "${var.name}-${substr(sha1("${var.proto} ${var.port}"), 0, 6)}"
   vpc_id      = local.vpc_id
   target_type = "instance"
   protocol    = upper(var.proto)
@@ -86,6 +92,10 @@ resource "aws_lb_target_group" "gateways" {
   }
 
   tags = merge(local.tags, { Name = var.name })
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "aws_lb_listener" "gateways" {

@@ -20,7 +20,7 @@ resource "aws_network_interface" "step" {
   security_groups = [aws_security_group.step[0].id]
   description     = "vpnami ${var.name}: the bastion"
   tags            = merge(local.tags, { Name = "${var.name}-step" })
-  depends_on      = [aws_ec2_subnet_cidr_reservation.tunnel]
+  depends_on      = [aws_ec2_subnet_cidr_reservation.tunnel, aws_ec2_subnet_cidr_reservation.addresses]
 }
 
 resource "aws_instance" "step" {

@@ -122,6 +122,10 @@ variable "slots" {
     ]), false)
     error_message = "slots: each needs a tunnel network of its own, which overlaps none of the others."
   }
+  validation {
+    condition     = alltrue([for n in values(var.slots) : anytrue([for block in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"] : try(cidrhost("${split("/", n)[0]}/${split("/", block)[1]}", 0) == split("/", block)[0], false)])])
+    error_message = "slots: want private addresses (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10): the first boot takes no others."
+  }
 }
 
 variable "instance_type" {
@@ -264,6 +268,14 @@ variable "tunnel_network" {
     condition     = can(cidrnetmask(var.tunnel_network)) && try(cidrhost(var.tunnel_network, 0) == split("/", var.tunnel_network)[0], false) && try(tonumber(split("/", var.tunnel_network)[1]) >= 16 && tonumber(split("/", var.tunnel_network)[1]) <= 29, false)
     error_message = "tunnel_network: want an IPv4 network from /16 to /29 without host bits, such as 10.0.255.0/24."
   }
+  validation {
+    condition     = anytrue([for block in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"] : try(cidrhost("${split("/", var.tunnel_network)[0]}/${split("/", block)[1]}", 0) == split("/", block)[0], false)])
+    error_message = "tunnel_network: want private addresses (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10): the first boot takes no others."
+  }
+  validation {
+    condition     = var.network != null || try(split("/", var.tunnel_network)[1] <= split("/", var.vpc_cidr)[1] || cidrhost("${cidrhost(var.vpc_cidr, 2)}/${split("/", var.tunnel_network)[1]}", 0) != split("/", var.tunnel_network)[0], false)
+    error_message = "tunnel_network: the VPC's name server has an address in it, its block plus two: want another part of the block."
+  }
 }
 
 variable "routes" {
@@ -271,8 +283,20 @@ variable "routes" {
   description = "Networks that clients reach through the tunnel. Null: the VPC's own blocks."
   default     = null
   validation {
-    condition     = var.routes == null || try(length(var.routes) > 0 && length(var.routes) <= 64 && alltrue([for n in var.routes : can(cidrnetmask(n)) && tonumber(split("/", n)[1]) > 0 && !startswith(n, "169.254.")]), false)
-    error_message = "routes: want 1 to 64 IPv4 networks, none of them 0.0.0.0/0 (the tunnel is not for the rest of the internet) or link-local (the metadata service)."
+    condition     = var.routes == null || try(length(var.routes) > 0 && length(var.routes) <= 64 && alltrue([for n in var.routes : can(cidrnetmask(n)) && tonumber(split("/", n)[1]) > 0]), false)
+    error_message = "routes: want 1 to 64 IPv4 networks, none of them 0.0.0.0/0: the tunnel is not for the rest of the internet."
+  }
+  validation {
+    # Networks overlap when they begin alike, as far as the shorter prefix goes.
+    condition = var.routes == null || try(alltrue([for pair in setproduct(var.routes, ["169.254.0.0/16", "127.0.0.0/8", "224.0.0.0/3"]) :
+      cidrhost("${split("/", pair[0])[0]}/${min(split("/", pair[0])[1], split("/", pair[1])[1])}", 0) !=
+      cidrhost("${split("/", pair[1])[0]}/${min(split("/", pair[0])[1], split("/", pair[1])[1])}", 0)
+    ]), false)
+    error_message = "routes: want none with link-local addresses in it (the metadata service), the loopback's or multicast."
+  }
+  validation {
+    condition     = var.routes == null || try(length(distinct(var.routes)) == length(var.routes) && !contains(var.routes, var.tunnel_network) && length(setintersection(var.routes, values(var.slots))) == 0, false)
+    error_message = "routes: want each once, and not the tunnel network itself."
   }
 }
 
@@ -283,6 +307,10 @@ variable "dns" {
   validation {
     condition     = length(var.dns) <= 3 && alltrue([for a in var.dns : can(cidrnetmask("${a}/32"))])
     error_message = "dns: want up to three IPv4 addresses."
+  }
+  validation {
+    condition     = alltrue([for a in var.dns : try(cidrhost("${a}/16", 0) != "169.254.0.0", false)])
+    error_message = "dns: clients do not reach link-local addresses; the VPC's own name server is its block plus two."
   }
 }
 
@@ -390,8 +418,13 @@ variable "secret_shards" {
 
 variable "secret_kms_key_arn" {
   type        = string
-  description = "KMS key of the secrets. Null: AWS's own (aws/secretsmanager). Another account's gateways need one of yours."
+  description = "KMS key of the secrets, by ARN. Null: AWS's own (aws/secretsmanager). Another account's gateways need one of yours."
   default     = null
+  validation {
+    # https://docs.aws.amazon.com/kms/latest/developerguide/cmks-in-iam-policies.html
+    condition     = var.secret_kms_key_arn == null || can(regex("^arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.secret_kms_key_arn))
+    error_message = "secret_kms_key_arn: want the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID: in a policy an alias names no key."
+  }
 }
 
 variable "secret_recovery_days" {

@@ -118,6 +118,18 @@ run "slots" {
   }
 }
 
+run "slots_over_tcp" {
+  command = plan
+  variables {
+    proto = "tcp"
+    slots = { a = "10.0.254.0/24", b = "10.0.255.0/24" }
+  }
+  assert {
+    condition     = length(aws_vpc_security_group_egress_rule.balancer) == 1 && aws_lb_target_group.gateways[0].health_check[0].port == "1194"
+    error_message = "want one rule for the daemon and its health check: EC2 takes none twice"
+  }
+}
+
 run "an_existing_network" {
   command = plan
   variables {
@@ -365,6 +377,62 @@ run "the_tunnel_is_not_for_the_metadata_service" {
     routes = ["169.254.169.254/32"]
   }
   expect_failures = [var.routes]
+}
+
+run "a_route_that_has_the_metadata_service_in_it" {
+  command = plan
+  variables {
+    routes = ["169.0.0.0/8"]
+  }
+  expect_failures = [var.routes]
+}
+
+run "a_route_twice" {
+  command = plan
+  variables {
+    routes = ["10.0.0.0/16", "10.0.0.0/16"]
+  }
+  expect_failures = [var.routes]
+}
+
+run "the_route_is_the_tunnel" {
+  command = plan
+  variables {
+    routes = ["10.0.255.0/24"]
+  }
+  expect_failures = [var.routes]
+}
+
+run "amazons_own_resolver_is_link_local" {
+  command = plan
+  variables {
+    dns = ["169.254.169.253"]
+  }
+  expect_failures = [var.dns]
+}
+
+run "a_tunnel_of_the_internets_addresses" {
+  command = plan
+  variables {
+    tunnel_network = "203.0.113.0/24"
+  }
+  expect_failures = [var.tunnel_network]
+}
+
+run "the_tunnel_has_the_vpcs_resolver" {
+  command = plan
+  variables {
+    tunnel_network = "10.0.0.0/24"
+  }
+  expect_failures = [var.tunnel_network]
+}
+
+run "an_alias_is_no_key_in_a_policy" {
+  command = plan
+  variables {
+    secret_kms_key_arn = "arn:aws:kms:ap-northeast-1:123456789012:alias/vpn"
+  }
+  expect_failures = [var.secret_kms_key_arn]
 }
 
 run "a_tag_that_the_metadata_cannot_have" {
