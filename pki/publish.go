@@ -193,7 +193,8 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, v vau
 				return err
 			}
 		}
-		return d.told(folder, place, toldBy(server, access))
+		d.told(folder, place, toldBy(server, access))
+		return nil
 	}
 	d.say("%q in %s, generation %d, %s:", order.prefix, place.Region, p.generation, plural(len(access.Roster), "person", "people"))
 	for _, line := range p.lines {
@@ -229,24 +230,27 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, v vau
 	if there.empty() {
 		d.say("nothing was there before: it is for gateways that are launched with this name, in %s", place.Region)
 	}
-	return d.told(folder, place, toldBy(server, access))
+	d.told(folder, place, toldBy(server, access))
+	return nil
 }
 
 // told keeps what the gateways of a place are told now, and says which others are not.
-func (d *desk) told(folder authority.Folder, place authority.Place, told string) error {
+// What was to be published is there by then.
+func (d *desk) told(folder authority.Folder, place authority.Place, told string) {
 	if err := folder.RecordTold(place, told); err != nil {
-		return err
+		d.warn("%v", err)
+		return
 	}
 	published, err := folder.Published()
 	if err != nil {
-		return err
+		d.warn("%v", err)
+		return
 	}
 	others := slices.DeleteFunc(slices.Collect(maps.Keys(published)), func(p authority.Place) bool { return published[p].Told == told })
 	slices.SortFunc(others, comparePlaces)
 	for _, other := range others {
 		d.warn("what was published as %q in %s says something else still: \"vpnami-pki publish --folder %s --secret %s --region %s\" tells the gateways there; if there are none any more, take it out of published.json", other.Prefix, other.Region, shellWord(folder.Path()), shellWord(other.Prefix), shellWord(other.Region))
 	}
-	return nil
 }
 
 // toldBy is a hash of what a publish tells the gateways, whatever its generation.

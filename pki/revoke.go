@@ -26,8 +26,9 @@ func (d *desk) revokeCommand() *cobra.Command {
 		Use:   "revoke NAME...",
 		Short: "Take certificates back",
 		Long: `Revokes every certificate of each NAME, those at their end too (a clock may have
-been wrong), or with --serial the ones of those serial numbers, and signs the CRL. It cannot be undone. The name
-is free again: issued anew, it has a new certificate, and the old stays out.
+been wrong), or with --serial the ones of those serial numbers, and signs the
+CRL. It cannot be undone. The name is free again: issued anew, it has a new
+certificate, and the old stays out.
 
 With --foreign the serial numbers may be of certificates that are not kept here:
 what another program signed with a CA that was taken over, and left no copy of
