@@ -194,6 +194,15 @@ func TestCheckImageFinds(t *testing.T) {
 	}
 }
 
+// TestCheckImageLeavesExamples: cloud-init's own files have a key for an example.
+func TestCheckImageLeavesExamples(t *testing.T) {
+	root := cleanImage(t)
+	put(t, root, "usr/lib/python3/dist-packages/cloudinit/config/cc_ssh.py", "  ssh_keys:\n    rsa_private: |\n      -----BEGIN RSA PRIVATE KEY-----\n      MIIBxwIBAAJhAKD0YSHy73nUgysO13XsJmd4fHiFyQ\n")
+	if found, err := checkImage(root); err != nil || len(found) > 0 {
+		t.Errorf("got %+v, %v", found, err)
+	}
+}
+
 // TestCheckImageFindsWhatOverrules has what makes nothing of a promise that stands
 // there all the same.
 func TestCheckImageFindsWhatOverrules(t *testing.T) {

@@ -80,8 +80,11 @@ func skipped(folder string) bool {
 func (i image) privateKeys() ([]string, error) {
 	// A key is the mark and then a line of its text; programs that read keys
 	// have the mark alone.
-	// In YAML it is set in, in JSON its lines end in "\n", spelt out.
-	keyText := regexp.MustCompile(`-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----(?:\r?\n|(?:\\r)?\\n)[ \t]*(?:[A-Za-z-]+: [^\n]*\n|\r?\n|[ \t]+)*[A-Za-z0-9+/=]{16}`)
+	key := `-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----`
+	// In YAML it is set in, in JSON its lines end in "\n", spelt out. Packages' own files
+	// have such for examples in what they say of themselves (cloud-init's cc_ssh.py).
+	packaged := regexp.MustCompile(`(?m)^` + key + `\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`)
+	anywhere := regexp.MustCompile(key + `(?:\r?\n|(?:\\r)?\\n)[ \t]*(?:[A-Za-z-]+: [^\n]*\n|\r?\n|[ \t]+)*[A-Za-z0-9+/=]{16}`)
 	most := runtime.NumCPU()
 	found := make([][]string, most)
 	var searches []func() error
@@ -89,6 +92,10 @@ func (i image) privateKeys() ([]string, error) {
 		searches = append(searches, func() error {
 			room := make([]byte, maxKeyFile)
 			for n := part; n < len(i.files); n += most {
+				keyText := anywhere
+				if path := i.files[n].path; strings.HasPrefix(path, "usr/") && !strings.HasPrefix(path, "usr/local/") {
+					keyText = packaged
+				}
 				has, err := i.files[n].has(keyText, i.root, room)
 				if err != nil {
 					return err
