@@ -75,16 +75,36 @@ func skipped(folder string) bool {
 	return slices.Contains([]string{"proc", "sys", "dev", "run", "snap"}, folder)
 }
 
+// keyTexts find private keys: the mark and then a line of the text; programs that read
+// keys have the mark alone.
+type keyTexts struct{ packaged, anywhere *regexp.Regexp }
+
+func newKeyTexts() keyTexts {
+	const mark = keyMark + `((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----`
+	return keyTexts{
+		packaged: regexp.MustCompile(`(?m)^` + mark + `\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`),
+		// In YAML it is set in, in JSON its lines end in "\n", spelt out.
+		anywhere: regexp.MustCompile(mark + `(?:\r?\n|(?:\\r)?\\n)[ \t]*(?:[A-Za-z-]+: [^\n]*\n|\r?\n|[ \t]+)*[A-Za-z0-9+/=]{16}`),
+	}
+}
+
+// of are those for a file; nil: it is not looked at. Documentation has sample keys, which
+// are everybody's, and packages' own files have them, set in, in what they say of
+// themselves (cloud-init's cc_ssh.py).
+func (k keyTexts) of(path string) *regexp.Regexp {
+	switch {
+	case strings.HasPrefix(path, "usr/share/doc/"):
+		return nil
+	case strings.HasPrefix(path, "usr/") && !strings.HasPrefix(path, "usr/local/"):
+		return k.packaged
+	}
+	return k.anywhere
+}
+
 // privateKeys reads every file that may be one, by all processors at once: that is
 // most of what the check takes.
 func (i image) privateKeys() ([]string, error) {
-	// A key is the mark and then a line of its text; programs that read keys
-	// have the mark alone.
-	key := `-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY|OpenVPN Static key V1|OpenVPN tls-crypt-v2 (?:server|client) key)-----`
-	// In YAML it is set in, in JSON its lines end in "\n", spelt out. Packages' own files
-	// have such for examples in what they say of themselves (cloud-init's cc_ssh.py).
-	packaged := regexp.MustCompile(`(?m)^` + key + `\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}`)
-	anywhere := regexp.MustCompile(key + `(?:\r?\n|(?:\\r)?\\n)[ \t]*(?:[A-Za-z-]+: [^\n]*\n|\r?\n|[ \t]+)*[A-Za-z0-9+/=]{16}`)
+	texts := newKeyTexts()
 	most := runtime.NumCPU()
 	found := make([][]string, most)
 	var searches []func() error
@@ -92,11 +112,7 @@ func (i image) privateKeys() ([]string, error) {
 		searches = append(searches, func() error {
 			room := make([]byte, maxKeyFile)
 			for n := part; n < len(i.files); n += most {
-				keyText := anywhere
-				if path := i.files[n].path; strings.HasPrefix(path, "usr/") && !strings.HasPrefix(path, "usr/local/") {
-					keyText = packaged
-				}
-				has, err := i.files[n].has(keyText, i.root, room)
+				has, err := i.files[n].has(texts, i.root, room)
 				if err != nil {
 					return err
 				}
@@ -112,12 +128,9 @@ func (i image) privateKeys() ([]string, error) {
 }
 
 // has tells whether there is text of a key in a file. It is read into room.
-func (f imageFile) has(keyText *regexp.Regexp, root string, room []byte) (bool, error) {
-	if !f.info.Mode().IsRegular() || f.info.Size() > maxKeyFile || f.info.Size() < int64(len(keyMark)) {
-		return false, nil
-	}
-	// Documentation has sample keys, which are everybody's.
-	if strings.HasPrefix(f.path, "usr/share/doc/") {
+func (f imageFile) has(texts keyTexts, root string, room []byte) (bool, error) {
+	text := texts.of(f.path)
+	if text == nil || !f.info.Mode().IsRegular() || f.info.Size() > maxKeyFile || f.info.Size() < int64(len(keyMark)) {
 		return false, nil
 	}
 	n, err := beginningOf(filepath.Join(root, f.path), room)
@@ -125,7 +138,7 @@ func (f imageFile) has(keyText *regexp.Regexp, root string, room []byte) (bool, 
 		return false, nil // gone in between, on a running machine
 	}
 	data := room[:n]
-	return bytes.Contains(data, []byte(keyMark)) && keyText.Match(data), err
+	return bytes.Contains(data, []byte(keyMark)) && text.Match(data), err
 }
 
 // beginningOf reads the beginning of a file, as far as there is room: to make room for
