@@ -88,14 +88,17 @@ Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 // endings finds what ends within a time, what ends first in front.
 func endings(folder authority.Folder, people []authority.Person, standing authority.Standing, within time.Duration, now time.Time) ([]ending, error) {
 	ends := []ending{}
+	add := func(kind, name string, notBefore *time.Time, notAfter time.Time, remedy string) {
+		ends = append(ends, ending{kind, name, notAfter, daysTo(notAfter, now), remedy, notBefore})
+	}
 	look := func(kind, name string, notAfter time.Time, remedy string) {
 		if notAfter.Sub(now) <= within {
-			ends = append(ends, ending{Kind: kind, Name: name, NotAfter: notAfter, Days: daysTo(notAfter, now), Remedy: remedy})
+			add(kind, name, nil, notAfter, remedy)
 		}
 	}
 	begins := func(kind, name string, notBefore, notAfter time.Time, remedy string) {
 		if now.Before(notBefore) {
-			ends = append(ends, ending{Kind: kind, Name: name, NotAfter: notAfter, Days: daysTo(notAfter, now), Remedy: remedy, NotBefore: &notBefore})
+			add(kind, name, &notBefore, notAfter, remedy)
 		}
 	}
 	server, err := folder.Server()
@@ -137,12 +140,16 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 		// A week after their end they have noticed, or have left: a monitor that
 		// is red for ever is looked at by nobody.
 		c, ok := foremost(standing, p)
-		if ok && standing.Abandoned(c) && standing.State(c) != authority.Revoked && !now.After(c.NotAfter.Add(authority.EndedFor)) {
-			ends = append(ends, ending{Kind: "client", Name: p.Name, NotAfter: c.NotAfter, Days: daysTo(c.NotAfter, now), Remedy: "vpnami-pki renew " + p.Name, NotBefore: &c.NotBefore})
+		if !ok || now.After(c.NotAfter.Add(authority.EndedFor)) {
+			continue
 		}
-		if ok && standing.State(c) != authority.Revoked && standing.State(c) != authority.Foreign && !now.After(c.NotAfter.Add(authority.EndedFor)) {
-			look("client", p.Name, c.NotAfter, renewed("vpnami-pki renew "+p.Name, c.NotAfter, cas[0]))
-			begins("client", p.Name, c.NotBefore, c.NotAfter, "vpnami-pki renew "+p.Name)
+		renew := "vpnami-pki renew " + p.Name
+		switch state := standing.State(c); {
+		case abandoned(standing, c):
+			add("client", p.Name, &c.NotBefore, c.NotAfter, renew)
+		case state != authority.Revoked && state != authority.Foreign:
+			look("client", p.Name, c.NotAfter, renewed(renew, c.NotAfter, cas[0]))
+			begins("client", p.Name, c.NotBefore, c.NotAfter, renew)
 		}
 	}
 	slices.SortStableFunc(ends, func(a, b ending) int { return a.NotAfter.Compare(b.NotAfter) })

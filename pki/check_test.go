@@ -168,7 +168,7 @@ func TestCheckTellsWhatHasNotBegun(t *testing.T) {
 	if err != nil || len(ends) != 1 || ends[0].Name != "ann" || ends[0].NotBefore == nil || ends[0].Remedy != "vpnami-pki renew ann" {
 		t.Errorf("told %+v, %v", ends, err)
 	}
-	if names := early(standing, people); !slices.Equal(names, []string{"ann"}) {
+	if names := whose(standing, people, early); !slices.Equal(names, []string{"ann"}) {
 		t.Errorf("early: %q", names)
 	}
 }

@@ -63,7 +63,7 @@ func (d *desk) crl(ctx context.Context, folder authority.Folder, above *big.Int)
 			}
 		}
 		for _, place := range folder.Places()[len(issuers):] { // whose key is lost
-			if err := folder.MendRevoked(place); err != nil {
+			if err := folder.MendRevoked(d.now(), place); err != nil {
 				return err
 			}
 		}

@@ -91,6 +91,7 @@ func (d *desk) publish(ctx context.Context, folder authority.Folder, order publi
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
+	// What is likeliest wrong here is told before AWS is asked.
 	if _, err := folder.CRLs(d.now()); err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, v vau
 	for _, w := range p.warnings {
 		d.warn("%s", w)
 	}
-	if names := early(standing, people); len(names) > 0 {
+	if names := whose(standing, people, early); len(names) > 0 {
 		d.warn("%s cannot connect yet: made while this machine's clock was ahead, their certificates begin later (\"vpnami-pki check\"): renew them", some(names))
 	}
 	if len(p.changes)+len(p.redressings) == 0 {

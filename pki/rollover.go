@@ -97,7 +97,7 @@ into AWS KMS, or out of it.`,
 				if err != nil {
 					return err
 				}
-				if names := abandoned(standing, people); len(names) > 0 {
+				if names := whose(standing, people, abandoned); len(names) > 0 {
 					d.warn("%s had certificates of the CA in whose place it is, and no other in force: renew them", some(names))
 				}
 				d.say("publish, then give people new profiles with \"vpnami-pki renew\"")

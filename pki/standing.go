@@ -39,24 +39,23 @@ func (d *desk) standing(folder authority.Folder, people ...authority.Person) (au
 	return standing, err
 }
 
-// early are the names of people who cannot come in yet, because their certificates
-// were made while the clock was ahead.
-func early(standing authority.Standing, people []authority.Person) []string {
-	var names []string
-	for _, p := range people {
-		if c, ok := foremost(standing, p); ok && standing.State(c) == authority.NotYet {
-			names = append(names, p.Name)
-		}
-	}
-	return names
+// early tells of a certificate that nobody can come in with yet: it was made while the
+// clock was ahead.
+func early(standing authority.Standing, c authority.Issued) bool {
+	return standing.State(c) == authority.NotYet
 }
 
-// abandoned are the names of people who have nothing but certificates of a CA in whose
-// place another was made before it began.
-func abandoned(standing authority.Standing, people []authority.Person) []string {
+// abandoned tells of a certificate of a CA in whose place another was made before it
+// began.
+func abandoned(standing authority.Standing, c authority.Issued) bool {
+	return standing.Abandoned(c) && standing.State(c) != authority.Revoked
+}
+
+// whose are the names of people whose foremost certificate is such.
+func whose(standing authority.Standing, people []authority.Person, is func(authority.Standing, authority.Issued) bool) []string {
 	var names []string
 	for _, p := range people {
-		if c, ok := foremost(standing, p); ok && standing.Abandoned(c) && standing.State(c) != authority.Revoked {
+		if c, ok := foremost(standing, p); ok && is(standing, c) {
 			names = append(names, p.Name)
 		}
 	}
@@ -69,7 +68,7 @@ func abandoned(standing authority.Standing, people []authority.Person) []string 
 // One that easy-rsa signed for longer tells nothing once its profile is refused.
 func foremost(standing authority.Standing, p authority.Person) (authority.Issued, bool) {
 	live := standing.Live(p)
-	begun := slices.DeleteFunc(slices.Clone(live), func(c authority.Issued) bool { return standing.State(c) == authority.NotYet })
+	begun := slices.DeleteFunc(slices.Clone(live), func(c authority.Issued) bool { return early(standing, c) })
 	if len(begun) > 0 {
 		return begun[len(begun)-1], true
 	}

@@ -248,10 +248,9 @@ func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.
 	if err != nil {
 		return nil, err
 	}
-	revoked, err := f.revocations(issuer.number)
-	gone := errors.Is(err, fs.ErrNotExist)
-	if gone && last.der != nil {
-		revoked, err = f.revokedByLog(issuer.certificate)
+	revoked, gone, err := f.revocationsAnew(issuer.number, issuer.certificate)
+	if err == nil && gone && last.der == nil {
+		err = fmt.Errorf("reading what is revoked: revoked.tsv and crl.pem of %q are both gone, and the log alone is not believed: %s", issuer.certificate.Subject.CommonName, putBack)
 	}
 	if err != nil {
 		return nil, err
@@ -272,74 +271,16 @@ func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.
 		return nil, err
 	}
 	entries := []Entry{{Action: "sign-crl", Name: issuer.certificate.Subject.CommonName, Detail: "number " + number.String()}}
-	for _, r := range lost {
-		entries = append(entries, Entry{Action: "revoke-found", Name: r.Serial.String(), Detail: "on the signed list alone"})
-	}
-	if err := f.Log(issuer.now, entries...); err != nil {
+	if err := f.Log(issuer.now, append(entries, foundEntries(lost)...)...); err != nil {
 		return nil, err
 	}
 	// What is revoked comes first: a list that lacks some of it is noticed.
 	if len(more) > 0 || gone {
-		if err := Replace(f.at(caFile(issuer.number, "revoked.tsv")), privateFile, encodeRevoked(revoked)); err != nil {
-			return nil, fmt.Errorf("writing what is revoked: %w", err)
+		if err := f.writeRevoked(issuer.number, revoked); err != nil {
+			return nil, err
 		}
 	}
 	return number, Replace(last.path, publicFile, text)
-}
-
-// MendRevoked makes what is revoked of a CA in force anew, by its place in [Folder.CAs],
-// of the list signed last and the log. That takes no key, which may be lost.
-func (f Folder) MendRevoked(place int) error {
-	number, ca := f.mark.numbers()[place], f.cas[place]
-	last, err := f.signed(number)
-	if err != nil {
-		return err
-	}
-	revoked, err := f.revocations(number)
-	gone := errors.Is(err, fs.ErrNotExist)
-	if gone {
-		revoked, err = f.revokedByLog(ca)
-	}
-	if err != nil {
-		return err
-	}
-	lost, err := f.lost(ca, last, revoked)
-	if err != nil || len(lost) == 0 && !gone {
-		return err
-	}
-	return Replace(f.at(caFile(number, "revoked.tsv")), privateFile, encodeRevoked(append(revoked, lost...)))
-}
-
-// lost are revocations that stand on the list last signed of a CA and nowhere else:
-// what is revoked is written first, so an older revoked.tsv has been put back. They
-// stay revoked.
-func (f Folder) lost(ca *x509.Certificate, last signedCRL, known []Revocation) ([]Revocation, error) {
-	if beyond, err := last.beyond(known); err != nil || !beyond {
-		return nil, err
-	}
-	list, err := x509.ParseRevocationList(last.der)
-	if err == nil {
-		err = list.CheckSignatureFrom(ca)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %q: %w: %s", last.path, err, putBackCRL)
-	}
-	is := make(map[string]bool, len(known))
-	for _, r := range known {
-		is[r.Serial.String()] = true
-	}
-	var lost []Revocation
-	for _, entry := range list.RevokedCertificateEntries {
-		if is[entry.SerialNumber.String()] {
-			continue
-		}
-		end := ca.NotAfter // of a certificate that is not kept here
-		if certificate, err := f.certificate(certificateFileOf(entry.SerialNumber)); err == nil {
-			end = certificate.NotAfter
-		}
-		lost = append(lost, Revocation{Serial: entry.SerialNumber, NotAfter: end, At: entry.RevocationTime.UTC(), Reason: ReasonOf(entry.ReasonCode)})
-	}
-	return lost, nil
 }
 
 // ReasonOf is a reason as it is kept here: a list of another program may have others

@@ -4,9 +4,7 @@
 package authority
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -15,11 +13,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"math/big"
 	"os"
 	"os/user"
-	"slices"
 	"time"
 )
 
@@ -104,69 +100,6 @@ func (f Folder) appendLines(lines, lost []byte) error {
 	}
 	_, err = file.Write(lines)
 	return errors.Join(err, file.Sync(), file.Close())
-}
-
-// longestLine is more than a line that names all groups of a person.
-const longestLine = 16 << 20
-
-// revokedByLog is what was taken back of a CA by the log, which has all of it, also
-// what has fallen out of the signed list. Of a serial that is not kept here it does
-// not know the CA: that counts for each.
-func (f Folder) revokedByLog(ca *x509.Certificate) ([]Revocation, error) {
-	file, err := os.Open(f.at("log.jsonl"))
-	if err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
-	}
-	defer file.Close()
-	found, asked := map[string]Revocation{}, map[string]bool{}
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, longestLine)
-	for lines.Scan() {
-		var line logLine
-		if json.Unmarshal(lines.Bytes(), &line) != nil {
-			continue // a crash cut it off
-		}
-		switch line.Action {
-		case "log-lost":
-			return nil, fmt.Errorf("reading the log: %q began anew on %s and does not have all", f.at("log.jsonl"), line.Time.Format(time.DateOnly))
-		case "revoke", "revoke-foreign", "revoke-found", "import-revoked":
-			serial := cmp.Or(line.Serial, line.Name)
-			if asked[serial] {
-				continue
-			}
-			asked[serial] = true
-			if r, is := f.revokedBy(ca, line); is {
-				found[serial] = r
-			}
-		case "revoke-failed", "revoke-foreign-failed": // the list has it, if it is on one
-			delete(found, cmp.Or(line.Serial, line.Name))
-			delete(asked, cmp.Or(line.Serial, line.Name))
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
-	}
-	return slices.Collect(maps.Values(found)), nil
-}
-
-// revokedBy is the revocation of a line; false, if it is of another CA.
-func (f Folder) revokedBy(ca *x509.Certificate, line logLine) (Revocation, bool) {
-	serial, ok := parseSerial(cmp.Or(line.Serial, line.Name))
-	if !ok {
-		return Revocation{}, false
-	}
-	r := Revocation{Serial: serial, NotAfter: ca.NotAfter, At: line.Time.UTC().Truncate(time.Second)}
-	if reason, err := ParseReason(line.Detail); err == nil {
-		r.Reason = reason
-	}
-	if c, err := f.certificate(certificateFileOf(serial)); err == nil {
-		r.NotAfter = c.NotAfter
-		if err := c.CheckSignatureFrom(ca); err != nil {
-			_, weak := errors.AsType[x509.InsecureAlgorithmError](err)
-			return r, weak // no gateway takes it; which CA's it is does not matter
-		}
-	}
-	return r, true
 }
 
 // operator says who ran the command, as far as the machine knows.

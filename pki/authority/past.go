@@ -4,10 +4,7 @@
 package authority
 
 import (
-	"cmp"
 	"crypto/x509"
-	"errors"
-	"io/fs"
 	"math/big"
 	"slices"
 )
@@ -67,50 +64,6 @@ func (f Folder) Past() (Past, error) {
 	past := NewPast(cas, revoked...)
 	past.newer = newer
 	return past, nil
-}
-
-// replaced are the numbers of the CAs that are no longer in force.
-func (f Folder) replaced() []int {
-	var numbers []int
-	for number := 1; number < f.mark.Signing; number++ {
-		if number != f.mark.Previous {
-			numbers = append(numbers, number)
-		}
-	}
-	return numbers
-}
-
-// tookBack is what the CAs that were replaced revoked: by revoked.tsv and by the list
-// signed last, since either may be lost, or an older copy put back. What of it cannot be
-// read is told by the numbers of the CAs.
-func (f Folder) tookBack() ([]Revocation, map[int]error) {
-	var all []Revocation
-	unread := map[int]error{}
-	for _, number := range f.replaced() {
-		known, err := f.revocations(number)
-		if ca, failed := f.certificate(caFile(number, "ca.crt")); errors.Is(err, fs.ErrNotExist) && failed == nil {
-			known, err = f.revokedByLog(ca)
-		}
-		listed, lost := f.lostBy(number, known)
-		if unread[number] = cmp.Or(err, lost); unread[number] == nil {
-			delete(unread, number)
-		}
-		all = append(append(all, known...), listed...)
-	}
-	return all, unread
-}
-
-// lostBy is what the list signed last of a CA has beyond what is known.
-func (f Folder) lostBy(number int, known []Revocation) ([]Revocation, error) {
-	ca, err := f.certificate(caFile(number, "ca.crt"))
-	if err != nil {
-		return nil, err
-	}
-	signed, err := f.signed(number)
-	if err != nil {
-		return nil, err
-	}
-	return f.lost(ca, signed, known)
 }
 
 // Had tells whether a CA was ever this authority's.

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,20 +94,7 @@ func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey, same *Sa
 // the CAs that signed them took back, or a certificate of the person that was.
 func (f Folder) checkKnown(person Person, standing Standing, certificates []*x509.Certificate) error {
 	for _, c := range certificates {
-		if _, err := f.signerOf(c); err == nil {
-			continue // in force, and read
-		}
-		number := slices.IndexFunc(f.replaced(), func(number int) bool {
-			ca, err := f.certificate(caFile(number, "ca.crt"))
-			return err == nil && c.CheckSignatureFrom(ca) == nil
-		})
-		if number >= 0 && standing.unread[f.replaced()[number]] == nil {
-			continue
-		}
-		if number < 0 && len(standing.unread) == 0 {
-			continue // it is weak, or of no CA of ours
-		}
-		for _, err := range standing.unread {
+		if err := f.lostOf(c, standing); err != nil {
 			return fmt.Errorf("it is that of the certificate %s: %w", c.SerialNumber, err)
 		}
 	}
@@ -118,6 +106,24 @@ func (f Folder) checkKnown(person Person, standing Standing, certificates []*x50
 		if _, err := f.certificate(certificateFileOf(r.Serial)); err != nil {
 			return fmt.Errorf("the certificate %s of theirs was revoked: %w: %s", c.Serial, err, putBack)
 		}
+	}
+	return nil
+}
+
+// lostOf is why it is not known whether the CA that signed a certificate took it back;
+// nil, if it is known.
+func (f Folder) lostOf(c *x509.Certificate, standing Standing) error {
+	if _, err := f.signerOf(c); err == nil {
+		return nil // in force, and read
+	}
+	for _, number := range f.replaced() {
+		if ca, err := f.certificate(caFile(number, "ca.crt")); err == nil && c.CheckSignatureFrom(ca) == nil {
+			return standing.unread[number]
+		}
+	}
+	// It is weak, or of no CA of ours, unless the certificate of one is lost.
+	for _, number := range slices.Sorted(maps.Keys(standing.unread)) {
+		return standing.unread[number]
 	}
 	return nil
 }

@@ -38,10 +38,10 @@ type Fields struct {
 }
 
 // ParseTemplate reads a template for profiles of a form and a server, whose name may be
-// spelt out in it, and tries it, so that what
-// is wrong with it is known before anything is issued. Who gets one, over which
-// protocol, and whether they keep their key, is not known here: one of all these must
-// be given a profile, and each is looked at again when it is written.
+// spelt out in it, and tries it, so that what is wrong with it is known before anything
+// is issued. Who gets one, over which protocol, and whether they keep their key, is not
+// known here: one of all these must be given a profile, and each is looked at again
+// when it is written.
 func ParseTemplate(text string, form Form, serverName string) (*Template, error) {
 	parsed, err := template.New("template").Option("missingkey=error").Parse(text)
 	if err != nil {
