@@ -22,7 +22,7 @@ func recordsSudo(t *testing.T, vpn *lab.Instance) {
 		t.Fatalf("the kernel's rules are:\n%s", rules)
 	}
 	// PAM as of sshd says who logs in; the second sudo is called by root.
-	inside(t, vpn, "systemd-run", "--quiet", "--wait", "--uid=1000", "--property=PAMName=sshd", "sudo", "-n", "sudo", "-n", "true")
+	inUnit(t, vpn, "--wait", "--uid=1000", "--property=PAMName=sshd", "sudo", "-n", "sudo", "-n", "true")
 	for _, log := range []string{"ausearch --raw --key sudo --input-logs", "journalctl --no-pager --boot --output cat _TRANSPORT=audit"} {
 		for _, who := range []string{"1000", "0"} {
 			wanted := " auid=1000 uid=" + who + " "

@@ -75,7 +75,7 @@ func TestArticle(t *testing.T) {
 	t.Run("its services run", func(t *testing.T) { servicesRun(t, vpn) })
 	t.Run("its status tells what EC2 sees", func(t *testing.T) {
 		// The lab's EC2 is named on the kernel command line, which units pass on.
-		status := inside(t, vpn, "systemd-run", "--quiet", "--wait", "--pipe", "-p", "PassEnvironment=AWS_ENDPOINT_URL", "vpnami-firstboot", "status")
+		status := inUnit(t, vpn, "--wait", "--pipe", "-p", "PassEnvironment=AWS_ENDPOINT_URL", "vpnami-firstboot", "status")
 		for _, want := range []string{"closed from outside the VPC, says EC2", "hop limit above 1"} {
 			if !strings.Contains(status, want) {
 				t.Errorf("no word of %q:\n%s", want, status)
@@ -310,7 +310,7 @@ func saysOnConsole(t *testing.T, i *lab.Instance, pattern string) {
 func servicesRun(t *testing.T, vpn *lab.Instance) {
 	t.Helper()
 	// The result stands a moment before its program has ended.
-	for range 20 {
+	for range 300 {
 		if state(t, vpn, "vpnami-firstboot.service") != "activating" {
 			break
 		}

@@ -87,7 +87,7 @@ func throughput(t *testing.T, vpn *lab.Instance, client *lab.Host) float64 {
 	t.Helper()
 	const lasts = 8 * time.Second
 	session := connect(t, client, theOffice.profile("client1"))
-	inside(t, vpn, "systemd-run", "--quiet", "--collect", "--unit", "sink", "python3", "-c", sink)
+	inUnit(t, vpn, "--collect", "--unit", "sink", "python3", "-c", sink)
 	var speed float64
 	withoutRule(t, vpn, []ruleChange{{"-I", "INPUT", "1", "-i", "tun0", "-p", "tcp", "--dport", "5201", "-j", "ACCEPT"}}, func() {
 		conn := dialed(t, client, "10.0.255.1:5201")
