@@ -73,12 +73,6 @@ resource "aws_launch_template" "gateway" {
       error_message = "gateways: addresses: ${join(", ", var.gateways[each.key].addresses)} overlap the tunnel network ${var.tunnel_network}: want other addresses of the subnet."
     }
     precondition {
-      condition = var.gateways[each.key].private_address == null || alltrue([for n in var.gateways[each.key].addresses :
-        cidrhost("${coalesce(var.gateways[each.key].private_address, "0.0.0.0")}/${split("/", n)[1]}", 0) != cidrhost(n, 0)
-      ])
-      error_message = "gateways: addresses: the machine's private_address is among them: want networks that are free."
-    }
-    precondition {
       # An interface has its own address, and in the place of each other one a prefix.
       condition     = length(each.value) < data.aws_ec2_instance_type.gateway[0].maximum_ipv4_addresses_per_interface && data.aws_ec2_instance_type.gateway[0].hypervisor != "xen"
       error_message = "gateways: addresses: ${length(each.value)} networks of /28 do not fit an interface of ${var.instance_type}, which takes ${data.aws_ec2_instance_type.gateway[0].hypervisor == "xen" ? "none (only Nitro types do)" : data.aws_ec2_instance_type.gateway[0].maximum_ipv4_addresses_per_interface - 1}: want fewer, or another instance_type."
@@ -135,6 +129,10 @@ resource "aws_instance" "gateway" {
   tags = merge(local.tags, { Name = each.key == "a" ? var.name : "${var.name}-${each.key}" })
 
   lifecycle {
+    precondition {
+      condition     = length(lookup(local.conflicts, "gateways: ${each.key}: private_address", [])) == 0
+      error_message = "gateways: ${each.key}: private_address: ${coalesce(each.value.private_address, "none")} cannot be the machine's: ${join("; ", lookup(local.conflicts, "gateways: ${each.key}: private_address", []))}. Want another address of the subnet, or none for one that AWS chooses."
+    }
     ignore_changes = [
       # Without the Elastic IP it may have another public address, or none.
       associate_public_ip_address,

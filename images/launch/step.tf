@@ -21,6 +21,13 @@ resource "aws_network_interface" "step" {
   description     = "vpnami ${var.name}: the bastion"
   tags            = merge(local.tags, { Name = "${var.name}-step" })
   depends_on      = [aws_ec2_subnet_cidr_reservation.tunnel, aws_ec2_subnet_cidr_reservation.addresses]
+
+  lifecycle {
+    precondition {
+      condition     = length(lookup(local.conflicts, "step: private_address", [])) == 0
+      error_message = "step: private_address: ${coalesce(var.step.private_address, "none")} cannot be the bastion's: ${join("; ", lookup(local.conflicts, "step: private_address", []))}. Want another address of the subnet, or none for one that AWS chooses."
+    }
+  }
 }
 
 resource "aws_instance" "step" {

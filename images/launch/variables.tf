@@ -153,6 +153,10 @@ variable "step" {
     error_message = "step: ami: want the id of an AMI, such as ami-0123456789abcdef0."
   }
   validation {
+    condition     = try(var.step.private_address, null) == null || can(cidrnetmask("${var.step.private_address}/32"))
+    error_message = "step: private_address: want an IPv4 address of the bastion's subnet."
+  }
+  validation {
     condition     = var.step == null || try(alltrue([for n in var.step.ssh_from : can(cidrnetmask(n)) && tonumber(split("/", n)[1]) >= 8]), false)
     error_message = "step: ssh_from: want IPv4 networks of the VPC, /8 or smaller: a bastion is not for the internet."
   }

@@ -246,7 +246,7 @@ run "per_client_of_the_machine_itself" {
     nat      = "per-client"
     gateways = { a = { private_address = "10.0.1.70", addresses = ["10.0.1.64/28"] } }
   }
-  expect_failures = [aws_launch_template.gateway]
+  expect_failures = [aws_instance.gateway]
 }
 
 run "per_client_of_the_tunnel" {
