@@ -119,7 +119,7 @@ $(STOCK)/manifest.json: | build/plugins/.installed
 test-unit: $(programs) ## Units, goldens and transcripts: no root, seconds
 	go test ./...
 test-root: build bin/packer-sdc bin/packer-plugin-amazon moto build/plugins/.installed ## What needs root or the real programs (openvpn, packer, moto, systemd); nothing is skipped
-	$(root_tests) -p 1 $$(go list ./... | grep -v /images/verify)
+	$(root_tests) -p 1 $$(go list ./... | grep -v '/images/verify$$')
 verify: image build moto ## The boot verification of the baked image in the lab (LAB_VM=qemu boots whole machines)
 	@mkdir -p $(LOGS)
 	$(root_tests) -v ./images/verify

@@ -91,6 +91,7 @@ func (a awsTarget) begin(ctx context.Context) (awsLaunch, error) {
 	l := awsLaunch{name, map[string]string{
 		"name": name, "ami": a.ami, "secret": leftovers.Secret(name), "secret_recovery_days": "0", "key_name": name,
 		"vpc_cidr": a.network, "tunnel_network": a.tunnel,
+		"tags": fmt.Sprintf("{%q=%q}", leftovers.RegionTag, a.cfg.Region),
 		// As in the article: open for the world until the first boot is over.
 		"ssh_from": `["0.0.0.0/0"]`,
 	}}

@@ -10,21 +10,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/smithy-go"
 )
 
 const (
 	// Tag is on all that a launch makes; its value is the launch's name.
-	Tag    = "vpnami:launch"
+	Tag = "vpnami:launch"
+	// RegionTag is to be on it too: IAM has no regions, and by this what is found there
+	// tells where the rest is.
+	RegionTag = "verify-region"
+
 	prefix = "verify-"
 	layout = "20060102t150405z"
 )
@@ -49,47 +51,26 @@ func launchOf(text string) (name string, began time.Time, ok bool) {
 	return name, began, err == nil
 }
 
-// Account is where verifications run.
-type Account struct {
-	ec2     *ec2.Client
-	iam     *iam.Client
-	secrets *secretsmanager.Client
-	events  *eventbridge.Client
-	alarms  *cloudwatch.Client
-	logs    *cloudwatchlogs.Client
-}
-
-// Open makes the clients.
-func Open(cfg aws.Config) Account {
-	return Account{ec2.NewFromConfig(cfg), iam.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg),
-		eventbridge.NewFromConfig(cfg), cloudwatch.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg)}
-}
-
 // Leftover is one thing that a verification made.
 type Leftover struct {
+	Region   string // where its launch is, also of what has no region itself
 	Kind, ID string
 	Launch   string // the verification
 
 	end func(context.Context) error
 }
 
-func (l Leftover) String() string { return fmt.Sprintf("%s %s of %s", l.Kind, l.ID, l.Launch) }
+func (l Leftover) String() string {
+	return fmt.Sprintf("%s %s of %s in %s", l.Kind, l.ID, l.Launch, l.Region)
+}
 
 // finder finds what there is of one kind, of whatever launch.
 type finder func(context.Context) ([]Leftover, error)
 
-// finders are in the order in which AWS lets things go.
-func (a Account) finders() []finder {
-	return []finder{
-		a.instances, a.addresses, a.interfaces, a.groups, a.tables, a.subnets, a.gateways, a.vpcs, a.keys,
-		a.secretsOf, a.profiles, a.roles, a.policies, a.rules, a.alarmsOf, a.logGroups, a.logPolicies,
-	}
-}
-
-// Find finds what is left of verifications that began before that time.
-func (a Account) Find(ctx context.Context, before time.Time) ([]Leftover, error) {
+// findOld is what those find of verifications that began before that time.
+func findOld(ctx context.Context, before time.Time, finders []finder) ([]Leftover, error) {
 	var all []Leftover
-	for _, find := range a.finders() {
+	for _, find := range finders {
 		found, err := find(ctx)
 		if err != nil {
 			return nil, err
@@ -104,19 +85,112 @@ func (a Account) Find(ctx context.Context, before time.Time) ([]Leftover, error)
 	return all, nil
 }
 
-// End ends it all and tells of each. What cannot be ended does not keep the rest.
-func (a Account) End(ctx context.Context, before time.Time, tell func(string)) error {
-	all, err := a.Find(ctx, before)
+// Account is where verifications run, in one region of it.
+type Account struct {
+	cfg aws.Config
+	iam *iam.Client
+}
+
+// Open makes the clients.
+func Open(cfg aws.Config) Account { return Account{cfg, iam.NewFromConfig(cfg)} }
+
+// found is what is left of verifications, by when it is ended: IAM's last, for by that
+// alone is the rest found from another region.
+type found struct {
+	regional, global []Leftover
+	// unseen are regions in which something of IAM's says that its launch is, and which
+	// could not be looked at. What IAM has of those launches is not in the list.
+	unseen map[string]error
+}
+
+// find looks at this region, at IAM, and at the regions of which things of IAM's tell.
+func (a Account) find(ctx context.Context, before time.Time) (found, error) {
+	global, err := a.global(ctx, before)
+	if err != nil {
+		return found{}, err
+	}
+	f := found{unseen: map[string]error{}}
+	if f.regional, err = a.in(a.cfg.Region).find(ctx, before); err != nil {
+		return found{}, err
+	}
+	others := map[string]bool{}
+	for _, l := range global {
+		others[l.Region] = l.Region != a.cfg.Region
+	}
+	for _, region := range slices.Sorted(maps.Keys(others)) {
+		if !others[region] {
+			continue
+		}
+		there, err := a.in(region).find(ctx, before)
+		if err != nil {
+			f.unseen[region] = err
+			continue
+		}
+		f.regional = append(f.regional, there...)
+	}
+	for _, l := range global {
+		if f.unseen[l.Region] == nil {
+			f.global = append(f.global, l)
+		}
+	}
+	return f, nil
+}
+
+// Find finds what is left of verifications that began before that time: in this
+// region, in IAM, and in the regions of which things of IAM's tell.
+func (a Account) Find(ctx context.Context, before time.Time) ([]Leftover, error) {
+	f, err := a.find(ctx, before)
+	if err != nil {
+		return nil, err
+	}
+	for region, err := range f.unseen {
+		return nil, fmt.Errorf("looking at %s: %w", region, err)
+	}
+	return append(f.regional, f.global...), nil
+}
+
+// End ends it all and tells of each, but for the launch of that name, with which this
+// run goes on. What cannot be ended does not keep the rest; in another region it is
+// told and left to a run there, for it is none of this one's business.
+func (a Account) End(ctx context.Context, before time.Time, own string, tell func(string)) error {
+	f, err := a.find(ctx, before)
 	if err != nil {
 		return fmt.Errorf("looking for what earlier verifications left: %w", err)
 	}
+	for _, region := range slices.Sorted(maps.Keys(f.unseen)) {
+		tell(fmt.Sprintf("there is something left in %s, which cannot be looked at; a run there ends it: %v", region, f.unseen[region]))
+	}
 	var failed []error
-	for _, l := range all {
-		if err := l.end(ctx); err != nil {
-			failed = append(failed, fmt.Errorf("ending %s: %w", l, err))
-			continue
+	kept := map[string]bool{} // launches of which something could not be ended
+	end := func(l Leftover) {
+		if err := l.end(ctx); err != nil && !isGone(err) {
+			kept[l.Launch] = true
+			err = fmt.Errorf("ending %s: %w", l, err)
+			if l.Region == a.cfg.Region {
+				failed = append(failed, err)
+			} else {
+				tell(err.Error())
+			}
+			return
 		}
 		tell("ended " + l.String())
 	}
+	for _, l := range f.regional {
+		if l.Launch != own {
+			end(l)
+		}
+	}
+	for _, l := range f.global {
+		if l.Launch != own && !kept[l.Launch] {
+			end(l)
+		}
+	}
 	return errors.Join(failed...)
+}
+
+// isGone tells whether AWS says that it has no such thing any more: two runs that begin
+// at the same time find the same.
+func isGone(err error) bool {
+	api, is := errors.AsType[smithy.APIError](err)
+	return is && (strings.Contains(api.ErrorCode(), "NotFound") || api.ErrorCode() == "NoSuchEntity")
 }
