@@ -57,6 +57,9 @@ func imageRules() []imageRule {
 		{"compiler", "it makes an intruder's next step easier", "remove the package that has it", "usr/bin/cc usr/bin/gcc usr/bin/gcc-* usr/bin/*-gcc* usr/bin/g++ usr/bin/g++-* usr/bin/clang* usr/bin/tcc usr/bin/as usr/bin/go usr/local/bin/*cc", nil},
 		{"world-writable", "whoever has any account can change it", "run: chmod o-w; a folder for all needs the sticky bit", "", image.worldWritable},
 		{"setuid", "every program that gives its caller more rights is a way to become root", "take the bit: dpkg-statoverride --update --add root root 0755", "", image.setuid},
+		{"foreign-setuid", "it has the name of a program that may give its caller more rights, and is not what a package laid down there", "remove it, or install its package anew: apt-get install --reinstall", "", image.foreignSetuid},
+		{"file-capability", "every caller has the capability, as with a setuid program, and no listing of modes shows it", "take it: setcap -r; or install the program's package anew", "", image.capabilities},
+		{"sudoers", "whoever gets hold of that account, by whatever hole, is root, and is not asked for anything", "remove the line; the launch's own account gets its line from cloud-init, others from the launch's user-data", "", image.sudoers},
 		{"openvpn-enabled", "only vpnami-firstboot starts a tunnel, when it knows what the instance is", "run: systemctl disable the unit", "etc/systemd/system/*.wants/openvpn* etc/openvpn/*.conf", nil},
 
 		{"packet-filter", "without rules that drop by default, everything is open until the first boot is over", "lay down vpnami's rules files, and enable netfilter-persistent.service", "", image.packetFilter},

@@ -17,10 +17,10 @@ import (
 	"time"
 )
 
-// sshGuest makes a guest of the root file system $1: an account that has a
-// password and sudo, and an sshd on port $2 of the loopback, in namespaces that
-// end with it. It takes any key for that of the account, as EC2 would have brought
-// it there. All that a bake removes is there again.
+// sshGuest makes a guest of the root file system $1: cloud-init's default user, as
+// Ubuntu has it, with a password and cloud-init's line for sudo, and an sshd on port
+// $2 of the loopback, in namespaces that end with it. It takes any key for that of the
+// account, as EC2 would have brought it there. All that a bake removes is there again.
 const sshGuest = `set -e
 mount --make-rprivate /
 mount -t proc proc "$1/proc"
@@ -33,7 +33,8 @@ echo secret >"$1/root/.bash_history"
 exec chroot "$1" /bin/sh -ec '
 useradd --create-home --shell /bin/bash ubuntu
 echo ubuntu:password | chpasswd
-echo "ubuntu ALL=(ALL) NOPASSWD:ALL" >/etc/sudoers.d/90-test
+sed -i "/default_user:/,/name:/s/name: .*/name: ubuntu/" /etc/cloud/cloud.cfg
+echo "ubuntu ALL=(ALL) NOPASSWD:ALL" >/etc/sudoers.d/90-cloud-init-users
 install -d -o ubuntu -g ubuntu -m 0700 /home/ubuntu/.ssh
 ssh-keygen -q -A
 ssh-keygen -q -t ed25519 -N "" -f /run/key
