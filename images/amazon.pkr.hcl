@@ -108,7 +108,7 @@ variable "region" {
 variable "copy_to" {
   type        = list(string)
   default     = []
-  description = "Further regions that the AMI is copied to."
+  description = "Further regions that the AMI is copied to. Packer leaves the copies of a bake that fails after that: \"vpnami-images sweep --region REGION\" removes them a day later."
 }
 
 variable "copy_kms_keys" {

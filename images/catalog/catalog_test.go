@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -29,6 +30,11 @@ func fleet(n int) []image {
 			Build: made.Format(buildLayout), Created: made, State: "available"})
 	}
 	return all
+}
+
+// unfinish makes the nth image one of a bake that began then and did not end.
+func unfinish(s *seen, nth int, began time.Time) {
+	s.images[nth].Unfinished, s.images[nth].Build = true, began.Format(buildLayout)
 }
 
 func gone(verdicts []verdict) string {
@@ -58,6 +64,11 @@ func TestJudge(t *testing.T) {
 		{"an instance's stays", retention{keep: 1}, func(s *seen) { s.uses["a5"] = []string{"instance i-1"} }, "a2 a3 a4 a6 a7"},
 		{"a shared one stays", retention{keep: 1}, func(s *seen) { s.sharers["a6"] = []string{"111122223333"} }, "a2 a3 a4 a5 a7"},
 		{"a protected one stays", retention{keep: 1}, func(s *seen) { s.images[5].Protected = true }, "a2 a3 a4 a5 a7"},
+		{"an unfinished one goes, though it is the newest", retention{keep: 1, age: 30 * 24 * time.Hour}, func(s *seen) { unfinish(s, 0, now.Add(-25*time.Hour)) }, "a1 a6 a7"},
+		{"and is none of the newest", retention{keep: 2}, func(s *seen) { unfinish(s, 0, now.Add(-25*time.Hour)) }, "a1 a4 a5 a6 a7"},
+		{"not while its bake goes on", retention{keep: 6}, func(s *seen) { unfinish(s, 0, now.Add(-23*time.Hour)) }, ""},
+		{"nor while nothing tells when that began", retention{keep: 6}, func(s *seen) { unfinish(s, 0, time.Time{}); s.images[0].Build = "" }, ""},
+		{"nor while somebody uses it", retention{keep: 6}, func(s *seen) { unfinish(s, 0, now.Add(-25*time.Hour)); s.uses["a1"] = []string{"instance i-1"} }, ""},
 		{"each line has its newest", retention{keep: 6}, func(s *seen) { s.images[6].Architecture = "arm64" }, ""},
 	} {
 		s := seen{images: fleet(7), histories: map[line][]string{}, uses: map[string][]string{}, sharers: map[string][]string{}}
@@ -100,12 +111,34 @@ func TestCheckLaunchable(t *testing.T) {
 		{image{State: "available"}, ""},
 		{image{State: "available", Deprecated: &coming}, ""},
 		{image{State: "available", Deprecated: &past}, "it is deprecated since 2026-11-26"},
+		{image{State: "available", Unfinished: true}, "its bake has not come to its end"},
 		{image{State: "pending"}, `its state is "pending"`},
 		{image{State: "disabled"}, `its state is "disabled"`},
 	} {
 		err := checkLaunchable(tt.image, now)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %q", tt.image, err, tt.want)
+		}
+	}
+}
+
+// TestUnfinished: what Packer (1.8.2 of its plugin for Amazon) makes bears the tags of
+// the machine from the first, a copy too, and those of the image only at the end.
+func TestUnfinished(t *testing.T) {
+	for _, tt := range []struct {
+		tags       []string
+		unfinished bool
+	}{
+		{[]string{tagVersion, tagBuild, tagBake}, true},
+		{[]string{tagVersion, tagBuild, tagBake, tagSource}, false},
+		{[]string{tagVersion, tagBuild}, false}, // somebody's own copy
+	} {
+		raw := types.Image{CreationDate: aws.String("2026-11-26T08:32:00.000Z")}
+		for _, key := range tt.tags {
+			raw.Tags = append(raw.Tags, types.Tag{Key: aws.String(key), Value: aws.String("x")})
+		}
+		if i, err := parseImage(raw); err != nil || i.Unfinished != tt.unfinished {
+			t.Errorf("%v: unfinished is %v, want %v (%v)", tt.tags, i.Unfinished, tt.unfinished, err)
 		}
 	}
 }
@@ -166,6 +199,26 @@ func (n named) GetParameter(_ context.Context, in *ssm.GetParameterInput, _ ...f
 		return nil, &ssmtypes.ParameterNotFound{}
 	}
 	return &ssm.GetParameterOutput{Parameter: &ssmtypes.Parameter{Value: &n.value}}, nil
+}
+
+// refused is an EC2 that lets nobody delete a snapshot, and has nothing else (the nil
+// panics).
+type refused struct{ removalAPI }
+
+func (refused) DeleteSnapshot(context.Context, *ec2.DeleteSnapshotInput, ...func(*ec2.Options)) (*ec2.DeleteSnapshotOutput, error) {
+	return nil, &smithy.GenericAPIError{Code: "UnauthorizedOperation", Message: "You are not authorized"}
+}
+
+// TestRemovalWithoutTheRight: an image stays whose snapshots would be left, of which
+// nothing would tell, and it is said how they get what lets a role delete them.
+func TestRemovalWithoutTheRight(t *testing.T) {
+	i := fleet(1)[0]
+	i.Snapshots, i.Unfinished = []string{"snap-1"}, true
+	err := removal(refused{}, shelf{named{name: "none"}, "/vpnami/ami"}, i, nil).do(t.Context())
+	want := "aws ec2 create-tags --resources snap-1 --tags Key=vpnami:version,Value=0.1.0 Key=vpnami:build,Value=" + i.Build
+	if err == nil || !strings.Contains(err.Error(), "not authorized") || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("said %v", err)
+	}
 }
 
 // TestRemovalOfWhatBecameLatest: somebody rolled back to the image while the sweep

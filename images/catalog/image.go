@@ -23,7 +23,8 @@ const (
 	tagArchitecture = "vpnami:architecture"
 	tagCommit       = "vpnami:commit"
 	tagSource       = "vpnami:source-ami"
-	// tagBake is on what a bake removes when it ends.
+	// tagBake is on what a bake removes when it ends, and on its AMI from the moment
+	// that it begins to be made; tagSource comes last, with those of tags.
 	tagBake = "vpnami:bake"
 )
 
@@ -47,6 +48,9 @@ type image struct {
 	Encrypted    bool       `json:"encrypted"`
 	// Protected: AWS refuses to deregister it, for a day longer if so chosen.
 	Protected bool `json:"protected"`
+	// Unfinished: its bake, which gives it the last tags at its very end, failed or goes
+	// on. Packer removes what it made in its own region, and not the copies in others.
+	Unfinished bool `json:"unfinished"`
 }
 
 // line is the kind of images that replace each other.
@@ -128,6 +132,7 @@ func parseImage(raw types.Image) (image, error) {
 		Source:       tag(raw.Tags, tagSource),
 		State:        string(raw.State),
 	}
+	i.Unfinished = tag(raw.Tags, tagBake) != "" && i.Source == ""
 	// "disabled", "enabled", "enabled-with-cooldown", and in the day between, a sentence.
 	protection := aws.ToString(raw.DeregistrationProtection)
 	i.Protected = protection != "" && protection != "disabled"

@@ -89,6 +89,9 @@ func (l listed) standing(now time.Time) string {
 			words = append(words, "promoted")
 		}
 	}
+	if l.Unfinished {
+		words = append(words, "unfinished")
+	}
 	if l.State != "available" {
 		words = append(words, l.State)
 	}

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // regions gives each transcript one of its own, for they share the stand-in.
 var regions = map[string]string{
 	"list": "eu-west-1", "promote": "eu-west-2", "rollback": "eu-west-3", "share": "eu-north-1",
-	"deprecate": "eu-central-1", "sweep": "us-west-1", "leftovers": "us-west-2", "usage": "us-east-2",
+	"deprecate": "eu-central-1", "sweep": "us-west-1", "leftovers": "us-west-2", "usage": "us-east-2", "unfinished": "ap-northeast-1",
 }
 
 // What a person types and reads, against moto.
@@ -47,7 +47,7 @@ func TestTranscripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"made": makeCommand},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"made": makeCommand, "there": thereCommand},
 		// An id is the stand-in's choice.
 	})
 }
@@ -55,6 +55,7 @@ func TestTranscripts(t *testing.T) {
 // makeCommand makes a thing in the account and puts its id into a variable:
 //
 //	made VARIABLE ami|instance|template|key|group|volume|snapshot [ami=ID] [KEY=TAG]...
+//	made VARIABLE copied ami=ID                  a snapshot, as copying that AMI makes it
 func makeCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -76,6 +77,20 @@ func makeCommand(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	ts.Setenv(args[0], id)
+}
+
+// thereCommand tells whether the account has a snapshot:
+//
+//	[!] there ID
+func thereCommand(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	api := mototest.EC2(ts.Getenv("AWS_ENDPOINT_URL"), ts.Getenv("AWS_REGION"))
+	out, err := api.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{Filters: []types.Filter{{Name: aws.String("snapshot-id"), Values: args}}})
+	ts.Check(err)
+	if there := len(out.Snapshots) == 1; there == neg {
+		ts.Fatalf("%s is there: %v", args[0], there)
+	}
 }
 
 func makeThing(ctx context.Context, api *ec2.Client, kind, name, image string) (string, error) {
@@ -120,12 +135,16 @@ func makeThing(ctx context.Context, api *ec2.Client, kind, name, image string) (
 			return "", err
 		}
 		return *out.VolumeId, nil
-	case "snapshot":
+	case "snapshot", "copied":
 		volume, err := makeThing(ctx, api, "volume", name, image)
 		if err != nil {
 			return "", err
 		}
-		out, err := api.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(volume)})
+		in := &ec2.CreateSnapshotInput{VolumeId: aws.String(volume)}
+		if kind == "copied" {
+			in.Description = aws.String("Copied for DestinationAmi " + image + " from SourceAmi ami-1 for SourceSnapshot snap-1. Task created on 1,795,680,720,000.")
+		}
+		out, err := api.CreateSnapshot(ctx, in)
 		if err != nil {
 			return "", err
 		}

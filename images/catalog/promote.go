@@ -130,6 +130,9 @@ func repoint(s shelf, i image, now string) change {
 // checkLaunchable refuses an image that a launch would fail with, or that is on
 // its way out.
 func checkLaunchable(i image, now time.Time) error {
+	if i.Unfinished {
+		return fmt.Errorf("looking at %s: its bake has not come to its end, which gives it the tag %s: wait for it, or bake anew; a day after a bake that failed, \"sweep\" removes it", i, tagSource)
+	}
 	if i.State != "available" {
 		return fmt.Errorf("looking at %s: its state is %q: wait until it is available", i, i.State)
 	}

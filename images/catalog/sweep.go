@@ -5,14 +5,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/spf13/cobra"
 )
 
@@ -46,8 +43,13 @@ func (k *keeper) sweepCommand() *cobra.Command {
   - what is younger than --older-than days.
 
 It also removes what bears the tag of a bake that nobody is at work on any more, a
-day after it began: instance, volume, key pair and security group; and snapshots of
-vpnami whose AMI is gone.
+day after it began: instance, volume, key pair and security group; snapshots of vpnami
+whose AMI is gone; and the AMIs that a bake left when it failed after it had copied
+them (copy_to), which count among no newest ones. Packer has given tags to those, and
+not yet to their snapshots: a role that may delete only what has tags, as that of
+images/iam/sweep.json, is told how they get them.
+
+It looks at one region. What was copied to others is swept there (--region).
 
 It needs ec2:DescribeImages, DescribeImageAttribute, DescribeInstances,
 DescribeLaunchTemplates, DescribeLaunchTemplateVersions, DescribeSnapshots,
@@ -106,11 +108,20 @@ func judge(s seen, rule retention, now time.Time) []verdict {
 	var all []verdict
 	nth := map[line]int{}
 	for _, i := range s.images {
-		nth[i.line()]++
 		v := verdict{image: i, Stays: []string{}}
 		stays := func(format string, args ...any) { v.Stays = append(v.Stays, fmt.Sprintf(format, args...)) }
-		if nth[i.line()] <= rule.keep {
-			stays("it is one of the %d newest", rule.keep)
+		if i.Unfinished {
+			if began, err := time.Parse(buildLayout, i.Build); err != nil || now.Sub(began) < abandonedAfter {
+				stays("its bake, which began at %q, may be at work on it", i.Build)
+			}
+		} else {
+			nth[i.line()]++
+			if nth[i.line()] <= rule.keep {
+				stays("it is one of the %d newest", rule.keep)
+			}
+			if now.Sub(i.Created) < rule.age {
+				stays("it is younger than %d days", int(rule.age.Hours()/24))
+			}
 		}
 		if back := lastDistinct(s.histories[i.line()], rule.keep); slices.Contains(back, i.ID) {
 			if back[0] == i.ID {
@@ -127,9 +138,6 @@ func judge(s seen, rule retention, now time.Time) []verdict {
 		}
 		if i.Protected {
 			stays("it is protected from being deregistered")
-		}
-		if now.Sub(i.Created) < rule.age {
-			stays("it is younger than %d days", int(rule.age.Hours()/24))
 		}
 		all = append(all, v)
 	}
@@ -200,6 +208,9 @@ func look(ctx context.Context, a account, s shelf) (seen, error) {
 	if read.images, err = readImages(ctx, a.ec2); err != nil {
 		return seen{}, err
 	}
+	if err := addCopies(ctx, a.ec2, read.images); err != nil {
+		return seen{}, err
+	}
 	if read.parameters, err = s.all(ctx); err != nil {
 		return seen{}, err
 	}
@@ -219,44 +230,4 @@ func look(ctx context.Context, a account, s shelf) (seen, error) {
 		}
 	}
 	return read, nil
-}
-
-type removalAPI interface {
-	DeregisterImage(context.Context, *ec2.DeregisterImageInput, ...func(*ec2.Options)) (*ec2.DeregisterImageOutput, error)
-	DeleteSnapshot(context.Context, *ec2.DeleteSnapshotInput, ...func(*ec2.Options)) (*ec2.DeleteSnapshotOutput, error)
-}
-
-// removal takes an image away: first what names it, then it, then what it is made
-// of. What a crash leaves, the next sweep finds. Minutes may lie between the look and
-// this, in which somebody went back to it.
-func removal(api removalAPI, s shelf, i image, parameters map[string]string) change {
-	return change{
-		fmt.Sprintf("deregister %s and delete %s", i, strings.Join(i.Snapshots, ", ")),
-		func(ctx context.Context) error {
-			now, err := s.get(ctx, s.name(i.line(), latest))
-			if err != nil {
-				return err
-			}
-			if now == i.ID {
-				return fmt.Errorf("deregistering %s: it has become latest since this sweep began: sweep again", i)
-			}
-			for name, id := range parameters {
-				if id == i.ID {
-					if err := s.remove(ctx, name); err != nil {
-						return err
-					}
-				}
-			}
-			if _, err := api.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: aws.String(i.ID)}); err != nil {
-				return fmt.Errorf("deregistering %s: %w", i, err)
-			}
-			var errs []error
-			for _, id := range i.Snapshots {
-				if _, err := api.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: aws.String(id)}); err != nil {
-					errs = append(errs, fmt.Errorf("deleting snapshot %q of %s: %w", id, i, err))
-				}
-			}
-			return errors.Join(errs...)
-		},
-	}
 }
