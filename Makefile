@@ -142,8 +142,18 @@ check-image: packages build build/plugins/.installed moto ## Measure the image b
 bake-twice: build build/plugins/.installed ## Bake twice and compare the bytes; where they differ, name the first path that does (2 to 3 minutes)
 	@scripts/packages bake
 	@$(subst -tags lab,-tags lab$(,)twice,$(subst VPNAMI_REQUIRE=1,VPNAMI_REQUIRE=1 VPNAMI_TWICE=$(CURDIR)/build/twice,$(root_tests))) -v -run '^TestDifferenceOfRoots$$|^TestBakeTwice$$' ./plugin
-.PHONY: verify-aws
-verify-aws: bin/vpnami-pki bin/vpnami-pki-aws ## Launch an AMI in your AWS account, connect, assert, end it (AMI=ami-... or ARTIFACTS=FILE, else it bakes one; 20 minutes, some cents; images/iam/verify.json)
+# What stands between the checkout and AWS, without a right there: a workflow makes it
+# before it has credentials. Terraform's provider is some hundred megabytes.
+build/verify-aws.test: $(go_files) $(wildcard images/verify/*_test.go)
+	@mkdir -p $(@D)
+	go test -tags aws -count=1 -c -o $@ ./images/verify
+build/terraform/.terraform: images/launch/versions.tf
+	@mkdir -p $(@D) && cp $< $(@D)
+	plugins=$$(scripts/terraform-plugins) && terraform -chdir=$(@D) init -no-color -input=false $${plugins:+-plugin-dir="$$plugins"}
+	@touch $@
+.PHONY: verify-aws verify-aws-ready
+verify-aws-ready: bin/vpnami-pki bin/vpnami-pki-aws build/verify-aws.test build/terraform/.terraform ## Build and fetch what verify-aws needs, with no credentials
+verify-aws: ## Launch an AMI in your AWS account, connect, assert, end it (AMI=ami-... or ARTIFACTS=FILE, else it bakes one; 20 minutes, some cents; images/iam/verify.json)
 	@scripts/verify-aws "$(or $(AMI),$(ARTIFACTS))"
 verify-outside: image build moto ## The assertions of verify-aws against the lab, and the whole of verify-aws against a stand-in for AWS, with its policy (5 minutes)
 	@mkdir -p $(LOGS)
