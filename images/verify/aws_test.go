@@ -54,6 +54,12 @@ func TestAWS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if cfg.Region == "" {
+		t.Fatal("no region is set: set AWS_REGION, or AWS_PROFILE to a profile that has one")
+	}
+	if _, err := cfg.Credentials.Retrieve(within(t, time.Minute)); err != nil {
+		t.Fatalf("looking for AWS credentials: %v: log in (\"aws sso login\"), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", err)
+	}
 	target := awsTarget{
 		cfg: cfg, env: []string{"AWS_REGION=" + cfg.Region}, command: exec.CommandContext,
 		client: lab.Here(filepath.Join(folder, "key"), folder),
