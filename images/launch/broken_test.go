@@ -24,12 +24,8 @@ import (
 func TestBroken(t *testing.T) {
 	launchtest.Need(t)
 	moto := mototest.Start(t)
-	var env []string
-	for name, value := range mototest.Environment(moto, "ap-northeast-1") {
-		env = append(env, name+"="+value)
-	}
 	folder := t.TempDir()
-	m := launchtest.Copy(t, ".", folder, env, exec.CommandContext)
+	m := launchtest.Copy(t, ".", folder, mototest.Environ(moto, "ap-northeast-1"), exec.CommandContext)
 	// Where EC2 has no capacity the provider asks 25 times, longer apart each time, and
 	// says "still creating" for half an hour.
 	if err := os.WriteFile(filepath.Join(folder, "provider.tf"), []byte("provider \"aws\" {\n  max_retries = 2\n}\n"), 0o600); err != nil {

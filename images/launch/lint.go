@@ -6,7 +6,6 @@ package launch
 import (
 	"encoding/json"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 )
@@ -137,7 +136,7 @@ func (l *linter) policy(r Resource) {
 				l.find(r, "%s is allowed on %q", action, resources)
 			}
 			l.consent(r, action, s.Condition)
-			if action == "secretsmanager:GetSecretValue" && r.Type == "aws_iam_role_policy" {
+			if strings.HasPrefix(action, "secretsmanager:") {
 				l.ownSecrets(r, resources)
 			}
 		}
@@ -164,13 +163,17 @@ func (l *linter) consent(r Resource, action string, conditions map[string]map[st
 }
 
 // ownSecrets looks for what is not the launch's own: everything below a prefix is also
-// that of a launch whose prefix is longer.
+// that of a launch whose prefix is longer, and what ends in a star goes on over slashes.
 func (l *linter) ownSecrets(r Resource, resources []string) {
 	for _, of := range resources {
 		_, name, _ := strings.Cut(of, ":secret:")
-		own := []string{"server", "server-*", "access", "access-*", "*"}
-		if base := path.Base(name); !slices.Contains(own, base) || base == "*" && path.Base(path.Dir(name)) != "access" {
-			l.find(r, "it reads %q, where another launch may have its secrets", of)
+		name = strings.TrimSuffix(name, "-??????")
+		prefix, own := strings.CutSuffix(name, "/server")
+		if !own {
+			prefix, own = strings.CutSuffix(strings.TrimSuffix(name, "/???"), "/access")
+		}
+		if !own || strings.ContainsAny(prefix, "*?") {
+			l.find(r, "it reaches %q, where another launch may have its secrets", of)
 		}
 	}
 }

@@ -52,7 +52,12 @@ func TestLint(t *testing.T) {
 		{"aws_iam_role_policy", policy(`{"Effect": "Allow", "Action": "ec2:RevokeSecurityGroupIngress", "Resource": "arn:x", ` + strings.ReplaceAll(consent, "seal-ssh", "*") + `}`), "without the condition"},
 		{"aws_iam_role_policy", policy(`{"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": "arn:x", ` + consent + `}`), "without the condition ForAllValues:StringLike aws:TagKeys"},
 		{"aws_iam_role_policy", policy(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "arn:aws:secretsmanager:r:1:secret:vpn/*"}`), "another launch"},
-		{"aws_iam_role_policy", policy(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": ["arn:aws:secretsmanager:r:1:secret:vpn/server-*", "arn:aws:secretsmanager:r:1:secret:vpn/access/*"]}`), ""},
+		{"aws_iam_role_policy", policy(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": ["arn:aws:secretsmanager:r:1:secret:vpn/server", "arn:aws:secretsmanager:r:1:secret:vpn/server-??????", "arn:aws:secretsmanager:r:1:secret:vpn/access-??????", "arn:aws:secretsmanager:r:1:secret:vpn/access/???-??????"]}`), ""},
+		{"aws_iam_role_policy", policy(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": ["arn:aws:secretsmanager:r:1:secret:vpn/server-*"]}`), "another launch"},
+		{"aws_iam_role_policy", policy(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": ["arn:aws:secretsmanager:r:1:secret:vpn/access/*"]}`), "another launch"},
+		{"aws_iam_role_policy", policy(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": ["arn:aws:secretsmanager:r:1:secret:vpn/access/???/server-*"]}`), "another launch"},
+		{"aws_iam_role_policy", policy(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": ["arn:aws:secretsmanager:r:1:secret:*/server-??????"]}`), "another launch"},
+		{"aws_iam_policy", policy(`{"Effect": "Allow", "Action": "secretsmanager:PutSecretValue", "Resource": ["arn:aws:secretsmanager:r:1:secret:vpn/*"]}`), "another launch"},
 		{"aws_iam_role_policy", `"name": "known after apply"`, "cannot be read"},
 		{"aws_iam_role_policy_attachment", `"policy_arn": "arn:aws:iam::aws:policy/AdministratorAccess"`, "not written down"},
 	} {

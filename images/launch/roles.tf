@@ -14,18 +14,21 @@ data "aws_iam_policy_document" "assume" {
 }
 
 locals {
-  secret_arns = "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${var.secret}/*"
-  # Those that a gateway reads, and not those of another launch whose "secret" begins
-  # with this one's. After the name, AWS adds a dash and six characters of its own; of
-  # one that is not there yet it has the name alone, and says that it is not there.
-  read_arns = [for name in ["server", "server-*", "access", "access-*", "access/*"] : "${trimsuffix(local.secret_arns, "*")}${name}"]
+  # This launch's secrets, and none of another whose "secret" begins with this one's: a
+  # star goes on over slashes, a question mark is one character, and so each of these is
+  # as long as one of ours and no longer. After a name AWS adds a dash and six characters
+  # of its own; of one that is not there yet it has the name alone.
+  # https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html
+  secret_arns = [for name in ["server", "server-??????", "access", "access-??????", "access/???", "access/???-??????"] :
+    "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${var.secret}/${name}"
+  ]
 }
 
 data "aws_iam_policy_document" "gateway" {
   statement {
     sid       = "ReadTheSecret"
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = local.read_arns
+    resources = local.secret_arns
   }
 
   dynamic "statement" {
@@ -42,7 +45,7 @@ data "aws_iam_policy_document" "gateway" {
       condition {
         test     = "StringLike"
         variable = "kms:EncryptionContext:SecretARN"
-        values   = local.read_arns
+        values   = local.secret_arns
       }
     }
   }
@@ -121,7 +124,7 @@ data "aws_iam_policy_document" "publisher" {
   statement {
     sid       = "Publish"
     actions   = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue", "secretsmanager:CreateSecret"]
-    resources = [local.secret_arns]
+    resources = local.secret_arns
   }
 
   dynamic "statement" {
@@ -138,7 +141,7 @@ data "aws_iam_policy_document" "publisher" {
       condition {
         test     = "StringLike"
         variable = "kms:EncryptionContext:SecretARN"
-        values   = [local.secret_arns]
+        values   = local.secret_arns
       }
     }
   }

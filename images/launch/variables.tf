@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The vpnami authors
 # SPDX-License-Identifier: MPL-2.0
 
-# What is launched, whose it is, who logs in and who is told: enough for most. The rest is in
-# variables_machines.tf, variables_network.tf and variables_secrets.tf.
+# What is launched, whose it is, who logs in and who is told: enough for most. The rest
+# is in variables_machines.tf, variables_network.tf and variables_secrets.tf.
 
 variable "name" {
   type        = string
@@ -28,8 +28,8 @@ variable "secret" {
   description = "Beginning of the secrets' names, as in \"vpnami-pki publish --secret vpn/office\"."
   default     = "vpn/office"
   validation {
-    condition     = can(regex("^[A-Za-z0-9_+=.@-]+(/[A-Za-z0-9_+=.@-]+)*$", var.secret)) && length(var.secret) <= 501
-    error_message = "secret: want words of letters, digits and _+=.@- between slashes, such as vpn/office; neither a slash nor a star at an end."
+    condition     = can(regex("^[A-Za-z0-9_+=.@-]+(/[A-Za-z0-9_+=.@-]+)*$", var.secret)) && length(var.secret) <= 300
+    error_message = "secret: want words of letters, digits and _+=.@- between slashes, such as vpn/office; neither a slash nor a star at an end; 300 characters at most, for a policy has room for so many."
   }
 }
 

@@ -289,10 +289,7 @@ func TestVerifyPolicy(t *testing.T) {
 func atMoto(endpoint string, as mototest.Keys, folder string) awsTarget {
 	const region = "ap-northeast-1"
 	a := awsTarget{command: exec.CommandContext, ami: mototest.Image, folder: filepath.Join(folder, "launch"), network: "10.0.0.0/16", tunnel: "10.0.255.0/24"}
-	for name, value := range mototest.Environment(endpoint, region) {
-		a.env = append(a.env, name+"="+value)
-	}
-	a.env = append(a.env, as.Environment()...)
+	a.env = append(mototest.Environ(endpoint, region), as.Environment()...)
 	a.cfg = aws.Config{Region: region, BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider(as.ID, as.Secret, "")}
 	return a
 }

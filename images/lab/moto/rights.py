@@ -8,6 +8,7 @@
 
 import contextvars
 import json
+import re
 
 import moto.iam.access_control as access_control
 from moto.cloudwatch.responses import CloudWatchResponse
@@ -223,6 +224,18 @@ def by_its_name(self, resource):
 
 
 access_control.IAMRequestBase.check_action_permitted = by_its_name
+
+
+# A star stands for anything, slashes as well, a question mark for one character, and all
+# else for itself; moto takes it for a regular expression with stars.
+
+
+def matches(pattern, text):
+    parts = {"*": ".*", "?": "."}
+    return re.fullmatch("".join(parts.get(c) or re.escape(c) for c in pattern), text, re.DOTALL)
+
+
+access_control.IAMPolicyStatement._match = staticmethod(matches)
 
 
 # A statement about tags of what is being made allows none of what is there.

@@ -30,10 +30,11 @@ func (k Keys) Environment() []string {
 
 // IAM is a client of that moto, as that user.
 func IAM(endpoint string, as Keys) *iam.Client {
-	return iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: as.provider()})
+	return iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: as.Provider()})
 }
 
-func (k Keys) provider() aws.CredentialsProvider {
+// Provider is for a client that is to be that user.
+func (k Keys) Provider() aws.CredentialsProvider {
 	return credentials.NewStaticCredentialsProvider(k.ID, k.Secret, "")
 }
 

@@ -88,10 +88,19 @@ func Environment(endpoint, region string) map[string]string {
 	}
 }
 
+// Environ is [Environment] as a program is given it, NAME=VALUE.
+func Environ(endpoint, region string) []string {
+	var all []string
+	for name, value := range Environment(endpoint, region) {
+		all = append(all, name+"="+value)
+	}
+	return all
+}
+
 // EC2 is a client of that moto.
 func EC2(endpoint, region string) *ec2.Client { return EC2As(endpoint, region, anybody()) }
 
 // EC2As is EC2 as that user.
 func EC2As(endpoint, region string, as Keys) *ec2.Client {
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(endpoint), Credentials: as.provider()})
+	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(endpoint), Credentials: as.Provider()})
 }
