@@ -46,6 +46,8 @@ type lack struct {
 	breaks bool
 	// untold is why: Packer keeps AWS's answer to itself.
 	untold bool
+	// leavesCopy is what a sweep of the other region ends.
+	leavesCopy bool
 }
 
 // beforeTheGuest are the rights without which a bake ends before it reaches its guest.
@@ -77,10 +79,10 @@ func withTheGuest() []lack {
 		{right: "OfTheBakesOwnInstance/ec2:CreateImage", says: "Error creating AMI"},
 		{right: "MakeTheImage/ec2:CreateImage", says: "Error creating AMI"},
 		{right: "MakeTheImage/ec2:CopyImage", says: "Error Copying AMI"},
-		{right: "KeepTheImage/ec2:EnableImageDeprecation", says: "Error enable AMI deprecation"},
-		{right: "KeepTheImage/ec2:EnableImageDeregistrationProtection", says: "failed to enable AMI deregistration protection"},
-		{right: "KeepTheImage/ec2:ModifyImageAttribute", says: "Error modify AMI attributes"},
-		{right: "TagTheImageAndItsCopies/ec2:CreateTags", says: "Error adding tags to Resources"},
+		{right: "KeepTheImage/ec2:EnableImageDeprecation", says: "Error enable AMI deprecation", leavesCopy: true},
+		{right: "KeepTheImage/ec2:EnableImageDeregistrationProtection", says: "failed to enable AMI deregistration protection", leavesCopy: true},
+		{right: "KeepTheImage/ec2:ModifyImageAttribute", says: "Error modify AMI attributes", leavesCopy: true},
+		{right: "TagTheImageAndItsCopies/ec2:CreateTags", says: "Error adding tags to Resources", leavesCopy: true},
 		{right: "RemoveWhatFailed/ec2:DeregisterImage", says: "Error deregistering existing AMI", vars: failing},
 		{right: "RemoveWhatFailed/ec2:DeleteSnapshot", says: "Error deleting existing snapshot", vars: failing},
 		{right: "RemoveWhatTheBakeMade/ec2:TerminateInstances", says: "Error terminating instance, may still be around", complains: true},
@@ -140,6 +142,9 @@ func TestBakePolicies(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, said)
 		}
+		if n := b.unfinished(t); n > 0 {
+			t.Errorf("%d copies are left for unfinished", n)
+		}
 		for _, l := range append(beforeTheGuest(), withTheGuest()...) {
 			if strings.HasPrefix(l.says, "Err") && strings.Contains(said, l.says) {
 				t.Errorf("it says %q:\n%s", l.says, said)
@@ -193,9 +198,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{endpoint: mototest.Start(t), images: images, port: guest.Port, profile: "PROFILE"}
 	b.operator = mototest.EnforceIAM(t, b.endpoint)
 	b.env = append(os.Environ(), "PACKER_LOG=1", "PATH="+sessionManagerPlugin(t)+":"+os.Getenv("PATH"), fmt.Sprint(guestPort, "=", guest.Port))
-	for name, value := range mototest.Environment(b.endpoint, amitest.Region) {
-		b.env = append(b.env, name+"="+value)
-	}
+	b.env = append(b.env, mototest.Environ(b.endpoint, amitest.Region)...)
 	b.makeSource(t)
 	b.makeProfile(t)
 	return b
@@ -253,17 +256,41 @@ func (b *bench) lacking(t *testing.T, policy string, others []string, l lack, va
 		vars = append(vars[:len(vars):len(vars)], strings.ReplaceAll(v, "SUBNET", b.subnet))
 	}
 	l.vars = vars
+	unfinished := b.unfinished(t)
 	said, err := b.packer(t, append([]string{all[i].Policy}, others...), l)
 	told := l.untold || strings.Contains(said, "not authorized to perform: "+all[i].Action)
 	if (err == nil) != l.complains || !strings.Contains(said, l.says) || !told {
 		t.Errorf("without %s, Packer ends with %v, and is to say %q:\n%s", l.right, err, l.says, said)
 		return
 	}
+	if left := b.unfinished(t) - unfinished; l.leavesCopy && left != 1 {
+		t.Errorf("without %s, %d copies are left that tell that their bake failed, want one", l.right, left)
+	}
 	how := "fails"
 	if l.complains {
 		how = "complains"
 	}
 	t.Logf("without %-60s %-9s %s (%.0f s)", l.right, how, line(said, l.says), time.Since(began).Seconds())
+}
+
+// unfinished counts the copies by whose tags vpnami-images knows that their bake did not
+// come to its end: those of its machine, without those of the finished image.
+func (b *bench) unfinished(t *testing.T) int {
+	t.Helper()
+	out, err := mototest.EC2As(b.endpoint, copyTo, b.operator).DescribeImages(t.Context(), &ec2.DescribeImagesInput{Owners: []string{"self"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, i := range out.Images {
+		has := func(key string) bool {
+			return slices.ContainsFunc(i.Tags, func(tag types.Tag) bool { return aws.ToString(tag.Key) == key })
+		}
+		if has("vpnami:bake") && has("vpnami:version") && has("vpnami:build") && !has("vpnami:source-ami") {
+			n++
+		}
+	}
+	return n
 }
 
 // packer bakes with those policies and no other.

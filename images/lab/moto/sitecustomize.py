@@ -15,6 +15,7 @@ import moto.ec2.models.instances as instances
 import moto.ec2.models.launch_templates as templates
 import moto.iam.models as iam
 from moto.core.responses import ActionResult
+from moto.ec2.models import ec2_backends
 from moto.ec2.responses import EC2Response
 from moto.iam.exceptions import NotFoundException
 from moto.ssm.responses import SimpleSystemManagerResponse
@@ -181,6 +182,23 @@ def with_disks_of_its_image(self, image_id, *args, **kwargs):
 
 
 instances.InstanceBackend.run_instances = with_disks_of_its_image
+
+
+# A copy has the tags of its image where that is asked for, and its snapshot none; moto
+# gives it none.
+
+copy_image = EC2Response.copy_image
+
+
+def with_tags(self):
+    answer = copy_image(self)
+    if self._get_param("CopyImageTags"):
+        source = ec2_backends[self.current_account][self._get_param("SourceRegion")].amis[self._get_param("SourceImageId")]
+        self.ec2_backend.amis[answer.result["ImageId"]].add_tags({tag["key"]: tag["value"] for tag in source.get_tags()})
+    return answer
+
+
+EC2Response.copy_image = with_tags
 
 
 # A role that an instance profile does not have is not removed from it; moto answers 500.
