@@ -74,12 +74,19 @@ output "next" {
            --query 'Reservations[].Instances[].[InstanceId,Tags[?starts_with(Key,`vpnami:status`)].[Key,Value]]'
     3. From outside:
          vpnami-pki reach client1.ovpn
-    4. Import client1.ovpn, connect${var.step == null ? "." : ", and: ssh ${one(aws_instance.step[*].private_ip)}"}
+    4. Import client1.ovpn, connect${local.login}
   EOT
 }
 
 locals {
   # What profiles must say where it is not what they say by themselves.
   spoken = "${var.proto == "udp" ? "" : " --proto ${var.proto}"}${var.port == 1194 ? "" : " --port ${var.port}"}"
+  # Canonical's images, of which the AMI is made, have this user.
+  bastion = one(aws_instance.step[*].private_ip)
+  login = (
+    var.step == null ? "." :
+    var.key_name == null ? ". Nobody logs in to the bastion, ${local.bastion}: key_name is not set." :
+    ", and with the key ${var.key_name}: ssh ubuntu@${local.bastion}"
+  )
   remote = local.grouped ? aws_lb.gateways[0].dns_name : aws_eip.gateway[0].public_ip
 }
