@@ -134,6 +134,7 @@ func guess(ctx context.Context, v vault, prefix string) (bundle.Access, error) {
 // publication is a publish that is ready to be written.
 type publication struct {
 	prefix     string
+	head       bundle.Secret // as it was there
 	generation uint64
 	sealed     bundle.Sealed
 	changes    []change // in the order of writing, the head last
@@ -158,7 +159,7 @@ func (p publication) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(
 // written after.
 func plan(server bundle.Server, access bundle.Access, prefix string, there remote, lastGeneration uint64, now time.Time) (publication, error) {
 	base := max(lastGeneration, there.generation())
-	p := publication{prefix: prefix, generation: base + 1}
+	p := publication{prefix: prefix, head: there.head.value, generation: base + 1}
 
 	// The server secret keeps its generation when nothing else in it changes.
 	server.Generation = p.generation
@@ -242,17 +243,41 @@ func differing(sealed bundle.Sealed, prefix string, there remote) []change {
 	return changes
 }
 
+// alone refuses to write over what another copy of the folder has published since the
+// secrets were read: AWS has no write that depends on what is there.
+func (p *publication) alone(ctx context.Context, v vault) error {
+	now, err := v.get(ctx, bundle.AccessID(p.prefix))
+	if err == nil && !now.holds(p.head.Reveal()) {
+		err = fmt.Errorf("publishing under %q: another has published there meanwhile, maybe from a copy of this folder: publish again", p.prefix)
+	}
+	return err
+}
+
 // write puts the changes in order: server, shards, and the head last, which
 // alone makes the rest count. What it makes has an ARN only then; the head is
 // completed with those.
 func (p *publication) write(ctx context.Context, v vault, progress func(change)) error {
+	if err := p.alone(ctx, v); err != nil {
+		return err
+	}
 	for _, r := range p.redressings {
 		if err := v.redress(ctx, r); err != nil {
 			return err
 		}
 	}
+	brokeOff := func(written int, err error) error {
+		if written == 0 {
+			return err
+		}
+		return fmt.Errorf("%w; %d of %s were written: running gateways keep what they have, publish again", err, written, plural(len(p.changes), "secret", "secrets"))
+	}
 	for i, c := range p.changes {
 		if c.id == bundle.AccessID(p.prefix) {
+			if i > 0 {
+				if err := p.alone(ctx, v); err != nil {
+					return brokeOff(i, err)
+				}
+			}
 			var err error
 			if p.sealed, err = p.sealed.WithShards(p.arns); err != nil {
 				return err
@@ -261,10 +286,7 @@ func (p *publication) write(ctx context.Context, v vault, progress func(change))
 		}
 		arn, err := v.put(ctx, c, p.dressing)
 		if err != nil {
-			if i > 0 {
-				return fmt.Errorf("%w; %d of %s were written: running gateways keep what they have, publish again", err, i, plural(len(p.changes), "secret", "secrets"))
-			}
-			return err
+			return brokeOff(i, err)
 		}
 		for n := range p.sealed.Shards {
 			if c.id == bundle.ShardID(p.prefix, n) {

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -86,23 +87,40 @@ type publishOrder struct {
 // SDK's retries.
 const publishWait = 2 * time.Minute
 
-func (d *desk) publish(ctx context.Context, folder authority.Folder, order publishOrder) error {
+func (d *desk) publish(ctx context.Context, folder authority.Folder, order publishOrder) (err error) {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, publishWait)
-	defer cancel()
 	// What is likeliest wrong here is told before AWS is asked.
 	if _, err := folder.CRLs(d.now()); err != nil {
 		return err
 	}
-	// Who waits for AWS keeps nobody from revoking.
+	if !order.dryRun {
+		release, err := folder.LockPublish(ctx, publishWait, d.sayWaits)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, release()) }()
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
 	v, region, err := openVault(ctx, order.region)
 	if err != nil {
 		return err
 	}
-	if _, err := v.get(ctx, bundle.ServerID(order.prefix)); err != nil {
+	there, err := readRemote(ctx, v, order.prefix)
+	if err != nil {
 		return err
 	}
+	return d.publishOver(ctx, folder, v, there, authority.Place{Region: region, Prefix: order.prefix}, order)
+}
+
+func (d *desk) sayWaits(other authority.Holder) {
+	d.say("waiting for another publish to end, %s at most: %s", publishWait, other)
+}
+
+// locked does something that takes no longer than the folder's files: who waits for AWS
+// keeps nobody from revoking.
+func locked(ctx context.Context, folder authority.Folder, do func(authority.Folder) error) error {
 	release, err := folder.Lock(ctx)
 	if err != nil {
 		return err
@@ -112,92 +130,128 @@ func (d *desk) publish(ctx context.Context, folder authority.Folder, order publi
 		if err != nil {
 			return err
 		}
-		return d.publishLocked(ctx, current, v, authority.Place{Region: region, Prefix: order.prefix}, order)
+		return do(current)
 	}(), release())
 }
 
-func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, v vault, place authority.Place, order publishOrder) error {
-	people, err := folder.People()
-	if err != nil {
-		return err
+// offer is what there is to publish at a place, as the folder had it at one moment.
+type offer struct {
+	folder   authority.Folder
+	people   []authority.Person
+	standing authority.Standing
+	server   bundle.Server
+	access   bundle.Access
+	past     authority.Past
+	last     authority.Publish // at the place
+}
+
+// Format keeps the keys out of whatever is printed.
+func (o offer) Format(state fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(state, "offer of %q", o.folder.Name())
+}
+
+// LogValue is as [offer.Format].
+func (o offer) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(o)) }
+
+func readOffer(folder authority.Folder, place authority.Place, now time.Time) (offer, error) {
+	o := offer{folder: folder}
+	var err error
+	if o.people, err = folder.People(); err != nil {
+		return offer{}, err
 	}
-	now := d.now()
-	standing, err := folder.Standing(now)
-	if err != nil {
-		return err
+	if o.standing, err = folder.Standing(now); err != nil {
+		return offer{}, err
 	}
-	server, access, err := contents(folder, people, standing, now)
-	if err != nil {
-		return err
+	if o.server, o.access, err = contents(folder, o.people, o.standing, now); err != nil {
+		return offer{}, err
 	}
-	past, err := folder.Past()
-	if err != nil {
-		return err
+	if o.past, err = folder.Past(); err != nil {
+		return offer{}, err
 	}
-	past = past.Issued(people)
+	o.past = o.past.Issued(o.people)
 	published, err := folder.Published()
-	if err != nil {
-		return err
-	}
-	there, err := readRemote(ctx, v, order.prefix)
-	if err != nil {
-		return err
-	}
+	o.last = published[place]
+	return o, err
+}
+
+// over makes the publish of an offer over what is there, and refuses one that would
+// undo what it does not know.
+func (o offer) over(ctx context.Context, v vault, there remote, order publishOrder, now time.Time) (publication, error) {
 	if err := checkClock(there, now); err != nil {
-		return err
+		return publication{}, err
 	}
-	if err := checkRevoked(server, past, order.prefix, there); err != nil {
-		return err
+	if err := checkRevoked(o.server, o.past, order.prefix, there); err != nil {
+		return publication{}, err
 	}
-	if err := checkNumbers(server, access, order.prefix, there); err != nil {
-		return err
+	if err := checkNumbers(o.server, o.access, order.prefix, there); err != nil {
+		return publication{}, err
 	}
 	if !order.replace {
-		if err := checkReplace(server, past, order.prefix, there); err != nil {
-			return err
+		if err := checkReplace(o.server, o.past, order.prefix, there); err != nil {
+			return publication{}, err
 		}
 	}
-	p, err := plan(server, access, order.prefix, there, published[place].Generation, now)
+	p, err := plan(o.server, o.access, order.prefix, there, o.last.Generation, now)
 	if err != nil {
-		return err
+		return publication{}, err
 	}
 	if err := p.compare(ctx, v, there); err != nil {
-		return err
+		return publication{}, err
 	}
 	if !order.replace {
-		if err := p.checkCopy(there, past, published[place]); err != nil {
-			return err
+		if err := p.checkCopy(there, o.past, o.last); err != nil {
+			return publication{}, err
 		}
-		if err := checkForgotten(past, order.prefix, there); err != nil {
-			return err
+		if err := checkForgotten(o.past, order.prefix, there); err != nil {
+			return publication{}, err
 		}
 	}
-	if err := p.dress(ctx, v, order.dressing); err != nil {
+	return p, p.dress(ctx, v, order.dressing)
+}
+
+func (d *desk) publishOver(ctx context.Context, folder authority.Folder, v vault, there remote, place authority.Place, order publishOrder) error {
+	now := d.now()
+	var o offer
+	err := locked(ctx, folder, func(current authority.Folder) (err error) {
+		o, err = readOffer(current, place, now)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if folder.Migrating() {
+	p, err := o.over(ctx, v, there, order, now)
+	if err != nil {
+		return err
+	}
+	if o.folder.Migrating() {
 		d.warn("the window for old profiles is open, and the gateway without tls-crypt-v2; \"migration status\" tells who needs it, \"migration close\" ends it")
 	}
 	for _, w := range p.warnings {
 		d.warn("%s", w)
 	}
-	if names := whose(standing, people, early); len(names) > 0 {
+	if names := whose(o.standing, o.people, early); len(names) > 0 {
 		d.warn("%s cannot connect yet: made while this machine's clock was ahead, their certificates begin later (\"vpnami-pki check\"): renew them", some(names))
 	}
+	// A generation is kept before it is put.
+	reserve := func(head bundle.Head) error {
+		return locked(ctx, o.folder, func(current authority.Folder) error {
+			return current.RecordPublish(now, place, p.generation, contentOf(head))
+		})
+	}
 	if len(p.changes)+len(p.redressings) == 0 {
-		d.say("%q in %s has it all already: generation %d, %s", order.prefix, place.Region, p.generation, plural(len(access.Roster), "person", "people"))
+		d.say("%q in %s has it all already: generation %d, %s", order.prefix, place.Region, p.generation, plural(len(o.access.Roster), "person", "people"))
 		if order.dryRun {
 			return nil
 		}
-		if published[place].Generation == 0 { // published.json was lost
-			if err := folder.RecordPublish(now, place, p.generation, contentOf(there.headed)); err != nil {
+		if o.last.Generation == 0 { // published.json was lost
+			if err := reserve(there.headed); err != nil {
 				return err
 			}
 		}
-		d.told(folder, place, toldBy(server, access))
+		d.told(ctx, o, place)
 		return nil
 	}
-	d.say("%q in %s, generation %d, %s:", order.prefix, place.Region, p.generation, plural(len(access.Roster), "person", "people"))
+	d.say("%q in %s, generation %d, %s:", order.prefix, place.Region, p.generation, plural(len(o.access.Roster), "person", "people"))
 	for _, line := range p.lines {
 		d.say("  %s", line)
 	}
@@ -215,7 +269,7 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, v vau
 	if err != nil {
 		return err
 	}
-	if err := folder.RecordPublish(now, place, p.generation, contentOf(head)); err != nil {
+	if err := reserve(head); err != nil {
 		return err
 	}
 	if err := p.write(ctx, v, func(c change) { d.say("wrote %s (%d bytes)", c.id, c.size) }); err != nil {
@@ -231,18 +285,21 @@ func (d *desk) publishLocked(ctx context.Context, folder authority.Folder, v vau
 	if there.empty() {
 		d.say("nothing was there before: it is for gateways that are launched with this name, in %s", place.Region)
 	}
-	d.told(folder, place, toldBy(server, access))
+	d.told(ctx, o, place)
 	return nil
 }
 
 // told keeps what the gateways of a place are told now, and says which others are not.
 // What was to be published is there by then.
-func (d *desk) told(folder authority.Folder, place authority.Place, told string) {
-	if err := folder.RecordTold(place, told); err != nil {
-		d.warn("%v", err)
-		return
-	}
-	published, err := folder.Published()
+func (d *desk) told(ctx context.Context, o offer, place authority.Place) {
+	told := toldBy(o.server, o.access)
+	var published map[authority.Place]authority.Publish
+	err := locked(ctx, o.folder, func(current authority.Folder) (err error) {
+		if err = current.RecordTold(place, told); err == nil {
+			published, err = current.Published()
+		}
+		return err
+	})
 	if err != nil {
 		d.warn("%v", err)
 		return
@@ -250,7 +307,7 @@ func (d *desk) told(folder authority.Folder, place authority.Place, told string)
 	others := slices.DeleteFunc(slices.Collect(maps.Keys(published)), func(p authority.Place) bool { return published[p].Told == told })
 	slices.SortFunc(others, comparePlaces)
 	for _, other := range others {
-		d.warn("what was published as %q in %s says something else still: \"vpnami-pki publish --folder %s --secret %s --region %s\" tells the gateways there; if there are none any more, take it out of published.json", other.Prefix, other.Region, shellWord(folder.Path()), shellWord(other.Prefix), shellWord(other.Region))
+		d.warn("what was published as %q in %s says something else still: \"vpnami-pki publish --folder %s --secret %s --region %s\" tells the gateways there; if there are none any more, take it out of published.json", other.Prefix, other.Region, shellWord(o.folder.Path()), shellWord(other.Prefix), shellWord(other.Region))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
@@ -62,7 +63,17 @@ func openVault(ctx context.Context, region string) (vault, string, error) {
 	if err := findCredentials(ctx, cfg); err != nil {
 		return vault{}, "", err
 	}
-	return vault{api: secretsmanager.NewFromConfig(cfg)}, cfg.Region, nil
+	return vault{api: secretsmanager.NewFromConfig(cfg, bounded)}, cfg.Region, nil
+}
+
+// attemptWait bounds one try of a call, of which the SDK makes three: a proxy that
+// hangs is no answer, and a secret's 64 KiB go through 40 kbit/s in that time.
+const attemptWait = 20 * time.Second
+
+func bounded(options *secretsmanager.Options) {
+	if client, is := options.HTTPClient.(*awshttp.BuildableClient); is {
+		options.HTTPClient = client.WithTimeout(attemptWait)
+	}
 }
 
 func findCredentials(ctx context.Context, cfg aws.Config) error {
@@ -162,6 +173,12 @@ func (v vault) put(ctx context.Context, c change, made dressing) (string, error)
 func explainAWS(doing, id, action string, err error) error {
 	if _, is := errors.AsType[*types.InvalidRequestException](err); is && isMarkedDeleted(err) {
 		return markedDeleted(id)
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s secret %q: interrupted", doing, id)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s secret %q: AWS does not answer (is there a way out of this network?): %w", doing, id, err)
 	}
 	if refused, is := errors.AsType[smithy.APIError](err); is {
 		switch refused.ErrorCode() {

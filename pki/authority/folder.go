@@ -19,6 +19,7 @@
 //	                       of all that was ever put
 //	log.jsonl              what was done when, by whom; lines are only added
 //	lock                   held by the one command that may write
+//	publish.lock           held by the one publish that is under way
 //
 // A file per person makes issuing to one of a hundred thousand as quick as to
 // the first, and leaves nothing half written: a person is in the roster when
@@ -34,7 +35,6 @@ package authority
 
 import (
 	"bytes"
-	"context"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -48,8 +48,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
@@ -225,25 +223,6 @@ func Open(path string) (Folder, error) {
 		f.cas = append(f.cas, certificate)
 	}
 	return f, nil
-}
-
-// lockWait is how long a command waits for another to end: longer than any but
-// a huge one takes, shorter than a person's patience.
-const lockWait = 10 * time.Second
-
-// Lock makes this process the only one that writes, until release is called.
-func (f Folder) Lock(ctx context.Context) (release func() error, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	lock := flock.New(f.at("lock"))
-	const pause = 50 * time.Millisecond
-	if held, err := lock.TryLockContext(ctx, pause); err != nil || !held {
-		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("locking the authority in %q: another vpnami-pki is writing in it for more than %s: wait for it to end", f.path, lockWait)
-		}
-		return nil, fmt.Errorf("locking the authority in %q: %w", f.path, err)
-	}
-	return lock.Unlock, nil
 }
 
 func (f Folder) certificate(name string) (*x509.Certificate, error) {
