@@ -144,7 +144,7 @@ func (d *disk) call(text string, begun, ended int) {
 		if strings.HasPrefix(arguments, "1<") {
 			d.said++
 			d.clean(fmt.Sprintf("line %d says something", begun))
-		} else if strings.HasPrefix(opened, d.folder+"/") {
+		} else if strings.HasPrefix(opened, d.folder+"/") && filepath.Base(opened) != "lock" { // who holds it ends with the power
 			d.content[opened] = ended
 		}
 	case "fsync", "fdatasync":
