@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"math/big"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,9 @@ func (d *desk) crlCommand() *cobra.Command {
 Every revocation signs it too, and issuing does when half of its year is over, so
 this is needed only when nothing else has been done for long, or when a command
 was broken off between revoking and signing. A gateway keeps out who is revoked
-also when its CRL is past its date, and locks nobody else out then.
+also when its CRL is past its date, and locks nobody else out then. What the signed
+list or the log has revoked, and revoked.tsv has not (an older copy of it was put
+back), is taken over.
 
 Where the newest copy of the folder was lost, what was published since has a
 higher number, and gateways take no lower one: --above signs above that.`,
@@ -57,13 +60,26 @@ func (d *desk) crl(ctx context.Context, folder authority.Folder, above *big.Int)
 			return err
 		}
 		d.swept(swept, nil)
-		for _, issuer := range issuers {
-			if _, err := folder.SignCRLAbove(issuer, above); err != nil {
+		// What one CA lacks is known before another's list is signed.
+		var all []authority.Gathered
+		for _, place := range folder.Places() {
+			gathered, err := folder.Gather(place, above)
+			if err != nil {
+				return err
+			}
+			all = append(all, gathered)
+		}
+		kept := folder.KeptKeys()
+		for i, place := range kept {
+			if _, err := folder.SignGathered(issuers[i], all[place]); err != nil {
 				return err
 			}
 		}
-		for _, place := range folder.Places()[len(issuers):] { // whose key is lost
-			if err := folder.MendRevoked(d.now(), place); err != nil {
+		for place := range all {
+			if slices.Contains(kept, place) {
+				continue
+			}
+			if err := folder.Mend(d.now(), all[place]); err != nil {
 				return err
 			}
 		}
@@ -73,7 +89,7 @@ func (d *desk) crl(ctx context.Context, folder authority.Folder, above *big.Int)
 		}
 		for i, list := range lists {
 			name := shown(folder.CAs()[i].Subject.CommonName)
-			if i >= len(issuers) {
+			if !slices.Contains(kept, i) {
 				d.warn("the CRL of %s is not signed anew: its key is not in the folder; it stays number %s, until %s", name, list.Number, day(list.NextUpdate))
 				continue
 			}

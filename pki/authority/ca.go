@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -82,16 +81,45 @@ func (f Folder) Revocations() ([][]Revocation, error) {
 	return all, nil
 }
 
+// inForce is [Folder.Revocations] for who must not be kept from revoking what the CA
+// that signs has signed: where revoked.tsv of the one that it is replacing cannot be
+// read, what else tells of it counts, and unread is why that may not be all.
+func (f Folder) inForce() (all [][]Revocation, unread error, err error) {
+	signing, err := f.revocations(f.mark.Signing)
+	if err != nil {
+		return nil, nil, err
+	}
+	all = append(all, signing)
+	if f.RollingOver() {
+		previous, err := f.revocations(f.mark.Previous)
+		if err != nil {
+			previous, unread = f.tookBackBy(f.mark.Previous)
+		}
+		all = append(all, previous)
+	}
+	return all, unread, nil
+}
+
 // anew is the way where revoked.tsv is gone.
 const anew = "; \"vpnami-pki crl\" makes it anew of the signed list beside it and the log"
 
-// What to do about a file that cannot be made anew from the others.
-const (
-	putBack = "put it back from your newest copy of the folder"
-	// The list itself stands in revoked.tsv; only its number is lost, which must
-	// not go back.
-	putBackCRL = putBack + ", then sign it with \"vpnami-pki crl\"; if there is none, remove the file and sign above the number that was published last: \"vpnami-pki crl --above N\""
-)
+// putBack is the way where a file cannot be made anew from the others.
+const putBack = "put it back from your newest copy of the folder"
+
+// putBackCRL is the way where a signed list is lost. What is revoked stands in
+// revoked.tsv; only its number is lost, which must not go back.
+func (f Folder) putBackCRL(number int) string {
+	if !slices.Contains(f.mark.numbers(), number) {
+		return putBack
+	}
+	if number == f.mark.Previous && !f.keepsKey(number) {
+		return putBack + "; if there is none, nothing can be signed in its place, because that CA's key is not in the folder either: " + endIt
+	}
+	return putBack + ", then sign it with \"vpnami-pki crl\"; if there is none, remove the file and sign above the number that was published last: \"vpnami-pki crl --above N\""
+}
+
+// endIt is the way that is left without the key of a CA that is being replaced.
+const endIt = "\"vpnami-pki rollover end\" takes it out of force (with --cut, where people depend on it still)"
 
 func (f Folder) revocations(number int) ([]Revocation, error) {
 	path := f.at(caFile(number, "revoked.tsv"))
@@ -122,7 +150,7 @@ func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 		}
 		list, err := x509.ParseRevocationList(signed.der)
 		if err != nil {
-			return nil, fmt.Errorf("reading the CRL %q: %w: %s", signed.path, err, putBackCRL)
+			return nil, signed.damaged(err)
 		}
 		listed := make(map[string]bool, len(list.RevokedCertificateEntries))
 		for _, entry := range list.RevokedCertificateEntries {
@@ -130,7 +158,11 @@ func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 		}
 		for _, r := range unexpired(revoked, now) {
 			if !listed[r.Serial.String()] {
-				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed, or the clock was ahead when it did): sign it with \"vpnami-pki crl\"", signed.path, r.Serial)
+				way := "sign it with \"vpnami-pki crl\""
+				if number == f.mark.Previous && !f.keepsKey(number) {
+					way = "its CA's key is not in the folder to sign it: put that back; if there is none, " + endIt
+				}
+				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed, or the clock was ahead when it did): %s", signed.path, r.Serial, way)
 			}
 		}
 		lists = append(lists, list)
@@ -150,7 +182,7 @@ func (f Folder) CheckListed() error {
 
 // listOf reads the list last signed of a CA, and what is revoked. It refuses a
 // revoked.tsv that lacks what the list has: that is written first, so an older one has
-// been put back.
+// been put back; and where both are older, what the log has.
 func (f Folder) listOf(number int) (signedCRL, []Revocation, error) {
 	signed, err := f.signed(number)
 	if err != nil {
@@ -161,10 +193,23 @@ func (f Folder) listOf(number int) (signedCRL, []Revocation, error) {
 		return signedCRL{}, nil, err
 	}
 	beyond, err := signed.beyond(revoked)
-	if err == nil && beyond {
-		err = fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", f.at(caFile(number, "revoked.tsv")))
+	if err != nil {
+		return signed, revoked, err
+	}
+	tsv := f.at(caFile(number, "revoked.tsv"))
+	if beyond {
+		return signed, revoked, fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", tsv)
+	}
+	forgotten, by, err := f.forgotten(number, f.caOf(number), signed.head, revoked)
+	if err == nil && len(forgotten) > 0 {
+		err = fmt.Errorf("reading what is revoked: %q lacks what log.jsonl has, which tells of CRL number %s, and the one beside it has %s (is that folder of an older copy, or was a command broken off?): take that over with \"vpnami-pki crl\"", tsv, by, signed.head.Number)
 	}
 	return signed, revoked, err
+}
+
+// caOf is the certificate of a CA in force.
+func (f Folder) caOf(number int) *x509.Certificate {
+	return f.cas[slices.Index(f.mark.numbers(), number)]
 }
 
 // signedCRL is a list as it was last signed, with what it says of itself.
@@ -172,40 +217,37 @@ type signedCRL struct {
 	path string
 	der  []byte
 	head crlHead
+	way  string // what to do where it is damaged
 }
 
 func (f Folder) signed(number int) (signedCRL, error) {
-	path := f.at(caFile(number, "crl.pem"))
-	der, err := readCRL(path)
+	s := signedCRL{path: f.at(caFile(number, "crl.pem")), way: f.putBackCRL(number)}
+	raw, err := os.ReadFile(s.path)
 	if err != nil {
-		return signedCRL{}, err
+		return signedCRL{}, fmt.Errorf("reading the CRL: %w: %s", err, s.way)
 	}
-	head, err := readCRLHead(der)
-	if err != nil {
-		return signedCRL{}, fmt.Errorf("reading the CRL %q: %w: %s", path, err, putBackCRL)
+	block, rest := pem.Decode(raw)
+	if block == nil || block.Type != "X509 CRL" || len(bytes.TrimSpace(rest)) > 0 {
+		return signedCRL{}, s.damaged(errors.New("it is not the PEM of a CRL (is the file damaged?)"))
 	}
-	return signedCRL{path, der, head}, nil
+	s.der = block.Bytes
+	if s.head, err = readCRLHead(s.der); err != nil {
+		return signedCRL{}, s.damaged(err)
+	}
+	return s, nil
+}
+
+func (s signedCRL) damaged(err error) error {
+	return fmt.Errorf("reading the CRL %q: %w: %s", s.path, err, s.way)
 }
 
 // beyond tells whether a list has a certificate that is not among the revoked.
 func (s signedCRL) beyond(revoked []Revocation) (bool, error) {
 	beyond, err := s.head.beyond(revoked)
 	if err != nil {
-		return false, fmt.Errorf("reading the CRL %q: %w: %s", s.path, err, putBackCRL)
+		return false, s.damaged(err)
 	}
 	return beyond, nil
-}
-
-func readCRL(path string) ([]byte, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the CRL: %w: %s", err, putBackCRL)
-	}
-	block, rest := pem.Decode(raw)
-	if block == nil || block.Type != "X509 CRL" || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("reading the CRL %q: it is not the PEM of a CRL (is the file damaged?): %s", path, putBackCRL)
-	}
-	return block.Bytes, nil
 }
 
 // RenewCRL signs the CRL of the issuer's CA anew when half of its life is
@@ -230,57 +272,37 @@ func (f Folder) RenewCRL(issuer Issuer) error {
 // revoked.tsv keeps it: whether something has ended is the clock's word, which
 // may be wrong once, and a revocation is for good. It returns the number.
 func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
-	return f.signCRL(issuer, new(big.Int), more)
+	g, err := f.gather(issuer.number, issuer.certificate, new(big.Int), more...)
+	if err != nil {
+		return nil, err
+	}
+	return f.SignGathered(issuer, g, more...)
 }
 
-// SignCRLAbove signs the CRL of the issuer's CA with a number above a given one:
-// that of a list which was published from a copy of the folder that is lost.
-func (f Folder) SignCRLAbove(issuer Issuer, above *big.Int) (*big.Int, error) {
-	return f.signCRL(issuer, above, nil)
-}
-
-func (f Folder) signCRL(issuer Issuer, above *big.Int, more []Revocation) (*big.Int, error) {
-	last, err := f.signed(issuer.number)
-	if errors.Is(err, fs.ErrNotExist) && above.Sign() > 0 {
-		// The number is known, and what is revoked stands in the other file.
-		last, err = signedCRL{path: f.at(caFile(issuer.number, "crl.pem")), head: crlHead{Number: new(big.Int)}}, nil
+// SignGathered is [Folder.SignCRL] of what was gathered of the issuer's CA.
+func (f Folder) SignGathered(issuer Issuer, g Gathered, more ...Revocation) (*big.Int, error) {
+	if g.lacking && len(more) > 0 { // the log may have had them
+		is := serialsIn(more)
+		g.revoked = slices.DeleteFunc(g.revoked, func(r Revocation) bool { return is[r.Serial.String()] })
 	}
+	g.revoked = append(g.revoked, more...)
+	g.lacking = g.lacking || len(more) > 0
+	number := new(big.Int).Add(g.last, big.NewInt(1))
+	text, err := issuer.crl(number, unexpired(g.revoked, issuer.now))
 	if err != nil {
 		return nil, err
 	}
-	revoked, gone, err := f.revocationsAnew(issuer.number, issuer.certificate)
-	if err == nil && gone && last.der == nil {
-		err = fmt.Errorf("reading what is revoked: revoked.tsv and crl.pem of %q are both gone, and the log alone is not believed: %s", issuer.certificate.Subject.CommonName, putBack)
-	}
-	if err != nil {
-		return nil, err
-	}
-	lost, err := f.lost(issuer.certificate, last, slices.Concat(revoked, more))
-	if err != nil {
-		return nil, err
-	}
-	more = append(more, lost...)
-	revoked = append(revoked, more...)
-	number := big.NewInt(1)
-	if last.head.Number.Cmp(above) > 0 {
-		above = last.head.Number
-	}
-	number.Add(number, above)
-	text, err := issuer.crl(number, unexpired(revoked, issuer.now))
-	if err != nil {
-		return nil, err
-	}
-	entries := []Entry{{Action: "sign-crl", Name: issuer.certificate.Subject.CommonName, Detail: "number " + number.String()}}
-	if err := f.Log(issuer.now, append(entries, foundEntries(lost)...)...); err != nil {
+	g.found = append([]Entry{signedEntry(issuer.certificate, number)}, g.found...)
+	if err := f.Log(issuer.now, g.found...); err != nil {
 		return nil, err
 	}
 	// What is revoked comes first: a list that lacks some of it is noticed.
-	if len(more) > 0 || gone {
-		if err := f.writeRevoked(issuer.number, revoked); err != nil {
+	if g.lacking {
+		if err := f.writeRevoked(issuer.number, g.revoked); err != nil {
 			return nil, err
 		}
 	}
-	return number, Replace(last.path, publicFile, text)
+	return number, Replace(f.at(caFile(issuer.number, "crl.pem")), publicFile, text)
 }
 
 // ReasonOf is a reason as it is kept here: a list of another program may have others

@@ -154,15 +154,15 @@ func (f Folder) HeldKeys(places []int) ([]string, error) {
 // KeptKeys are the places in [Folder.CAs] of the CA that signs and, where its key is
 // in the folder or in KMS, of the one that it is replacing.
 func (f Folder) KeptKeys() []int {
-	kept := []int{0}
-	for _, i := range f.Places()[1:] {
-		for _, name := range []string{lockedKeyFile, heldKeyFile} {
-			if _, err := os.Stat(f.at(caFile(f.mark.numbers()[i], name))); err == nil {
-				kept = append(kept, i)
-			}
-		}
-	}
-	return kept
+	return slices.DeleteFunc(f.Places(), func(place int) bool { return place > 0 && !f.keepsKey(f.mark.numbers()[place]) })
+}
+
+// keepsKey tells whether the key of a CA is in the folder or in KMS.
+func (f Folder) keepsKey(number int) bool {
+	return slices.ContainsFunc([]string{lockedKeyFile, heldKeyFile}, func(name string) bool {
+		_, err := os.Stat(f.at(caFile(number, name)))
+		return err == nil
+	})
 }
 
 // KeepsKeyOf tells whether the key of the CA that signed a certificate is in the folder

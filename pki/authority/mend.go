@@ -4,16 +4,14 @@
 package authority
 
 import (
-	"bufio"
 	"cmp"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"os"
+	"math/big"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -31,26 +29,103 @@ func (f Folder) revocationsAnew(number int, ca *x509.Certificate) (revoked []Rev
 	return revoked, gone, err
 }
 
-// MendRevoked makes what is revoked of a CA in force anew, by its place in [Folder.CAs].
-// That takes no key, which may be lost.
-func (f Folder) MendRevoked(now time.Time, place int) error {
-	number, ca := f.mark.numbers()[place], f.cas[place]
+// Gathered is what is revoked of a CA in force by all that tells of it.
+type Gathered struct {
+	number  int // of the CA, in ca/
+	ca      *x509.Certificate
+	last    *big.Int // of the list signed last, or the one that is to be signed above
+	revoked []Revocation
+	found   []Entry // for the log: what stood on the signed list alone
+	lacking bool    // revoked.tsv does not have all of it
+}
+
+// Gather reads what is revoked of a CA in force, by its place in [Folder.CAs]. Above is
+// the number of a list that was published from a copy of the folder that is lost: it
+// stands in for a signed list that is lost, or that is not the last. Nothing is written.
+func (f Folder) Gather(place int, above *big.Int) (Gathered, error) {
+	return f.gather(f.mark.numbers()[place], f.cas[place], above)
+}
+
+func (f Folder) gather(number int, ca *x509.Certificate, above *big.Int, more ...Revocation) (Gathered, error) {
 	last, err := f.signed(number)
+	lost := errors.Is(err, fs.ErrNotExist) && above.Sign() > 0 && f.keepsKey(number)
+	if lost {
+		// The number is known, and what is revoked stands in the other file, or the log.
+		last, err = signedCRL{path: f.at(caFile(number, "crl.pem")), head: crlHead{Number: new(big.Int)}}, nil
+	}
 	if err != nil {
-		return err
+		return Gathered{}, err
 	}
-	revoked, gone, err := f.revocationsAnew(number, ca)
+	g := Gathered{number: number, ca: ca, last: last.head.Number}
+	g.revoked, g.lacking, err = f.revocationsAnew(number, ca)
+	if g.lacking && !lost && isNotAll(err) {
+		if above.Sign() > 0 {
+			err = nil // the list lacks only what had ended when it was signed
+		} else {
+			err = fmt.Errorf("making anew what is revoked: %w: put revoked.tsv back from your newest copy of the folder; if there is none, \"vpnami-pki crl --above N\" takes the signed list beside it for all (N is its number, or the one that was published last)", err)
+		}
+	}
 	if err != nil {
+		return Gathered{}, err
+	}
+	listed, err := f.lost(ca, last, slices.Concat(g.revoked, more))
+	if err != nil {
+		return Gathered{}, err
+	}
+	forgotten, by, err := f.forgotten(number, ca, last.head, slices.Concat(g.revoked, listed, more))
+	if above.Sign() > 0 && isNotAll(err) {
+		err = nil // it is said that this is all there is
+	}
+	if err != nil {
+		return Gathered{}, err
+	}
+	for _, n := range []*big.Int{by, above} {
+		if n != nil && n.Cmp(g.last) > 0 {
+			g.last = n
+		}
+	}
+	g.found = foundEntries(listed)
+	g.lacking = g.lacking || len(listed)+len(forgotten) > 0
+	g.revoked = slices.Concat(g.revoked, listed, forgotten)
+	return g, nil
+}
+
+func isNotAll(err error) bool { return errors.Is(err, errNotAll) }
+
+// Mend writes what was gathered into revoked.tsv. That takes no key, which may be lost.
+func (f Folder) Mend(now time.Time, g Gathered) error {
+	if !g.lacking {
+		return nil
+	}
+	if err := f.Log(now, g.found...); err != nil {
 		return err
 	}
-	lost, err := f.lost(ca, last, revoked)
-	if err != nil || len(lost) == 0 && !gone {
-		return err
+	return f.writeRevoked(g.number, g.revoked)
+}
+
+// forgotten are revocations that the log has and files of a CA do not, where the log
+// tells of a list with a higher number than the one that is there: a command was broken
+// off, or an older copy of that folder was put in place, whose files agree with each
+// other. It returns the number too; nil, if it is no higher.
+func (f Folder) forgotten(number int, ca *x509.Certificate, head crlHead, known []Revocation) ([]Revocation, *big.Int, error) {
+	by, err := f.loggedNumber(ca)
+	if err != nil || by == nil || by.Cmp(head.Number) <= 0 {
+		return nil, nil, err
 	}
-	if err := f.Log(now, foundEntries(lost)...); err != nil {
-		return err
+	logged, err := f.revokedByLog(ca)
+	if err != nil {
+		err = fmt.Errorf("reading what is revoked: log.jsonl tells of CRL number %s, and the one in %q has %s: %w: %s; if there is none, revoke once more whom that took out, after \"vpnami-pki crl --above %s\"", by, f.at("ca", strconv.Itoa(number)), head.Number, err, putBack, by)
 	}
-	return f.writeRevoked(number, append(revoked, lost...))
+	is := serialsIn(known)
+	return slices.DeleteFunc(logged, func(r Revocation) bool { return is[r.Serial.String()] }), by, err
+}
+
+func serialsIn(revoked []Revocation) map[string]bool {
+	is := make(map[string]bool, len(revoked))
+	for _, r := range revoked {
+		is[r.Serial.String()] = true
+	}
+	return is
 }
 
 // foundEntries tell of revocations that stood on the signed list alone.
@@ -81,12 +156,9 @@ func (f Folder) lost(ca *x509.Certificate, last signedCRL, known []Revocation) (
 		err = list.CheckSignatureFrom(ca)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %q: %w: %s", last.path, err, putBackCRL)
+		return nil, last.damaged(err)
 	}
-	is := make(map[string]bool, len(known))
-	for _, r := range known {
-		is[r.Serial.String()] = true
-	}
+	is := serialsIn(known)
 	var lost []Revocation
 	for _, entry := range list.RevokedCertificateEntries {
 		if is[entry.SerialNumber.String()] {
@@ -135,74 +207,18 @@ func (f Folder) tookBackBy(number int) ([]Revocation, error) {
 		known, err := f.revocations(number)
 		return known, cmp.Or(err, lacking)
 	}
-	known, _, err := f.revocationsAnew(number, ca)
+	known, gone, err := f.revocationsAnew(number, ca)
 	signed, failed := f.signed(number)
-	var lost []Revocation
-	if failed == nil {
+	switch {
+	case failed == nil:
+		var lost []Revocation
 		lost, failed = f.lost(ca, signed, known)
+		known = append(known, lost...)
+	case gone && err == nil && errors.Is(failed, fs.ErrNotExist):
+		return known, nil // the whole log has told
+	default:
+		signed.head.Number = new(big.Int) // the log may have more
 	}
-	return append(known, lost...), cmp.Or(err, failed)
-}
-
-// longestLine is more than a line that names all groups of a person.
-const longestLine = 16 << 20
-
-// revokedByLog is what was taken back of a CA by the log, which has all of it, also
-// what has fallen out of the signed list. Of a serial that is not kept here it does
-// not know the CA: that counts for each.
-func (f Folder) revokedByLog(ca *x509.Certificate) ([]Revocation, error) {
-	file, err := os.Open(f.at("log.jsonl"))
-	if err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
-	}
-	defer file.Close()
-	found, asked := map[string]Revocation{}, map[string]bool{}
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, longestLine)
-	for lines.Scan() {
-		var line logLine
-		if json.Unmarshal(lines.Bytes(), &line) != nil {
-			continue // a crash cut it off
-		}
-		switch line.Action {
-		case "log-lost":
-			return nil, fmt.Errorf("reading the log: %q began anew on %s and does not have all", f.at("log.jsonl"), line.Time.Format(time.DateOnly))
-		case "revoke", "revoke-foreign", "revoke-found", "import-revoked":
-			serial := cmp.Or(line.Serial, line.Name)
-			if asked[serial] {
-				continue
-			}
-			asked[serial] = true
-			if r, is := f.revokedBy(ca, line); is {
-				found[serial] = r
-			}
-		case "revoke-failed", "revoke-foreign-failed": // the list has it, if it is on one
-			delete(found, cmp.Or(line.Serial, line.Name))
-			delete(asked, cmp.Or(line.Serial, line.Name))
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
-	}
-	return slices.Collect(maps.Values(found)), nil
-}
-
-// revokedBy is the revocation of a line; false, if it is of another CA.
-func (f Folder) revokedBy(ca *x509.Certificate, line logLine) (Revocation, bool) {
-	serial, ok := parseSerial(cmp.Or(line.Serial, line.Name))
-	if !ok {
-		return Revocation{}, false
-	}
-	r := Revocation{Serial: serial, NotAfter: ca.NotAfter, At: line.Time.UTC().Truncate(time.Second)}
-	if reason, err := ParseReason(line.Detail); err == nil {
-		r.Reason = reason
-	}
-	if c, err := f.certificate(certificateFileOf(serial)); err == nil {
-		r.NotAfter = c.NotAfter
-		if err := c.CheckSignatureFrom(ca); err != nil {
-			_, weak := errors.AsType[x509.InsecureAlgorithmError](err)
-			return r, weak // no gateway takes it; which CA's it is does not matter
-		}
-	}
-	return r, true
+	forgotten, _, behind := f.forgotten(number, ca, signed.head, known)
+	return append(known, forgotten...), cmp.Or(err, failed, behind)
 }

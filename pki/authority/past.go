@@ -52,7 +52,7 @@ func (f Folder) Past() (Past, error) {
 			newer = append(newer, ca)
 		}
 	}
-	inForce, err := f.Revocations()
+	inForce, _, err := f.inForce()
 	if err != nil {
 		return Past{}, err
 	}

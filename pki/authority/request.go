@@ -71,6 +71,10 @@ func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey, same *Sa
 		return err
 	}
 	certificates := same.certificates
+	// The list, or the log, may know more than revoked.tsv.
+	if err := f.CheckListed(); err != nil {
+		return err
+	}
 	// What has ended may have been revoked as well.
 	standing, err := f.Standing(time.Time{})
 	if err != nil {

@@ -67,7 +67,7 @@ func (f Folder) OfRoster(p Person, issued []Issued) ([]Revocable, error) {
 // asked for: one that is revoked already, and those of the gateway itself, which would
 // not start any more.
 func (f Folder) CheckRevocable(certificates ...Revocable) error {
-	all, err := f.Revocations()
+	all, _, err := f.inForce()
 	if err != nil {
 		return err
 	}

@@ -28,19 +28,22 @@ type Standing struct {
 	cas     []int
 	dropped []int                 // CAs in whose place another was made before they began
 	revoked map[string]Revocation // by decimal serial
-	unread  map[int]error         // why it is not known what a CA that was replaced took back, by number
+	unread  map[int]error         // why it is not known what a CA that is or was replaced took back, by number
 }
 
-// Standing reads what is revoked. A CA that was replaced lets nobody in, so what
-// becomes of its files keeps nobody from revoking: [Standing.Unread] tells of it.
+// Standing reads what is revoked. What becomes of the files of a CA that is being
+// replaced, or was, keeps nobody from revoking: [Standing.Unread] tells of it.
 func (f Folder) Standing(now time.Time) (Standing, error) {
-	all, err := f.Revocations()
+	all, lacking, err := f.inForce()
 	if err != nil {
 		return Standing{}, err
 	}
 	// What a CA that was replaced took back is no longer published, and stays
 	// known.
 	old, unread := f.tookBack()
+	if lacking != nil {
+		unread[f.mark.Previous] = lacking
+	}
 	all = append(all, old)
 	s := Standing{now: now, cas: f.mark.numbers(), dropped: f.mark.Abandoned, revoked: map[string]Revocation{}, unread: unread}
 	for _, list := range all {
@@ -56,7 +59,7 @@ func (f Folder) Standing(now time.Time) (Standing, error) {
 func (s Standing) Abandoned(c Issued) bool { return slices.Contains(s.dropped, c.CA) }
 
 // Unread is why it is not known which certificates of some people were taken back by
-// a CA that was replaced; nil, if it is known.
+// a CA that is being replaced, or was; nil, if it is known.
 func (s Standing) Unread(people ...Person) error {
 	var unread error
 	for _, number := range slices.Sorted(maps.Keys(s.unread)) {

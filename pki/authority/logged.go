@@ -1,0 +1,190 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/big"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// signedEntry tells of a list; [Folder.loggedNumber] reads it.
+func signedEntry(ca *x509.Certificate, number *big.Int) Entry {
+	return Entry{Action: "sign-crl", Name: ca.Subject.CommonName, Certificate: ca, Detail: numbered + number.String()}
+}
+
+const numbered = "number "
+
+// signed is the number in a line that [signedEntry] made; nil, if it is another.
+func (line logLine) signed(ca *x509.Certificate) *big.Int {
+	digits, is := strings.CutPrefix(line.Detail, numbered)
+	if line.Action != "sign-crl" || line.Name != ca.Subject.CommonName || !is {
+		return nil
+	}
+	sum := sha256.Sum256(ca.Raw)
+	if line.SHA256 != "" && line.SHA256 != hex.EncodeToString(sum[:]) { // empty in older lines
+		return nil
+	}
+	number, _ := new(big.Int).SetString(digits, 10)
+	return number
+}
+
+// Of the log so much is read at once, from its end; what a line has at most overlaps.
+const (
+	logPiece   = 1 << 20
+	logOverlap = 64 << 10
+)
+
+// loggedNumber is that of the list of a CA that was signed last, by the log; nil, if it
+// tells of none. The last such line is near the end, as a rule, and a log of a hundred
+// thousand certificates has 30 MB: no other line is looked into.
+func (f Folder) loggedNumber(ca *x509.Certificate) (*big.Int, error) {
+	file, err := os.Open(f.at("log.jsonl"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the log: %w", err)
+	}
+	defer file.Close()
+	size, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log: %w", err)
+	}
+	piece := make([]byte, logPiece+logOverlap)
+	for end := size; end > 0; end = max(end-logPiece, 0) {
+		start := max(end-logPiece, 0)
+		n, err := file.ReadAt(piece[:min(end+logOverlap, size)-start], start)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("reading the log: %w", err)
+		}
+		var last *big.Int
+		for rest := piece[:n]; ; {
+			i := bytes.Index(rest, []byte("sign-crl"))
+			if i < 0 {
+				break
+			}
+			from := bytes.LastIndexByte(rest[:i], '\n') + 1
+			text, after, _ := bytes.Cut(rest[from:], []byte{'\n'})
+			rest = after
+			var line logLine
+			if json.Unmarshal(text, &line) != nil {
+				continue // cut off by a crash, or by the beginning of the piece
+			}
+			if number := line.signed(ca); number != nil {
+				last = number
+			}
+		}
+		if last != nil {
+			return last, nil
+		}
+	}
+	return nil, nil
+}
+
+// errNotAll is that the log does not go back to the beginning.
+var errNotAll = errors.New("what was done before is not in it")
+
+// longestLine is more than a line that names all groups of a person.
+const longestLine = 16 << 20
+
+// revokedByLog is what was taken back of a CA by the log, which has all of it, also
+// what has fallen out of the signed list; beside [errNotAll], what there is. Of a serial
+// that is not kept here it does not know the CA: that counts for each.
+func (f Folder) revokedByLog(ca *x509.Certificate) ([]Revocation, error) {
+	found, asked := map[string]Revocation{}, map[string]bool{}
+	first := true
+	var lacking error
+	err := f.eachLine(func(text []byte) {
+		begins := first
+		if first = false; !begins && !bytes.Contains(text, []byte("revoke")) && !bytes.Contains(text, []byte("log-lost")) {
+			return // a tenth of what it takes to parse it
+		}
+		var line logLine
+		if json.Unmarshal(text, &line) != nil && !begins {
+			return // a crash cut it off
+		}
+		if begins && line.Action != "init" && line.Action != "log-lost" {
+			lacking = fmt.Errorf("reading the log: the first line of %q is not that of the beginning (was it emptied, or cut?): %w", f.at("log.jsonl"), errNotAll)
+		}
+		switch line.Action {
+		case "log-lost":
+			lacking = fmt.Errorf("reading the log: %q began anew on %s: %w", f.at("log.jsonl"), line.Time.Format(time.DateOnly), errNotAll)
+		case "revoke", "revoke-foreign", "revoke-found", "import-revoked":
+			serial := cmp.Or(line.Serial, line.Name)
+			if asked[serial] {
+				return
+			}
+			asked[serial] = true
+			if r, is := f.revokedBy(ca, line); is {
+				found[serial] = r
+			}
+		case "revoke-failed", "revoke-foreign-failed": // the list has it, if it is on one
+			delete(found, cmp.Or(line.Serial, line.Name))
+			delete(asked, cmp.Or(line.Serial, line.Name))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if first {
+		lacking = fmt.Errorf("reading the log: %q is empty: %w", f.at("log.jsonl"), errNotAll)
+	}
+	return slices.Collect(maps.Values(found)), lacking
+}
+
+// eachLine goes through the log.
+func (f Folder) eachLine(do func(text []byte)) error {
+	file, err := os.Open(f.at("log.jsonl"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the log: %w: %w", err, errNotAll)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, longestLine)
+	for lines.Scan() {
+		do(lines.Bytes())
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	return nil
+}
+
+// revokedBy is the revocation of a line; false, if it is of another CA.
+func (f Folder) revokedBy(ca *x509.Certificate, line logLine) (Revocation, bool) {
+	serial, ok := parseSerial(cmp.Or(line.Serial, line.Name))
+	if !ok {
+		return Revocation{}, false
+	}
+	r := Revocation{Serial: serial, NotAfter: ca.NotAfter, At: line.Time.UTC().Truncate(time.Second)}
+	if reason, err := ParseReason(line.Detail); err == nil {
+		r.Reason = reason
+	}
+	if c, err := f.certificate(certificateFileOf(serial)); err == nil {
+		r.NotAfter = c.NotAfter
+		if err := c.CheckSignatureFrom(ca); err != nil {
+			_, weak := errors.AsType[x509.InsecureAlgorithmError](err)
+			return r, weak // no gateway takes it; which CA's it is does not matter
+		}
+	}
+	return r, true
+}
