@@ -63,33 +63,62 @@ func checkReplace(server bundle.Server, past authority.Past, prefix string, ther
 	return nil
 }
 
-// mostNamed is how many serials a person copies.
+// mostNamed is how many names or serials a person copies.
 const mostNamed = 100
 
 // checkRevoked refuses to let in again who is revoked there, also with --replace:
 // what is there was signed by a CA in force here, so it can be revoked here as well.
 func checkRevoked(server bundle.Server, past authority.Past, prefix string, there remote) error {
-	var lost []string
-	reason := authority.Unspecified
+	var names, serials toRevoke
 	for _, before := range there.lists() {
 		if !slices.ContainsFunc(server.CA, func(ca *x509.Certificate) bool { return before.CheckSignatureFrom(ca) == nil }) {
 			continue
 		}
 		for _, entry := range before.RevokedCertificateEntries {
-			if past.TookBack(entry.SerialNumber) {
-				continue
-			}
-			lost = append(lost, "--serial "+entry.SerialNumber.String())
-			if authority.ReasonOf(entry.ReasonCode) == authority.KeyCompromise {
-				reason = authority.KeyCompromise // of one is of all: that shuts out more
+			reason := authority.ReasonOf(entry.ReasonCode)
+			name, known := past.Owner(entry.SerialNumber)
+			switch {
+			case past.TookBack(entry.SerialNumber):
+			case known && reason != authority.Superseded:
+				// They were taken out, and may have been renewed here since.
+				names.add(name, reason)
+			default:
+				serials.add("--serial "+entry.SerialNumber.String(), reason)
 			}
 		}
 	}
-	if len(lost) == 0 {
+	var commands []string
+	if len(names.what) > 0 {
+		commands = append(commands, names.command("vpnami-pki revoke"))
+	}
+	if len(serials.what) > 0 {
+		commands = append(commands, serials.command("vpnami-pki revoke --foreign"))
+	}
+	if len(commands) == 0 {
 		return nil
 	}
-	return fmt.Errorf("publishing under %q: %s revoked there and not in this folder, which is an old copy or lost what was revoked: publish from the newest copy; if this is it, revoke here as well: \"vpnami-pki revoke --foreign --reason %s %s\"",
-		prefix, plural(len(lost), "certificate is", "certificates are"), reason, strings.Join(lost[:min(len(lost), mostNamed)], " "))
+	return fmt.Errorf("publishing under %q: %s revoked there and not in this folder, which is an old copy or lost what was revoked: publish from the newest copy; if this is it, revoke here as well: %s",
+		prefix, plural(names.n+serials.n, "certificate is", "certificates are"), strings.Join(commands, ", and "))
+}
+
+// toRevoke is what one command revokes.
+type toRevoke struct {
+	what   []string
+	n      int // of certificates
+	reason authority.Reason
+}
+
+func (r *toRevoke) add(what string, reason authority.Reason) {
+	if r.n++; !slices.Contains(r.what, what) {
+		r.what = append(r.what, what)
+	}
+	if reason == authority.KeyCompromise {
+		r.reason = reason // of one is of all: that shuts out more
+	}
+}
+
+func (r *toRevoke) command(verb string) string {
+	return fmt.Sprintf("\"%s --reason %s %s\"", verb, r.reason, strings.Join(r.what[:min(len(r.what), mostNamed)], " "))
 }
 
 // checkForgotten refuses to take out whom nobody took back: whose file in people/ is

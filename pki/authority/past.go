@@ -15,12 +15,12 @@ type Past struct {
 	CAs     []*x509.Certificate
 	newer   []*x509.Certificate // of these, those that came after the oldest in force, and are not
 	revoked map[string]bool     // by decimal serial
-	issued  map[string]bool     // to the people of the roster, by decimal serial
+	issued  map[string]string   // the people of the roster, by decimal serial of what they ever had
 }
 
 // NewPast is that of these CAs and revoked certificates.
 func NewPast(cas []*x509.Certificate, revoked ...*big.Int) Past {
-	past := Past{CAs: cas, revoked: make(map[string]bool, len(revoked)), issued: map[string]bool{}}
+	past := Past{CAs: cas, revoked: make(map[string]bool, len(revoked)), issued: map[string]string{}}
 	for _, serial := range revoked {
 		past.revoked[serial.String()] = true
 	}
@@ -31,7 +31,7 @@ func NewPast(cas []*x509.Certificate, revoked ...*big.Int) Past {
 func (p Past) Issued(people []Person) Past {
 	for _, person := range people {
 		for _, c := range person.Certificates {
-			p.issued[c.Serial] = true
+			p.issued[c.Serial] = person.Name
 		}
 	}
 	return p
@@ -77,4 +77,13 @@ func (p Past) Newer(ca *x509.Certificate) bool { return slices.ContainsFunc(p.ne
 func (p Past) TookBack(serial *big.Int) bool { return p.revoked[serial.String()] }
 
 // Gave tells whether somebody of the roster ever had a certificate.
-func (p Past) Gave(serial *big.Int) bool { return p.issued[serial.String()] }
+func (p Past) Gave(serial *big.Int) bool {
+	_, is := p.Owner(serial)
+	return is
+}
+
+// Owner is the name of who in the roster ever had a certificate.
+func (p Past) Owner(serial *big.Int) (string, bool) {
+	name, is := p.issued[serial.String()]
+	return name, is
+}
