@@ -144,36 +144,63 @@ func (f Folder) revocations(number int) ([]Revocation, error) {
 func (f Folder) CRLs(now time.Time) ([]*x509.RevocationList, error) {
 	var lists []*x509.RevocationList
 	for _, number := range f.mark.numbers() {
-		signed, revoked, err := f.listOf(number)
+		list, err := settled(f, func() (*x509.RevocationList, error) { return f.crl(number, now) })
 		if err != nil {
 			return nil, err
-		}
-		list, err := x509.ParseRevocationList(signed.der)
-		if err != nil {
-			return nil, signed.damaged(err)
-		}
-		listed := make(map[string]bool, len(list.RevokedCertificateEntries))
-		for _, entry := range list.RevokedCertificateEntries {
-			listed[entry.SerialNumber.String()] = true
-		}
-		for _, r := range unexpired(revoked, now) {
-			if !listed[r.Serial.String()] {
-				way := "sign it with \"vpnami-pki crl\""
-				if number == f.mark.Previous && !f.keepsKey(number) {
-					way = "its CA's key is not in the folder to sign it: put that back; if there is none, " + endIt
-				}
-				return nil, fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed, or the clock was ahead when it did): %s", signed.path, r.Serial, way)
-			}
 		}
 		lists = append(lists, list)
 	}
 	return lists, nil
 }
 
+func (f Folder) crl(number int, now time.Time) (*x509.RevocationList, error) {
+	signed, revoked, err := f.listOf(number)
+	if err != nil {
+		return nil, err
+	}
+	list, err := x509.ParseRevocationList(signed.der)
+	if err != nil {
+		return nil, signed.damaged(err)
+	}
+	listed := make(map[string]bool, len(list.RevokedCertificateEntries))
+	for _, entry := range list.RevokedCertificateEntries {
+		listed[entry.SerialNumber.String()] = true
+	}
+	for _, r := range unexpired(revoked, now) {
+		if !listed[r.Serial.String()] {
+			way := "sign it with \"vpnami-pki crl\""
+			if number == f.mark.Previous && !f.keepsKey(number) {
+				way = "its CA's key is not in the folder to sign it: put that back; if there is none, " + endIt
+			}
+			return nil, unsettledError{fmt.Errorf("reading the CRL %q: it lacks the certificate %s, which is revoked (a command was broken off before it signed, or the clock was ahead when it did): %s", signed.path, r.Serial, way)}
+		}
+	}
+	return list, nil
+}
+
+// unsettledError is that what is revoked and what is signed differ: for good, or while
+// a command writes the one and then the other.
+type unsettledError struct{ error }
+
+func (e unsettledError) Unwrap() error { return e.error }
+
+// settled reads again where the two differ, while nobody can write: what is different
+// then is so for good.
+func settled[T any](f Folder, read func() (T, error)) (T, error) {
+	out, err := read()
+	if _, differ := errors.AsType[unsettledError](err); !differ {
+		return out, err
+	}
+	release := f.keepFromWriting()
+	defer release()
+	return read()
+}
+
 // CheckListed refuses what [Folder.listOf] does, of each CA in force.
 func (f Folder) CheckListed() error {
 	for _, number := range f.mark.numbers() {
-		if _, _, err := f.listOf(number); err != nil {
+		_, err := settled(f, func() (signed signedCRL, err error) { signed, _, err = f.listOf(number); return signed, err })
+		if err != nil {
 			return err
 		}
 	}
@@ -198,11 +225,11 @@ func (f Folder) listOf(number int) (signedCRL, []Revocation, error) {
 	}
 	tsv := f.at(caFile(number, "revoked.tsv"))
 	if beyond {
-		return signed, revoked, fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", tsv)
+		return signed, revoked, unsettledError{fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", tsv)}
 	}
 	forgotten, by, err := f.forgotten(number, f.caOf(number), signed.head, revoked)
 	if err == nil && len(forgotten) > 0 {
-		err = fmt.Errorf("reading what is revoked: %q lacks what log.jsonl has, which tells of CRL number %s, and the one beside it has %s (is that folder of an older copy, or was a command broken off?): take that over with \"vpnami-pki crl\"", tsv, by, signed.head.Number)
+		err = unsettledError{fmt.Errorf("reading what is revoked: %q lacks what log.jsonl has, which tells of CRL number %s, and the one beside it has %s (is that folder of an older copy, or was a command broken off?): take that over with \"vpnami-pki crl\"", tsv, by, signed.head.Number)}
 	}
 	return signed, revoked, err
 }

@@ -89,6 +89,23 @@ func acquire(ctx context.Context, path string, wait, longest time.Duration) (rel
 	}, nil
 }
 
+// quiet is how long a reader waits for who writes: a signature comes before the writes,
+// which take milliseconds, or a second on a disk that is busy.
+const quiet = 2 * time.Second
+
+// keepFromWriting has nobody write until release is called, if that can be had soon.
+func (f Folder) keepFromWriting() (release func()) {
+	path := f.at("lock")
+	if heldBy(path).Process == os.Getpid() {
+		return func() {} // this one writes
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), quiet)
+	defer cancel()
+	lock := flock.New(path)
+	_, _ = lock.TryRLockContext(ctx, time.Millisecond)
+	return func() { _ = lock.Unlock() }
+}
+
 // Holder is who holds a lock.
 type Holder struct {
 	Process int       `json:"process"`

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // TestWhoHoldsTheLock is told to whoever waits for it, and to nobody when it is free
@@ -50,5 +52,59 @@ func TestWhoHoldsTheLock(t *testing.T) {
 		if h := heldBy(folder.at(name)); h.String() != "" {
 			t.Errorf("%s is free, and says %s", name, h)
 		}
+	}
+}
+
+// TestReadBesideAWriter has another command stand between its two writes, of what is
+// revoked and of the signed list: that is no damage. Broken off there, it is.
+func TestReadBesideAWriter(t *testing.T) {
+	folder := newFolder(t)
+	issuer := unlock(t, folder, now)
+	ann := added(t, folder, "ann").Pair.Certificate
+	before, err := os.ReadFile(folder.at(caFile(1, "crl.pem")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := folder.SignCRL(issuer, Revocation{Serial: ann.SerialNumber, NotAfter: ann.NotAfter, At: now}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(folder.at(caFile(1, "crl.pem")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := func() {
+		if err := Replace(folder.at(caFile(1, "crl.pem")), publicFile, before); err != nil {
+			t.Error(err)
+		}
+	}
+	between()
+	if _, err := folder.CRLs(now); err == nil || !strings.Contains(err.Error(), "it lacks the certificate") {
+		t.Errorf("a command was broken off: %v", err)
+	}
+	lock := flock.New(folder.at("lock")) // as another process has it
+	if held, err := lock.TryLock(); !held || err != nil {
+		t.Fatal(held, err)
+	}
+	time.AfterFunc(200*time.Millisecond, func() {
+		if err := errors.Join(Replace(folder.at(caFile(1, "crl.pem")), publicFile, after), lock.Unlock()); err != nil {
+			t.Error(err)
+		}
+	})
+	lists, err := folder.CRLs(now)
+	if err != nil || len(lists) != 1 || len(lists[0].RevokedCertificateEntries) != 1 {
+		t.Errorf("beside a command that writes: %v", err)
+	}
+	// Who writes itself does not wait for itself.
+	between()
+	release, err := folder.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if _, err := folder.CRLs(now); err == nil || time.Since(begun) > quiet/2 {
+		t.Errorf("the writer itself, after %s: %v", time.Since(begun), err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
 	}
 }
