@@ -79,6 +79,9 @@ type mark struct {
 	Server     int       `json:"server"`             // what the gateway gets, in server/
 	// Abandoned are CAs in whose place another was made before they began.
 	Abandoned []int `json:"abandoned,omitempty"`
+	// Skipped are numbers of CAs that were never in force here: what a kill left of
+	// making one, or one of a newer copy of the folder.
+	Skipped []int `json:"skipped,omitempty"`
 	// Wrapping is "none" while the gateway takes profiles of another program.
 	Wrapping bundle.Wrapping `json:"wrapping,omitempty"`
 	// ImportedUntil is when the last certificate of another program ends.

@@ -173,11 +173,12 @@ func (f Folder) lost(ca *x509.Certificate, last signedCRL, known []Revocation) (
 	return lost, nil
 }
 
-// replaced are the numbers of the CAs that are no longer in force.
+// replaced are the numbers of the CAs that are no longer in force. What a kill left of
+// making one never was.
 func (f Folder) replaced() []int {
 	var numbers []int
 	for number := 1; number < f.mark.Signing; number++ {
-		if number != f.mark.Previous {
+		if number != f.mark.Previous && (!slices.Contains(f.mark.Skipped, number) || f.whole(f.at("ca", strconv.Itoa(number)))) {
 			numbers = append(numbers, number)
 		}
 	}

@@ -72,6 +72,10 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 	if err != nil {
 		return Folder{}, fmt.Errorf("making the second CA: %w", err)
 	}
+	changed.Skipped = slices.Clone(f.mark.Skipped)
+	for between := f.mark.Signing + 1; between < number; between++ {
+		changed.Skipped = append(changed.Skipped, between)
+	}
 	changed.Signing = number
 	return f.commit(issuer.now, changed, Entry{Action: "rollover-start", Name: f.mark.Name, Certificate: next.certificate})
 }

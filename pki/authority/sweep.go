@@ -164,11 +164,16 @@ func (f Folder) look(folder string, isStale func(name string) bool) ([]string, e
 	return stale, nil
 }
 
-// above finds the numbered folders above those in force: those that a kill left
-// unfinished, and the rest, which are kept.
+// above finds the numbered folders that never were in force by authority.json, most of
+// them above those that are: those that a kill left unfinished, and the rest, which are
+// kept.
 func (f Folder) above(now time.Time) (unfinished, kept []string, err error) {
+	skipped := map[string][]int{"ca": f.mark.Skipped}
 	for folder, inForce := range map[string]int{"ca": f.mark.Signing, "server": f.mark.Server} {
-		found, failed := f.look(folder, func(name string) bool { n, err := strconv.Atoi(name); return err == nil && n > inForce })
+		found, failed := f.look(folder, func(name string) bool {
+			n, err := strconv.Atoi(name)
+			return err == nil && (n > inForce || slices.Contains(skipped[folder], n))
+		})
 		err = errors.Join(err, failed)
 		for _, path := range found {
 			info, failed := os.Stat(path)
@@ -186,7 +191,7 @@ func (f Folder) above(now time.Time) (unfinished, kept []string, err error) {
 	return unfinished, kept, err
 }
 
-// whole tells whether a numbered folder above the one in force has all that it must
+// whole tells whether a numbered folder that was never in force has all that it must
 // have. Such a one may have been in force, where an older authority.json, or the
 // whole of an older copy, has been put back: it stays, and is never written over.
 func (f Folder) whole(path string) bool {

@@ -230,3 +230,49 @@ func TestUnfinishedIsSweptOnceItIsOld(t *testing.T) {
 		}
 	}
 }
+
+// TestUnfinishedIsSweptBelowTheNext: what a kill left of a second CA is swept, and read
+// by nobody, also once a third was made; one that is whole stays.
+func TestUnfinishedIsSweptBelowTheNext(t *testing.T) {
+	folder := newFolder(t)
+	for _, name := range []string{"ca.crt", lockedKeyFile} {
+		raw, err := os.ReadFile(folder.at(caFile(1, name)))
+		if err == nil {
+			err = os.MkdirAll(folder.at("ca/2"), folderMode)
+		}
+		if err == nil {
+			err = Create(folder.at(caFile(2, name)), privateFile, raw)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(folder.at("ca/3"), os.DirFS(folder.at("ca/1"))); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := folder.StartRollover(unlock(t, folder, now), UnderPassphrase{Passphrase: passphrase})
+	if err != nil {
+		t.Fatal(err)
+	}
+	standing, err := folder.Standing(now)
+	if err != nil || standing.Unread(Person{Certificates: []Issued{{CA: 2}}}) != nil {
+		t.Errorf("what is half a CA is read: %v, %v", standing.unread, err)
+	}
+	if swept, err := folder.Sweep(time.Now()); err != nil || len(swept) > 0 {
+		t.Errorf("swept %q, %v", swept, err)
+	}
+	swept, err := folder.Sweep(time.Now().Add(unfinishedAfter + time.Minute))
+	if err != nil || !slices.Equal(swept, []string{folder.at("ca/2")}) {
+		t.Errorf("swept %q, %v", swept, err)
+	}
+	if folder, err = folder.EndRollover(unlock(t, folder, now)); err != nil {
+		t.Fatal(err)
+	}
+	// A CA that was in force is the record that it is, whatever became of its files.
+	if err := os.Remove(folder.at(caFile(1, "crl.pem"))); err != nil {
+		t.Fatal(err)
+	}
+	if swept, err := folder.Sweep(time.Now().Add(unfinishedAfter + time.Minute)); err != nil || len(swept) > 0 {
+		t.Errorf("swept %q, %v", swept, err)
+	}
+}
