@@ -38,8 +38,8 @@ func (d *desk) listCommand() *cobra.Command {
 serial number, and the person's fixed tunnel address if there is one.
 A state is good, ends soon (within 30 days), ended, revoked, foreign (of a CA that
 is no longer in force), or not yet (made while this machine's clock was ahead). Of
-somebody with several certificates it is the one in force that ends last; "show" has
-them all.`,
+somebody with several certificates it is the one in force that was issued last; "show"
+has them all.`,
 		Example: "  vpnami-pki list --folder office\n  vpnami-pki list --folder office --json",
 		Args:    exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -311,11 +311,15 @@ func (d *desk) keys(ctx context.Context, folder authority.Folder, which opening)
 		return authority.Keys{}, err
 	}
 	opened := map[string]crypto.Signer{}
-	for _, arn := range held {
+	for i, arn := range held {
 		if arn == "" {
 			continue
 		}
-		if opened[arn], err = d.kms(ctx, arn); err != nil {
+		opened[arn], err = d.kms(ctx, arn)
+		if err != nil && places[i] > 0 {
+			err = fmt.Errorf("%w; if that key is gone for good: it is that of the CA which is being replaced: move %q away, and the other CA goes on", err, folder.HeldKeyFile(places[i]))
+		}
+		if err != nil {
 			return authority.Keys{}, err
 		}
 	}

@@ -121,11 +121,12 @@ func (d *desk) setPerson(ctx context.Context, folder authority.Folder, name stri
 		if err := folder.Change(d.now(), person); err != nil {
 			return err
 		}
-		standing, err := d.standing(folder, person)
-		if err != nil {
-			return err
+		// It is done, whatever became of what is revoked.
+		if standing, err := d.standing(folder, person); err == nil {
+			d.showPerson(personToShow(person, standing, d.now()))
+		} else {
+			d.say("changed %s", person.Name)
 		}
-		d.showPerson(personToShow(person, standing, d.now()))
 		d.sayPublish(folder)
 		return nil
 	}(), release())

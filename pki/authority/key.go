@@ -151,6 +151,12 @@ func (f Folder) HeldKeys(places []int) ([]string, error) {
 	return arns, nil
 }
 
+// HeldKeyFile is the path of the file that says which key of AWS KMS is that of a CA, by
+// its place in [Folder.CAs].
+func (f Folder) HeldKeyFile(place int) string {
+	return f.at(caFile(f.mark.numbers()[place], heldKeyFile))
+}
+
 // KeptKeys are the places in [Folder.CAs] of the CA that signs and, where its key is
 // in the folder or in KMS, of the one that it is replacing.
 func (f Folder) KeptKeys() []int {
@@ -212,18 +218,33 @@ func (f Folder) openKey(number int, keys Keys) (crypto.Signer, error) {
 	}
 	path := f.at(caFile(number, lockedKeyFile))
 	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("opening the CA's key: %w: %s; what that CA signed cannot be revoked without it, until \"rollover end\" takes the CA out of force (\"revoke --serial\" takes back what the other signed)", err, putBack)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist) && number == f.mark.Signing:
+		return nil, fmt.Errorf("opening the CA's key: %w: %s; %s", err, putBack, withoutKey)
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("opening the CA's key: %w: %s; what that CA signed cannot be revoked without it, until %s (\"revoke --serial\" takes back what the other signed)", err, putBack, endIt)
+	case err != nil:
 		return nil, fmt.Errorf("opening the CA's key: %w", err)
 	}
 	key, err := unlockKey(text, keys.Passphrase)
+	if errors.Is(err, errDamagedKey) {
+		way := withoutKey
+		if number != f.mark.Signing {
+			way = "if there is none, move it away: that CA is being replaced, and the other goes on"
+		}
+		return nil, fmt.Errorf("opening the CA's key %q: %w: %s; %s", path, err, putBack, way)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the CA's key %q: %w", path, err)
 	}
 	return key, nil
 }
+
+// withoutKey is what is left without the key of the CA that signs: publish takes out who
+// is not in the roster.
+const withoutKey = "if there is none, this authority signs and revokes nothing any more: make another (\"vpnami-pki init\") for everybody; until then, to keep somebody out, move people/NAME.json away and give \"vpnami-pki publish --replace\""
+
+var errDamagedKey = errors.New("it is not the PEM of an encrypted private key (is the file damaged?)")
 
 // lockKey encrypts a key under a passphrase (PKCS#8, PBES2), as openssl reads.
 func lockKey(key crypto.Signer, passphrase []byte) ([]byte, error) {
@@ -240,7 +261,7 @@ func lockKey(key crypto.Signer, passphrase []byte) ([]byte, error) {
 func unlockKey(text, passphrase []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != "ENCRYPTED PRIVATE KEY" {
-		return nil, errors.New("it is not the PEM of an encrypted private key (is the file damaged?): " + putBack + "; that of a CA that is being replaced may be moved away, and the other CA goes on")
+		return nil, errDamagedKey
 	}
 	key, err := pkcs8.ParsePKCS8PrivateKey(block.Bytes, passphrase)
 	if err != nil {
