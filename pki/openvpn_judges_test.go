@@ -126,6 +126,30 @@ func (o office) judges(t *testing.T, example directives.Example, role directives
 	}
 }
 
+// judgesValues compares whether OpenVPN starts with what lint says. What lint says of
+// 2.7 is put to a 2.7 where that is what the machine has.
+func (o office) judgesValues(t *testing.T) {
+	version, err := exec.Command("openvpn", "--version").Output()
+	if len(version) == 0 {
+		t.Fatal(err)
+	}
+	is26, is27 := bytes.HasPrefix(version, []byte("OpenVPN 2.6.")), bytes.HasPrefix(version, []byte("OpenVPN 2.7."))
+	if !is26 && !is27 {
+		t.Skipf("NOT FOR THIS VERSION: it is put to 2.6 and 2.7 (%.20q)", version)
+	}
+	for _, example := range directives.ValueExamples() {
+		says := example.On26
+		if is27 {
+			says = example.On27
+		}
+		t.Run(string(example.Role)+" "+example.Line, func(t *testing.T) {
+			if log, starts := o.judged(t, example.Role, append([]string{example.Line}, example.With...)...); starts == (says == directives.Fatal) {
+				t.Errorf("OpenVPN starts: %v; lint says %q:\n%s", starts, says, log)
+			}
+		})
+	}
+}
+
 // startsWithAll puts to OpenVPN in one configuration what lint has nothing to say
 // of.
 func (o office) startsWithAll(t *testing.T, role directives.Role) {

@@ -22,12 +22,17 @@ const protocols = "udp udp4 udp6 tcp tcp4 tcp6 tcp-server tcp4-server tcp6-serve
 func choices() []choice {
 	return []choice{
 		{"allow-compression", 0, "asym no yes"},
+		{"auth-user-pass-verify", 1, "via-env via-file"},
 		{"auth-retry", 0, "interact nointeract none"},
+		{"client-nat", 0, "dnat snat"},
 		{"comp-lzo", 0, "adaptive no yes"},
 		{"compress", 0, "lz4 lz4-v2 lzo migrate stub stub-v2"},
 		{"crl-verify", 1, "dir"},
+		{"http-proxy-option", 0, "AGENT CUSTOM-HEADER VERSION"},
+		{"key-derivation", 0, "tls-ekm"},
 		{"key-direction", 0, "0 1"},
 		{"mode", 0, "p2p server"},
+		{"mssfix", 1, "fixed mtu"},
 		{"mtu-disc", 0, "maybe no yes"},
 		{"ns-cert-type", 0, "client server"},
 		{"proto", 0, protocols},
@@ -36,12 +41,14 @@ func choices() []choice {
 		{"remap-usr1", 0, "SIGHUP SIGTERM"},
 		{"remote", 2, protocols},
 		{"remote-cert-tls", 0, "client server"},
-		{"status-version", 0, "1 2 3"},
+		{"server", 2, "nopool"},
 		{"tls-cert-profile", 0, "insecure legacy preferred suiteb"},
 		{"tls-version-max", 0, "1.0 1.1 1.2 1.3"},
 		{"tls-version-min", 0, "1.0 1.1 1.2 1.3"},
 		{"topology", 0, "net30 p2p subnet"},
 		{"verify-client-cert", 0, "none optional require"},
+		{"vlan-accept", 0, "all tagged untagged"},
+		{"verify-hash", 1, "SHA1 SHA256"},
 		{"verify-x509-name", 1, "name name-prefix subject"},
 	}
 }

@@ -55,3 +55,42 @@ func knownCiphers(list string) (takes, all bool) {
 	}
 	return takes && one, all
 }
+
+// groups are those that TLS has in OpenSSL 3.0, where capitals count, and suites13 what
+// TLS 1.3 encrypts with.
+const (
+	groups = `
+X25519 x25519 X448 x448 P-192 P-224 P-256 P-384 P-521 prime192v1 prime256v1 secp160k1 secp160r1 secp160r2 secp192k1 secp192r1
+secp224k1 secp224r1 secp256k1 secp256r1 secp384r1 secp521r1 brainpoolP256r1 brainpoolP384r1 brainpoolP512r1
+ffdhe2048 ffdhe3072 ffdhe4096 ffdhe6144 ffdhe8192 sect163k1 sect163r1 sect163r2 sect193r1 sect193r2 sect233k1 sect233r1
+sect239k1 sect283k1 sect283r1 sect409k1 sect409r1 sect571k1 sect571r1
+`
+	suites13 = "AES-256-GCM-SHA384 CHACHA20-POLY1305-SHA256 AES-128-GCM-SHA256 AES-128-CCM-SHA256 AES-128-CCM-8-SHA256"
+)
+
+// knownGroups tells of a list with colons whether OpenSSL 3.0 has all of it.
+func knownGroups(list string) bool {
+	known := strings.Fields(groups)
+	return !slices.ContainsFunc(strings.Split(list, ":"), func(group string) bool { return !slices.Contains(known, group) })
+}
+
+// hasSuite tells of a list with colons whether OpenSSL 3 has one of it, for TLS 1.2 and
+// older: it has no RC4, DES, SEED or IDEA any more. Words of its own for several, and
+// what adds to its defaults, are taken for such.
+func hasSuite(list string) bool {
+	return slices.ContainsFunc(strings.Split(list, ":"), func(suite string) bool {
+		return strings.ContainsAny(suite, "!@+") || slices.ContainsFunc([]string{"AES", "CHACHA20", "ARIA", "CAMELLIA", "NULL", "DEFAULT", "ALL", "HIGH", "MEDIUM", "DH", "RSA", "ECDSA", "PSK", "TLSv1"},
+			func(part string) bool {
+				return strings.Contains(suite, part) && !strings.Contains(suite, "RC4") && !strings.Contains(suite, "DES")
+			})
+	})
+}
+
+// hasSuite13 is the same for TLS 1.3.
+func hasSuite13(list string) bool {
+	known := strings.Fields(suites13)
+	return slices.ContainsFunc(strings.Split(list, ":"), func(suite string) bool {
+		name, is := strings.CutPrefix(strings.ReplaceAll(suite, "_", "-"), "TLS-")
+		return is && slices.Contains(known, name)
+	})
+}

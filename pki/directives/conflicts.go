@@ -19,6 +19,8 @@ type configuration struct {
 	named map[int]map[string]bool // the directives that are there
 	over  map[int]map[string]bool // "udp" and "tcp", where those connections have it; in 0 are all
 	of    map[int]int             // the number of a <connection>, by its line
+
+	resolvers []string // the numbers of "dns server" that have an address
 }
 
 func configurationOf(lines []Line) configuration {
@@ -32,6 +34,9 @@ func configurationOf(lines []Line) configuration {
 		c.named[l.Connection][l.Name] = true
 		if l.Name == "proto" && l.Connection == 0 {
 			protocol = strings.Join(l.Args, " ")
+		}
+		if l.Name == "dns" && len(l.Args) > 3 && l.Args[2] == "address" {
+			c.resolvers = append(c.resolvers, l.Args[1])
 		}
 		if l.holdsDirectives() {
 			c.of[l.Number] = len(c.of) + 1
@@ -140,6 +145,31 @@ func conflicts() []conflict {
 		{names: "keepalive", is: with("ping", "ping-exit", "ping-restart"), why: "it stands for ping and ping-restart", instead: "it alone", example: "keepalive 10 60", with: []string{"ping 10"}},
 		{names: "username-as-common-name auth-user-pass-optional", mode: Server, is: without("auth-user-pass-verify", "plugin", "management-client-auth"),
 			why: "nothing is there that asks for a password", instead: nothing, example: "username-as-common-name"},
+		{names: "server", is: func(_ configuration, l Line) bool { return !servesNetwork(l.Args) },
+			why: "they are no network that a server has: of 16 to 29 bits, and nothing of the address behind them", instead: "server 10.8.0.0 255.255.255.0", example: "server 10.8.0.5 255.255.255.0"},
+		{names: "server-bridge", mode: Server, is: func(_ configuration, l Line) bool { return len(l.Args) > 0 && !servesBridge(l.Args) },
+			why: "the address and those of clients, the first before the last, are not in one network", instead: "server-bridge 10.8.0.4 255.255.255.0 10.8.0.128 10.8.0.254",
+			example: "server-bridge 10.8.0.4 255.255.255.0 10.9.0.128 10.9.0.254", with: []string{"dev tap0", "dev-type tap", "dh none"}},
+		{names: "ifconfig-pool", mode: Server, is: func(_ configuration, l Line) bool { return !isPool(l.Args) },
+			why: "the first address stands before the last, and 65536 are the most", instead: "ifconfig-pool FIRST LAST", example: "ifconfig-pool 10.8.0.9 10.8.0.4", with: []string{"no server", "mode server", "tls-server"}},
+		{names: "auth-user-pass-verify", is: func(_ configuration, l Line) bool { return len(l.Args) == 1 },
+			why: "how it is given the password is not said", instead: "via-file behind it", example: "auth-user-pass-verify /bin/true"},
+		{names: "auth-gen-token", mode: Server, is: func(c configuration, l Line) bool {
+			again, failed := 0, error(nil)
+			if len(l.Args) > 1 {
+				again, failed = strconv.Atoi(l.Args[1])
+			}
+			window, err := strconv.Atoi(cmp.Or(c.said["hand-window"], "60"))
+			return failed == nil && err == nil && again > 0 && again < 2*window
+		}, why: "the second number is at least twice hand-window's, which is 60 where nothing else is said", instead: "auth-gen-token 28800 3600 external-auth", example: "auth-gen-token 3600 100"},
+		{names: "ifconfig", is: func(_ configuration, l Line) bool { return len(l.Args) == 2 && l.Args[0] == l.Args[1] },
+			why: "both ends would have one address", instead: "two addresses, or an address and a netmask", example: "ifconfig 10.8.0.2 10.8.0.2"},
+		{names: "vlan-accept vlan-pvid", mode: Server, is: func(c configuration, l Line) bool {
+			return !c.has("vlan-tagging") && !slices.Contains([]string{"all", "1"}, strings.Join(l.Args, " ")) // which it is anyway
+		}, why: "there is no vlan-tagging", instead: "vlan-tagging beside it, or " + nothing, example: "vlan-pvid 2"},
+		{names: "dns", is: func(c configuration, l Line) bool {
+			return len(l.Args) > 2 && l.Args[0] == "server" && !slices.Contains(c.resolvers, l.Args[1])
+		}, why: "that server has no address", instead: "dns server N address ADDRESS beside it", example: "dns server 1 sni dns.example.com"},
 		{names: "ccd-exclusive", mode: Server, is: without("client-config-dir"), why: "there is no client-config-dir", instead: "client-config-dir FOLDER beside it, or " + nothing, example: "ccd-exclusive"},
 	}
 }

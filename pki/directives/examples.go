@@ -15,6 +15,7 @@ type Example struct {
 	With []string // others beside it; "no NAME" takes one away
 	Role Role     // empty: either
 	On26 Effect
+	On27 Effect // of [ValueExamples]
 }
 
 // Examples are a line for each rule that OpenVPN alone can judge, and for each
@@ -74,6 +75,83 @@ func Examples() []Example {
 		Example{Line: "setenv opt tls-crypt-v2-max-age 400", On26: Warns},
 		Example{Line: "setenv opt comp-lzo", Role: Client, On26: Warns},
 		Example{Line: "foo-bar", On26: Fatal})
+}
+
+// ValueExamples are lines whose arguments are at the ends of what OpenVPN takes, and
+// beyond, each with what [Lint] says of it.
+func ValueExamples() []Example {
+	var examples []Example
+	put := func(line string, with ...string) {
+		if example, is := linted(line, with); is {
+			examples = append(examples, example)
+		}
+	}
+	beside := map[string][]string{ // what they are in conflict with, or need
+		"ping": {"no keepalive"}, "ping-exit": {"no keepalive"}, "ping-restart": {"no keepalive"}, "lport": {"no port"},
+		"management-log-cache": {"management management.sock unix"}, "vlan-pvid": {"vlan-tagging", "dev tap0", "dev-type tap", "dh none"},
+	}
+	for _, n := range numbers() {
+		if nameIn(n.line) == "verb" || nameIn(n.line) == "bcast-buffers" {
+			continue // they take the log away, and all of the memory
+		}
+		for _, text := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(n.on26.ends(), n.on27.ends())))) {
+			put(strings.Replace(n.line, "#", text, 1), beside[nameIn(n.line)]...)
+		}
+	}
+	for _, v := range values() {
+		for _, text := range v.wrong {
+			put(strings.Replace(strings.TrimSuffix(v.line, "..."), "#", text, 1), v.with...)
+		}
+	}
+	const resolver = "dns server 1 address 10.0.0.2"
+	taken, refused := dnsExamples()
+	for _, line := range taken {
+		put(line, resolver)
+	}
+	for _, line := range refused {
+		put(line, resolver)
+	}
+	for _, p := range ports() {
+		if p.refused == Fatal {
+			put(strings.Replace(p.line, "#", "-1", 1), beside[nameIn(p.line)]...)
+		}
+	}
+	for _, line := range []string{
+		"server 10.8.0.0 255.255.255.252", "server 10.8.0.0 255.255.255.248", "server 10.8.0.0 255.255.0.0", "server 10.8.0.0 255.254.0.0", "server 10.8.0.0 255.255.0.255", "server 10.8.0.5 255.255.255.0",
+		"compat-mode 2.4.0-rc1", "compat-mode 2.4.x", "compat-mode 2.10.0", "compat-mode 1.9.9", "tls-groups " + strings.Join(strings.Fields(groups), ":"), "tls-groups PRIME256V2",
+		"tls-ciphersuites NOSUCH:TLS_AES_256_GCM_SHA384:TLS-AES-128-CCM-SHA256", "tls-cipher NOSUCH:TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384", "tls-cipher DEFAULT:!EXP:!LOW", "tls-cipher DHE-RSA-AES256-SHA",
+		"verify-hash " + strings.Repeat("00:", 19) + "00", "peer-fingerprint " + strings.Repeat("Ff:", 31) + "ff", "redirect-gateway def1 ipv6 !ipv4 bypass-dns block-local local autolocal bypass-dhcp",
+		"server-ipv6 fd00::", "server-ipv6 fd00::5/124", "route-gateway dhcp", "vlan-accept tagged", "auth-gen-token 3600 119 external-auth", "auth-gen-token 3600 120 external-auth",
+	} {
+		put(line)
+	}
+	return examples
+}
+
+// linted is a line with what lint says of it at the end that it is for. Some need what a
+// test does not have.
+func linted(line string, with []string) (Example, bool) {
+	name, base := nameIn(line), "server 10.8.0.0 255.255.255.0\n"
+	e := Example{Line: line, With: with, Role: Server}
+	if isIn(inClients, name) || isIn(inEitherClient, name) || slices.Contains(strings.Fields("fragment link-mtu udp-mtu verify-hash peer-fingerprint"), name) {
+		base, e.Role = "client\n", Client
+	}
+	if slices.Contains(with, "no server") || name == "server" || name == "server-bridge" {
+		base = ""
+	}
+	text := line + "\n" + base
+	for _, other := range with {
+		if !strings.HasPrefix(other, "no ") {
+			text += other + "\n"
+		}
+	}
+	lines, err := Parse([]byte(text))
+	if err != nil {
+		return Example{}, false
+	}
+	found := Lint(lines)[0]
+	e.On26, e.On27 = found.On26, found.On27
+	return e, true
 }
 
 // Harmless are lines with which one configuration of an end starts, with nothing

@@ -67,7 +67,7 @@ func modeOf(lines []Line) Role {
 // Lint tells of every directive what 2.6 and 2.7 do with it, in the order of
 // the file, and then what is missing.
 func Lint(lines []Line) []Finding {
-	role, whole, rules, conflicts, choices := RoleOf(lines), configurationOf(lines), rules(), conflicts(), choices()
+	role, whole, rules, conflicts, choices, numbers, values := RoleOf(lines), configurationOf(lines), rules(), conflicts(), choices(), numbers(), values()
 	var findings []Finding
 	var passed []string // over, where OpenVPN does not know them; of what stands behind
 	for _, l := range lines {
@@ -81,6 +81,10 @@ func Lint(lines []Line) []Finding {
 			func() (Finding, bool) { return misplaced(l, whole.mode) },
 			func() (Finding, bool) { return mistaken(l, choices) },
 			func() (Finding, bool) { return whole.with(l, conflicts) },
+			func() (Finding, bool) { return misnumbered(l, numbers) },
+			func() (Finding, bool) { return misformed(l, values) },
+			func() (Finding, bool) { return misresolved(l) },
+			func() (Finding, bool) { return misported(l) },
 		} {
 			if !is {
 				found, is = look()

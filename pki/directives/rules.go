@@ -63,9 +63,6 @@ func rules() []rule {
 	elsewhere := func(args []string) bool {
 		return len(args) > 1 && !isUnix(args) && args[0] != "localhost" && args[0] != "::1" && !strings.HasPrefix(args[0], "127.")
 	}
-	old := func(args []string) bool {
-		return len(args) > 0 && (strings.HasPrefix(args[0], "2.3") || strings.HasPrefix(args[0], "2.2") || strings.HasPrefix(args[0], "2.1"))
-	}
 	return []rule{
 		{name: "comp-lzo", role: Server, on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE), and keeps the kernel's data channel off", instead: `"compress migrate" while old profiles live, then nothing`},
 		{name: "comp-lzo", role: Client, on26: Warns, on27: Warns, why: "compression leaks what is sent (VORACLE), and keeps the kernel's data channel off", instead: nothing + " (the server can live with old profiles by \"compress migrate\")"},
@@ -95,6 +92,7 @@ func rules() []rule {
 		{name: "tls-auth", on26: Works, on27: Works, why: "one key for everybody, in every profile", instead: "tls-crypt-v2, a key for each client (a server may have both while profiles change)"},
 		{name: "tls-crypt", on26: Works, on27: Works, why: "one key for everybody, in every profile", instead: "tls-crypt-v2, a key for each client"},
 		{name: "ecdh-curve", on26: Ignored, on27: Ignored, why: "OpenSSL 3 chooses by itself", instead: nothing, example: "ecdh-curve prime256v1"},
+		{name: "tls-groups", when: func(args []string) bool { return !knownGroups(args[0]) }, on26: Fatal, on27: Fatal, why: "OpenSSL 3.0 does not have all of it, and does not start then", instead: nothing, example: "tls-groups X25519:NOSUCH"},
 		{name: "tls-groups", on26: Works, on27: Works, why: "it switches off the post-quantum exchange that 2.7 has by default, or names what OpenSSL 3.0 does not know, which is fatal", instead: nothing, example: "tls-groups X25519:prime256v1"},
 		{name: "tls-cipher", on26: Works, on27: Works, why: "OpenVPN's and OpenSSL's own choice is stronger than most lists", instead: "tls-version-min 1.2 and tls-cert-profile preferred", example: "tls-cipher TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384"},
 		{name: "auth", when: unknownTo(digests, moreDigests, "none"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have it", instead: nothing, example: "auth NOSUCH"},
@@ -109,8 +107,6 @@ func rules() []rule {
 		{name: "tun-ipv6", on26: Ignored, on27: Ignored, instead: nothing, why: "it is always on"},
 		{name: "fast-io", on26: Works, on27: Ignored, instead: nothing, why: "of no use since 2.7"},
 		{name: "memstats", on26: Works, on27: removed, instead: nothing, why: "removed in 2.7", example: "memstats stats"},
-		{name: "max-routes-per-client", role: Server, when: first("0"), on26: Works, on27: Fatal, why: "2.7 wants 1 or more", instead: "a number, or nothing (256)", example: "max-routes-per-client 0"},
-		{name: "max-routes-per-client", role: Server, on26: Works, on27: Works, example: "max-routes-per-client 16"},
 		{name: "inetd", on26: removed, on27: removed, why: "removed in 2.6", instead: "a unit of systemd"},
 		{name: "management-client-pf", on26: removed, on27: removed, why: "the packet filter was removed in 2.6", instead: "iptables or nftables"},
 		{name: "data-ciphers", when: refused, on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have all of it", instead: ofToday, example: "data-ciphers AES-256-GCM:NOSUCH"},
@@ -131,7 +127,9 @@ func rules() []rule {
 		{name: "username-as-common-name", role: Server, on26: Works, on27: Works, why: "the name is then what the person types, not what the certificate says: one can pass for another", instead: nothing},
 		{name: "auth-gen-token", role: Server, when: not(second("external-auth")), on26: Works, on27: Works, why: "whoever comes back with a token is let in without being asked about again, revoked or not", instead: "auth-gen-token LIFETIME external-auth", example: "auth-gen-token 3600"},
 		{name: "tls-cert-profile", when: first("insecure", "legacy"), on26: Works, on27: Works, why: "certificates signed with what is broken (MD5, SHA-1, keys of 1024 bits) are taken", instead: "tls-cert-profile preferred", example: "tls-cert-profile insecure"},
-		{name: "compat-mode", when: old, on26: Fatal, on27: Fatal, why: "it brings back the defaults of that version, and OpenSSL 3 does not have BF-CBC, which is among them", instead: nothing, example: "compat-mode 2.3.0"},
+		{name: "compat-mode", when: func(args []string) bool { return !isVersion(args[0]) }, on26: Fatal, on27: Fatal, why: "it is no version of three numbers", instead: nothing, example: "compat-mode 2.5"},
+		{name: "compat-mode", when: func(args []string) bool { return versionBefore(args[0], 2, 4) }, on26: Fatal, on27: Fatal, why: "it brings back the defaults of that version, and OpenSSL 3 does not have BF-CBC, which is among them", instead: nothing, example: "compat-mode 2.3.0"},
+		{name: "protocol-flags", when: func(args []string) bool { return slices.Contains(args, "aead-epoch") }, on26: Fatal, on27: Works, why: "aead-epoch is new in 2.7", instead: nothing + ": the ends agree on it by themselves", example: "protocol-flags aead-epoch"},
 		{name: "push", when: contains("comp-lzo", "compress "), on26: Works, on27: Works, why: "it switches compression on in clients, which leaks what is sent (VORACLE)", instead: nothing, example: "push \"comp-lzo yes\""},
 		{name: "push", role: Client, on26: Works, on27: Warns, why: "it is for a server", instead: nothing, example: "push \"route 10.0.0.0 255.255.0.0\""},
 		{name: "duplicate-cn", role: Server, on26: Works, on27: Works, why: "one certificate for several people: nobody can be told from another, or revoked alone", instead: "a certificate for each person and device"},
