@@ -41,7 +41,7 @@ func TestOpenVPN(t *testing.T) {
 		}
 		t.Skip("SKIPPED: a network namespace needs root")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestOpenVPN$", "-test.v")
 	cmd.Env = append(os.Environ(), insideVariable+"=1")
