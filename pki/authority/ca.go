@@ -228,7 +228,10 @@ func (f Folder) listOf(number int) (signedCRL, []Revocation, error) {
 		return signed, revoked, unsettledError{fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", tsv)}
 	}
 	forgotten, by, err := f.forgotten(number, f.caOf(number), signed.head, revoked)
-	if err == nil && len(forgotten) > 0 {
+	switch {
+	case isNotAll(err):
+		err = unsettledError{err}
+	case err == nil && len(forgotten) > 0:
 		err = unsettledError{fmt.Errorf("reading what is revoked: %q lacks what log.jsonl has, which tells of CRL number %s, and the one beside it has %s (is that folder of an older copy, or was a command broken off?): take that over with \"vpnami-pki crl\"", tsv, by, signed.head.Number)}
 	}
 	return signed, revoked, err

@@ -5,10 +5,12 @@ package authority
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -80,8 +82,11 @@ func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey, same *Sa
 	if err != nil {
 		return err
 	}
-	if err := f.checkKnown(person, standing, certificates); err != nil {
+	if err := f.checkKnown(standing, certificates); err != nil {
 		return fmt.Errorf("whether it was revoked with its key is not known: %w; or make another key", err)
+	}
+	if err := f.checkAllKept(standing, same); err != nil {
+		return err
 	}
 	for _, c := range certificates {
 		if name := nameOf(c); !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || !person.named(c) {
@@ -95,23 +100,65 @@ func (f Folder) CheckRequestKey(person Person, public crypto.PublicKey, same *Sa
 }
 
 // checkKnown refuses where it is lost whether certificates of a key were revoked: what
-// the CAs that signed them took back, or a certificate of the person that was.
-func (f Folder) checkKnown(person Person, standing Standing, certificates []*x509.Certificate) error {
+// the CAs that signed them took back.
+func (f Folder) checkKnown(standing Standing, certificates []*x509.Certificate) error {
 	for _, c := range certificates {
 		if err := f.lostOf(c, standing); err != nil {
 			return fmt.Errorf("it is that of the certificate %s: %w", c.SerialNumber, err)
 		}
 	}
-	for _, c := range person.Certificates {
-		r, is := standing.revoked[c.Serial]
-		if !is || r.Reason.leavesKey() {
-			continue
-		}
-		if _, err := f.certificate(certificateFileOf(r.Serial)); err != nil {
-			return fmt.Errorf("the certificate %s of theirs was revoked: %w: %s", c.Serial, err, putBack)
+	return nil
+}
+
+// checkAllKept refuses where the file of a certificate is lost whose key nobody may have:
+// of one that was revoked for a reason that does not leave it, or of the gateway. What
+// another program left no copy of never had a file; the log tells which.
+func (f Folder) checkAllKept(standing Standing, same *SameKey) error {
+	lost := map[string]string{} // what is known of it, by serial
+	for serial, r := range standing.revoked {
+		if !r.Reason.leavesKey() && !same.saw(serial) {
+			lost[serial] = fmt.Sprintf("which was revoked on %s (%s)", r.At.Format(time.DateOnly), r.Reason)
 		}
 	}
+	all := len(lost) > 0
+	had := map[string]bool{}
+	err := f.eachLine(func(text []byte) {
+		if !all && !bytes.Contains(text, []byte("issue-")) {
+			return
+		}
+		var line logLine
+		if json.Unmarshal(text, &line) != nil {
+			return // a crash cut it off
+		}
+		serial := cmp.Or(line.Serial, line.Name)
+		had[serial] = had[serial] || line.SHA256 != ""
+		switch line.Action {
+		case "import-revoked", "revoke-foreign":
+			if !had[serial] {
+				delete(lost, serial)
+			}
+		case loggedServer, loggedProbe:
+			if !same.saw(serial) {
+				lost[serial] = "which was the gateway's (" + line.Name + ")"
+			}
+		}
+	})
+	if err != nil && !isNotAll(err) {
+		return err
+	}
+	for _, serial := range slices.Sorted(maps.Keys(lost)) {
+		return fmt.Errorf("whether its key is that of the certificate %s, %s, is not known: %q is gone: %s, or take it out of the profile that was made with it; without --csr a key is made here, for which that does not matter", serial, lost[serial], f.at(fileOfDecimal(serial)), putBack)
+	}
 	return nil
+}
+
+// fileOfDecimal is [certificateFileOf] a decimal serial.
+func fileOfDecimal(serial string) string {
+	number, ok := parseSerial(serial)
+	if !ok {
+		return ""
+	}
+	return certificateFileOf(number)
 }
 
 // lostOf is why it is not known whether the CA that signed a certificate took it back;
@@ -143,6 +190,9 @@ type SameKey struct {
 	certificates []*x509.Certificate
 	seen         map[string]bool // by file
 }
+
+// saw tells whether there is a certificate with a decimal serial.
+func (s *SameKey) saw(serial string) bool { return s.seen[filepath.Base(fileOfDecimal(serial))] }
 
 // findSame looks at those that it has not seen. To parse them all would take ten times
 // as long as to look for the key's bits in them.

@@ -50,6 +50,12 @@ type made struct {
 	action      string
 }
 
+// The actions by which the log tells of them.
+const (
+	loggedServer = "issue-server"
+	loggedProbe  = "issue-probe"
+)
+
 // serverFiles makes what the gateway gets, with a new certificate and a new
 // probe, as files within the folder.
 func serverFiles(issuer Issuer, m mark, wrapper tlscrypt.ServerKey) ([]NewFile, []made, error) {
@@ -73,5 +79,5 @@ func serverFiles(issuer Issuer, m mark, wrapper tlscrypt.ServerKey) ([]NewFile, 
 		{at("probe.crt"), publicFile, bundle.CertificatesPEM(probe.Certificate)},
 		{at("probe.key"), privateFile, probe.Key.Reveal()},
 		{at("probe-tls-crypt-v2.key"), privateFile, crypt.PEM()},
-	}, []made{{server.Certificate, "issue-server"}, {probe.Certificate, "issue-probe"}}, nil
+	}, []made{{server.Certificate, loggedServer}, {probe.Certificate, loggedProbe}}, nil
 }
