@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,12 +25,19 @@ func (d *desk) importEasyRSACommand() *cobra.Command {
 		Use:   "import-easyrsa DIR",
 		Short: "Take over the PKI that easy-rsa 2 or 3 keeps",
 		Long: `Makes an authority of the PKI in DIR: its CA with its key, which is encrypted
-under a new passphrase; what is revoked; and everybody whose certificate is good,
-in the roster under the name in it. The gateway gets a new certificate of that
-CA, with the name that the old server's had. A certificate that is good for a
-server and a client (build-serverClient-full) is a person's, unless there never
-was one for a server alone and --server-name is left out. DIR itself is not changed: put it
+under a new passphrase; what is revoked; and everybody whose certificate is
+good, in the roster under the name in it. DIR itself is not changed: put it
 away once the gateway runs, and give nobody a certificate from it any more.
+
+The gateway gets a new certificate of that CA, with the name that the old
+server's had. A certificate that is good for a server and a client
+(build-serverClient-full) is a person's, unless there never was one for a
+server alone and --server-name is left out.
+
+What easy-rsa signed as a CA below its own is revoked: whoever has its key could
+let in others. A certificate that is good by index.txt and whose file is gone
+stops the import: put the file back from a copy or, if it was removed so that
+its owner is out, say --revoke-lost, which revokes all of these.
 
 Old profiles have no key for tls-crypt-v2. They connect while the window for them
 is open ("migration open", then publish); profiles made meanwhile connect then
@@ -47,7 +55,7 @@ that certificate alone.`,
 			}
 			prepare := asItIs
 			if revokeLost {
-				prepare = d.revokeLost
+				prepare = easyrsa.PKI.RevokeLost
 			}
 			return d.importEasyRSA(args[0], plan, passphraseFile, prepare)
 		},
@@ -57,22 +65,18 @@ that certificate alone.`,
 	cmd.Flags().StringVar(&plan.ServerName, "server-name", "", "name in the gateway's certificate (default: that of the server's certificate that ends last)")
 	cmd.Flags().StringVar(&plan.Network, "network", "", "tunnel network, for people's own addresses (default: "+bundle.DefaultNetwork+", as the gateway's)")
 	cmd.Flags().StringVar(&passphraseFile, "easyrsa-passphrase-file", "", "file with the passphrase of easy-rsa's ca.key (default: VPNAMI_EASYRSA_PASSPHRASE, or asked for)")
-	cmd.Flags().BoolVar(&revokeLost, "revoke-lost", false, "take for revoked what is good by index.txt and has no certificate any more")
+	cmd.Flags().BoolVar(&revokeLost, "revoke-lost", false, "revoke what is good by index.txt and whose certificate is gone")
 	d.passphraseFlag(cmd)
 	return cmd
 }
 
-func asItIs(theirs easyrsa.PKI) easyrsa.PKI { return theirs }
+// preparing is what is done to a PKI before it is taken over, and the lines of index.txt
+// that it revokes.
+type preparing func(theirs easyrsa.PKI, now time.Time) (easyrsa.PKI, []string)
 
-func (d *desk) revokeLost(theirs easyrsa.PKI) easyrsa.PKI {
-	theirs, lost := theirs.RevokeLost(d.now())
-	for _, subject := range lost {
-		d.warn("revoked: %s: it is good by index.txt, and there is no certificate of it", subject)
-	}
-	return theirs
-}
+func asItIs(theirs easyrsa.PKI, _ time.Time) (easyrsa.PKI, []string) { return theirs, nil }
 
-func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile string, prepare func(easyrsa.PKI) easyrsa.PKI) error {
+func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile string, prepare preparing) error {
 	theirs, err := easyrsa.Read(dir)
 	if err != nil {
 		return err
@@ -80,7 +84,7 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	if err := errors.Join(theirs.CheckCA(), theirs.CheckIndex()); err != nil {
 		return err
 	}
-	theirs = prepare(theirs)
+	theirs, lost := prepare(theirs, d.now())
 	taken, err := takeOver(theirs, plan.ServerName, d.now())
 	if err != nil {
 		return err
@@ -123,6 +127,9 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	}
 	if taken.ended > 0 {
 		d.say("  ended    %s, not taken over", plural(taken.ended, "certificate", "certificates"))
+	}
+	for _, subject := range lost {
+		d.warn("revoked: %s: it is good by index.txt, and there is no certificate of it", subject)
 	}
 	for _, line := range taken.revoked {
 		d.warn("revoked: %s", line)

@@ -111,7 +111,7 @@ func TestTakeOverBothUsages(t *testing.T) {
 	}
 	// Without one it is the gateway's, and that is told.
 	theirs.Entries = theirs.Entries[:2]
-	if taken, err = takeOver(theirs, "", testNow); err != nil || taken.serverName != "branch" || len(taken.adopted.People) != 1 || len(taken.leftOut) != 1 || !strings.Contains(taken.leftOut[0], `"branch", serial 3: it is the server's`) {
+	if taken, err = takeOver(theirs, "", testNow); err != nil || taken.serverName != "branch" || len(taken.adopted.People) != 1 || len(taken.leftOut) != 1 || !strings.Contains(taken.leftOut[0], `"branch", serial 03: it is the server's`) {
 		t.Errorf("the server %q, %d people, left out %q; %v", taken.serverName, len(taken.adopted.People), taken.leftOut, err)
 	}
 	if taken, err = takeOver(theirs, "gateway", testNow); err != nil || taken.serverName != "gateway" || len(taken.adopted.People) != 2 || len(taken.leftOut) != 0 {

@@ -61,7 +61,7 @@ func takeOver(theirs easyrsa.PKI, serverName string, now time.Time) (taking, err
 		leftOut:    slices.Concat(sifted.leftOut, parted.leftOut, grouped.leftOut, settled.leftOut),
 	}
 	for _, c := range signing {
-		t.revoked = append(t.revoked, fmt.Sprintf("%+q, serial %X: it can sign for others, and whoever has its key could come in under any name", c.Subject.CommonName, c.SerialNumber))
+		t.revoked = append(t.revoked, fmt.Sprintf("%+q, serial %s: it can sign for others, and whoever has its key could come in under any name", c.Subject.CommonName, easyrsa.Hex(c.SerialNumber)))
 	}
 	t.adopted.Others = others(theirs, t.adopted.People)
 	for _, p := range t.adopted.People {
@@ -168,7 +168,7 @@ func reasonOf(e easyrsa.Entry) (authority.Reason, error) {
 	}
 	reason, err := authority.ParseReason(e.Reason)
 	if err != nil {
-		return 0, fmt.Errorf("taking over the revocation of %X: %w", e.Serial, err)
+		return 0, fmt.Errorf("taking over the revocation of %s: %w", easyrsa.Hex(e.Serial), err)
 	}
 	return reason, nil
 }
@@ -191,12 +191,12 @@ func sift(theirs easyrsa.PKI, now time.Time) (sifted, error) {
 			continue
 		}
 		if weak, is := theirs.Weak[e.Serial.String()]; is {
-			s.leftOut = append(s.leftOut, fmt.Sprintf("%+q, serial %X: it is signed with %s, which the gateway refuses; issue another", e.Subject, e.Serial, weak.SignatureAlgorithm))
+			s.leftOut = append(s.leftOut, fmt.Sprintf("%+q, serial %s: it is signed with %s, which the gateway refuses; issue another", e.Subject, easyrsa.Hex(e.Serial), weak.SignatureAlgorithm))
 			continue
 		}
 		c, found := theirs.Certificates[e.Serial.String()]
 		if !found {
-			return sifted{}, fmt.Errorf("taking over the certificate %X of %+q: it is good by index.txt, and none of that serial signed by the CA is in %q: revoke it there, put it back or, if it was removed so that they are out, say --revoke-lost", e.Serial, e.Subject, theirs.Path)
+			return sifted{}, fmt.Errorf("taking over the certificate %s of %+q: it is good by index.txt, and none of that serial signed by the CA is in %q: revoke it there, put it back or, if it was removed so that they are out, say --revoke-lost", easyrsa.Hex(e.Serial), e.Subject, theirs.Path)
 		}
 		s.good = append(s.good, c)
 	}
@@ -240,10 +240,10 @@ func part(good []*x509.Certificate, isServer func(*x509.Certificate) bool) parte
 		case isServer(c):
 			p.servers = append(p.servers, c)
 			if !servesOnly(c) {
-				p.leftOut = append(p.leftOut, fmt.Sprintf("%+q, serial %X: it is the server's, as it is good for servers and none is for a server alone; if it is a person's, give the server's name with --server-name", name, c.SerialNumber))
+				p.leftOut = append(p.leftOut, fmt.Sprintf("%+q, serial %s: it is the server's, as it is good for servers and none is for a server alone; if it is a person's, give the server's name with --server-name", name, easyrsa.Hex(c.SerialNumber)))
 			}
 		case bundle.CheckKey(c.PublicKey) != nil || !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
-			p.leftOut = append(p.leftOut, fmt.Sprintf("%+q, serial %X: the gateway refuses the certificate, which is weak or not marked for clients; issue another", name, c.SerialNumber))
+			p.leftOut = append(p.leftOut, fmt.Sprintf("%+q, serial %s: the gateway refuses the certificate, which is weak or not marked for clients; issue another", name, easyrsa.Hex(c.SerialNumber)))
 		default:
 			p.clients = append(p.clients, c)
 		}
@@ -281,7 +281,7 @@ func group(clients []*x509.Certificate) gathered {
 		low, common := strings.ToLower(name), ""
 		if bundle.CheckPersonName(name) != nil {
 			if err := bundle.CheckCommonName(name); err != nil {
-				g.leftOut = append(g.leftOut, fmt.Sprintf("%+q, serial %X: the name cannot be taken (it %v); issue to another", name, c.SerialNumber, err))
+				g.leftOut = append(g.leftOut, fmt.Sprintf("%+q, serial %s: the name cannot be taken (it %v); issue to another", name, easyrsa.Hex(c.SerialNumber), err))
 				continue
 			}
 			common = name

@@ -51,7 +51,7 @@ func TestParseIndexRefuses(t *testing.T) {
 	const good = "V\t361231235959Z\t\t0A\tunknown\t/CN=client1\n"
 	for text, want := range map[string]string{
 		strings.TrimSuffix(good, "\n"): "its last line is cut off",
-		good + good:                    "line 2: the serial A is that of line 1 too",
+		good + good:                    "line 2: the serial 0A is that of line 1 too",
 		good + "\n" + strings.Replace(good, "0A", "0B", 1):    "line 2: it has 1 fields",
 		strings.Replace(good, "V\t", "R\t", 1):                `"" is no time`,
 		strings.Replace(good, "V\t", "VV\t", 1):               `its state is "VV"`,
@@ -142,11 +142,76 @@ func TestReadRefusesTwoOfOneSerial(t *testing.T) {
 		t.Fatal(err)
 	}
 	sign("bob.crt", "bob", 5, ca)
-	if err := check(); err == nil || !strings.Contains(err.Error(), `two certificates have the serial 5, those of "alice" and "bob"`) {
+	if err := check(); err == nil || !strings.Contains(err.Error(), `two certificates have the serial 05, those of "alice" and "bob"`) {
 		t.Errorf("error %v", err)
 	}
 	write("index.txt", []byte("R\t361231235959Z\t261101000000Z\t05\tunknown\t/CN=alice\n"))
 	if err := check(); err != nil {
 		t.Errorf("both are revoked: %v", err)
+	}
+}
+
+// TestReadThroughLinks: a PKI under a configuration tool may have links for files. One
+// that is passed over is a certificate that seems lost.
+func TestReadThroughLinks(t *testing.T) {
+	folder := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Office"}, NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: true, SubjectKeyId: []byte{1}}
+	alice := &x509.Certificate{SerialNumber: big.NewInt(0xD3ED), Subject: pkix.Name{CommonName: "alice"}, NotAfter: time.Now().Add(time.Hour)}
+	for _, name := range []string{"private", "issued", "elsewhere"} {
+		if err := os.Mkdir(filepath.Join(folder, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]*x509.Certificate{"ca.crt": ca, "elsewhere/alice.crt": alice} {
+		der, err := x509.CreateCertificate(rand.Reader, c, ca, key.Public(), key)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"private/ca.key": "", "index.txt": "V\t361231235959Z\t\tD3ED\tunknown\t/CN=alice\n"} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(to, name string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("../elsewhere/alice.crt", "issued/alice.crt")
+	link("elsewhere", "certs_by_serial")
+	p, err := Read(folder)
+	if err != nil || p.Certificates[alice.SerialNumber.String()] == nil {
+		t.Fatalf("%v, %v", p.Certificates, err)
+	}
+	if _, lost := p.RevokeLost(time.Now()); len(lost) != 0 {
+		t.Errorf("taken for lost: %q", lost)
+	}
+	link("../gone.crt", "issued/bob.crt")
+	if _, err := Read(folder); err == nil || !strings.Contains(err.Error(), `issued/bob.crt: no such file or directory: if it is a link, put back what it leads to`) {
+		t.Errorf("a link to nowhere: %v", err)
+	}
+	if err := os.Remove(filepath.Join(folder, "issued/bob.crt")); err != nil {
+		t.Fatal(err)
+	}
+	link("gone", "expired")
+	if _, err := Read(folder); err == nil || !strings.Contains(err.Error(), "expired: no such file") {
+		t.Errorf("a folder that is a link to nowhere: %v", err)
+	}
+}
+
+func TestHex(t *testing.T) {
+	for serial, want := range map[int64]string{1: "01", 0x10: "10", 0xD3ED: "D3ED", 0xBD3ED: "0BD3ED"} {
+		if got := Hex(big.NewInt(serial)); got != want {
+			t.Errorf("%X is written %s, easy-rsa writes %s", serial, got, want)
+		}
 	}
 }

@@ -34,6 +34,9 @@ type Entry struct {
 	Subject  string // as it stands there; for people to read, not to rely upon
 }
 
+// Hex is a serial as easy-rsa writes it, in index.txt and in the names of files.
+func Hex(serial *big.Int) string { return fmt.Sprintf("%X", serial.Bytes()) }
+
 const (
 	maxIndexBytes = 64 << 20 // a hundred thousand lines have 10 MB
 	maxSerialHex  = 40       // RFC 5280: 20 octets
@@ -59,7 +62,7 @@ func ParseIndex(raw []byte) ([]Entry, error) {
 			return nil, fmt.Errorf("line %d: %w (is the file damaged?)", i+1, err)
 		}
 		if before, twice := seen[entry.Serial.String()]; twice {
-			return nil, fmt.Errorf("line %d: the serial %X is that of line %d too (is the file damaged?)", i+1, entry.Serial, before)
+			return nil, fmt.Errorf("line %d: the serial %s is that of line %d too (is the file damaged?)", i+1, Hex(entry.Serial), before)
 		}
 		seen[entry.Serial.String()] = i + 1
 		entries = append(entries, entry)

@@ -132,20 +132,27 @@ func read(folder string, where layout) (PKI, error) {
 // collect reads the certificates of the CA in a folder, and returns their serials
 // in decimal.
 func (p *PKI) collect(folder string) ([]string, error) {
-	entries, err := os.ReadDir(folder)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(folder); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	entries, err := os.ReadDir(folder) // also through a link, which must lead somewhere
 	if err != nil {
 		return nil, fmt.Errorf("reading the PKI of easy-rsa: %w", err)
 	}
 	var serials []string
 	for _, entry := range entries {
 		extension := filepath.Ext(entry.Name())
-		if !entry.Type().IsRegular() || extension != ".crt" && extension != ".pem" || entry.Name() == "crl.pem" {
+		if extension != ".crt" && extension != ".pem" || entry.Name() == "crl.pem" {
 			continue
 		}
 		path := filepath.Join(folder, entry.Name())
+		info, err := os.Stat(path) // a link counts as what it leads to
+		if err != nil {
+			return nil, fmt.Errorf("reading the PKI of easy-rsa: %w: if it is a link, put back what it leads to, or take the link away", err)
+		}
+		if !info.Mode().IsRegular() {
+			continue
+		}
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("reading the PKI of easy-rsa: %w", err)
@@ -299,23 +306,23 @@ func (p PKI) CheckIndex() error {
 	for _, serial := range slices.Sorted(maps.Keys(p.Twice)) {
 		if states[serial] != Revoked {
 			one := cmp.Or(p.Certificates[serial], p.Weak[serial])
-			return fmt.Errorf("reading the PKI of easy-rsa in %q: two certificates have the serial %s, those of %+q and %+q, and index.txt cannot tell which it means (were index.txt and serial of an older copy once?): revoke that serial there, or move the wrong one away", p.Path, hexOf(serial), one.Subject.CommonName, p.Twice[serial])
+			return fmt.Errorf("reading the PKI of easy-rsa in %q: two certificates have the serial %s, those of %+q and %+q, and index.txt cannot tell which it means (were index.txt and serial of an older copy once?): revoke that serial there, or move the wrong one away", p.Path, Hex(one.SerialNumber), one.Subject.CommonName, p.Twice[serial])
 		}
 	}
 	const older = "is index.txt cut off, or of an older copy? put the right one there"
 	for _, serial := range p.Listed {
 		if states[serial.String()] != Revoked {
-			return fmt.Errorf("reading the PKI of easy-rsa in %q: crl.pem revokes the certificate %X, index.txt does not: %s, or revoke it with easy-rsa again", p.Path, serial, older)
+			return fmt.Errorf("reading the PKI of easy-rsa in %q: crl.pem revokes the certificate %s, index.txt does not: %s, or revoke it with easy-rsa again", p.Path, Hex(serial), older)
 		}
 	}
 	for _, serial := range slices.Sorted(maps.Keys(p.SetAside)) {
 		if states[serial] != Revoked {
-			return fmt.Errorf("reading the PKI of easy-rsa in %q: the certificate %s lies in %s, and index.txt does not revoke it: %s", p.Path, hexOf(serial), p.SetAside[serial], older)
+			return fmt.Errorf("reading the PKI of easy-rsa in %q: the certificate %s lies in %s, and index.txt does not revoke it: %s", p.Path, Hex(cmp.Or(p.Certificates[serial], p.Weak[serial]).SerialNumber), p.SetAside[serial], older)
 		}
 	}
 	for _, serial := range slices.Sorted(maps.Keys(p.Certificates)) {
 		if c := p.Certificates[serial]; states[serial] == 0 && !c.Equal(p.CA) {
-			return fmt.Errorf("reading the PKI of easy-rsa in %q: the certificate %X of %+q is there and not in index.txt: %s, or move the certificate away", p.Path, c.SerialNumber, c.Subject.CommonName, older)
+			return fmt.Errorf("reading the PKI of easy-rsa in %q: the certificate %s of %+q is there and not in index.txt: %s, or move the certificate away", p.Path, Hex(c.SerialNumber), c.Subject.CommonName, older)
 		}
 	}
 	return nil
@@ -333,7 +340,7 @@ func (p PKI) RevokeLost(now time.Time) (PKI, []string) {
 			continue
 		}
 		p.Entries[i].State, p.Entries[i].At = Revoked, now.UTC().Truncate(time.Second)
-		lost = append(lost, fmt.Sprintf("%+q, serial %X", e.Subject, e.Serial))
+		lost = append(lost, fmt.Sprintf("%+q, serial %s", e.Subject, Hex(e.Serial)))
 	}
 	return p, lost
 }
@@ -355,10 +362,4 @@ func Signs(c *x509.Certificate) bool {
 		}
 	}
 	return false
-}
-
-// hexOf is a serial as easy-rsa writes it.
-func hexOf(serial string) string {
-	number, _ := new(big.Int).SetString(serial, 10)
-	return fmt.Sprintf("%X", number)
 }
