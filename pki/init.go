@@ -34,7 +34,7 @@ machine, no passphrase is needed, and AWS credentials that may use the key are
 		Example: `  vpnami-pki init office
   vpnami-pki init office --server-name vpn.example.com --folder ~/vpn/office
   vpnami-pki init office --key-type ed25519
-  vpnami-pki init office --kms arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
+  vpnami-pki init office --kms arn:aws:kms:eu-west-1:123456789012:key/KEY-ID`,
 		Args: exactly(1, "one NAME for the authority, such as \"office\""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan := authority.Plan{Path: d.folder, Name: args[0], ServerName: serverName, ServerSANs: sans, Network: network}

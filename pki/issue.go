@@ -48,7 +48,7 @@ their machine: the profile names it as NAME.key.
 --format lays the profile out for other hands: tblk for Tunnelblick, p12 with
 certificates and key under a password, files for those who keep them apart.`,
 		Example: `  vpnami-pki issue client1 --remote vpn.example.com
-  vpnami-pki issue suzuki sato --remote 203.0.113.10:1194 --out profiles --days 90
+  vpnami-pki issue suzuki sato --remote 203.0.113.10:1194 --out new --days 90
   vpnami-pki issue suzuki --ip 10.0.255.10 --group ops --note "Tokyo"
   vpnami-pki issue --from people.csv --out profiles
   vpnami-pki issue sato --csr sato.csr

@@ -178,6 +178,7 @@ Exit codes: 0 done, 1 failed (nothing is changed unless the error says so),
 	root.SetOut(d.out)
 	root.SetErr(d.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
+	fitHelp(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkGiven(cmd) }
 	verbs := d.verbs()

@@ -61,7 +61,7 @@ func (d *desk) windowCommand(w window) *cobra.Command {
 	var cut bool
 	cmd := &cobra.Command{
 		Use: w.verb, Short: w.short,
-		Long:    w.short + ". It is refused while somebody would be cut off, unless --cut says\nthat they are to be.",
+		Long:    w.short + ". It is refused while somebody would be cut off, unless --cut says that they are to be.",
 		Example: "  vpnami-pki migration " + w.verb + " --folder office",
 		Args:    exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -45,7 +45,7 @@ A secret holds 64 KiB; revocations and roster are compressed and take as many as
 they need, 256 at most.`,
 		Example: `  vpnami-pki publish --folder office --secret vpn/office
   vpnami-pki publish --folder office --secret vpn/office --dry-run
-  vpnami-pki publish --folder office --secret vpn/office --tag team=network --kms-key alias/vpn`,
+  vpnami-pki publish --folder office --secret vpn/office --kms-key alias/vpn`,
 		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if order.prefix == "" {

@@ -23,7 +23,8 @@ func (d *desk) rolloverCommand() *cobra.Command {
 		Short: "Replace the CA without cutting anybody off",
 		Long: `Replaces the CA in three steps:
 
-  start   makes a second CA. It signs from now on; the gateway takes both. Publish.
+  start   makes a second CA. It signs from now on; the gateway takes both.
+          Publish.
   renew   each person gets a certificate of the new CA, when it suits; their new
           profile knows both CAs. "rollover status" tells who is left. Publish.
   end     gives the gateway a certificate of the new CA; the old one counts no
