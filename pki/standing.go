@@ -30,10 +30,11 @@ func stateOf(standing authority.Standing, c authority.Issued, now time.Time) str
 // standing is how the certificates of people stand; what is not known of them is said.
 func (d *desk) standing(folder authority.Folder, people ...authority.Person) (authority.Standing, error) {
 	standing, err := folder.Standing(d.now())
-	if listed := folder.CheckListed(); listed != nil {
+	listed := folder.CheckListed()
+	if listed != nil {
 		d.warn("%v", listed)
 	}
-	if unread := standing.Unread(people...); unread != nil {
+	if unread := standing.Unread(people...); unread != nil && (listed == nil || unread.Error() != listed.Error()) {
 		d.warn("%v", unread)
 	}
 	return standing, err

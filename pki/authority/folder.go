@@ -17,7 +17,8 @@
 //	                       every certificate ever signed, by serial in hex
 //	published.json         what was published where: the last generation, and hashes
 //	                       of all that was ever put
-//	log.jsonl              what was done when, by whom; lines are only added
+//	log.jsonl              what was done when, by whom; lines are only added. By it an
+//	                       older copy of ca/N is known that was put back
 //	lock                   held by the one command that may write
 //	publish.lock           held by the one publish that is under way
 //
