@@ -256,7 +256,7 @@ handshake stays the same; without a certificate it lets nobody in.`,
 				return err
 			}
 			return d.withKeys(cmd.Context(), folder, ofOldest, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
-				before, lost := folder.Server()
+				before, _ := folder.Server() // as far as it is there
 				renewed, err := folder.RenewServer(issuers, sans...)
 				if err != nil {
 					return err
@@ -266,7 +266,7 @@ handshake stays the same; without a certificate it lets nobody in.`,
 					return err
 				}
 				d.say("the gateway's certificate %s  until %s  serial %s", renewed.ServerName(), day(after.Certificate.NotAfter), after.Certificate.SerialNumber)
-				if lost == nil {
+				if before.Certificate != nil {
 					d.say("the one before has the serial %s", before.Certificate.SerialNumber)
 				}
 				d.sayPublish(renewed)

@@ -187,42 +187,53 @@ func (f Folder) Reopen() (Folder, error) {
 	return Open(f.path)
 }
 
+// hasFirst tells whether there is the first CA of an authority: it stays for ever.
+func (f Folder) hasFirst() bool {
+	_, err := os.Stat(f.at(caFile(1, "ca.crt")))
+	return err == nil
+}
+
 // Open reads the authority at path.
 func Open(path string) (Folder, error) {
 	f := Folder{path: path}
 	raw, err := os.ReadFile(f.at(markFile))
 	f.raw = raw
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && f.hasFirst():
+		return Folder{}, fmt.Errorf("opening the authority in %q: %s is gone, and the rest is there: %s", path, markFile, putBack)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return Folder{}, fmt.Errorf("opening the authority in %q: there is none (no %s in it): give its folder with --folder or VPNAMI_AUTHORITY, or make one with \"vpnami-pki init\"", path, markFile)
 	case err != nil:
 		return Folder{}, fmt.Errorf("opening the authority in %q: %w", path, err)
 	}
+	damaged := func(err error) (Folder, error) {
+		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: %w: %s", path, markFile, err, putBack)
+	}
 	if err := decode(raw, &f.mark); err != nil {
-		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: %w", path, markFile, err)
+		return damaged(err)
 	}
 	if f.mark.Schema != schema {
 		return Folder{}, fmt.Errorf("opening the authority in %q: it is of schema %d, this program knows %d: use the vpnami-pki that made it, or a newer one", path, f.mark.Schema, schema)
 	}
 	if err := errors.Join(bundle.CheckName(f.mark.Name), bundle.CheckName(f.mark.ServerName)); err != nil {
-		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: %w", path, markFile, err)
+		return damaged(err)
 	}
 	if f.mark.Signing < 1 || f.mark.Previous < 0 || f.mark.Previous == f.mark.Signing || f.mark.Server < 1 {
-		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: CA %d signs in place of CA %d, with server %d: these are no numbers of folders (is the file damaged?)", path, markFile, f.mark.Signing, f.mark.Previous, f.mark.Server)
+		return damaged(fmt.Errorf("CA %d signs in place of CA %d, with server %d: these are no numbers of folders (is the file damaged?)", f.mark.Signing, f.mark.Previous, f.mark.Server))
 	}
 	if f.mark.Wrapping != bundle.TLSCryptV2 && f.mark.Wrapping != bundle.NoWrapping {
-		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: the wrapping is %q, it is \"none\" or left out (is the file damaged?)", path, markFile, string(f.mark.Wrapping))
+		return damaged(fmt.Errorf("the wrapping is %q, it is \"none\" or left out (is the file damaged?)", string(f.mark.Wrapping)))
 	}
 	if err := checkSANs(f.mark.ServerSANs); err != nil {
-		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: %w", path, markFile, err)
+		return damaged(err)
 	}
 	if _, err := ParseNetwork(f.mark.Network); err != nil {
-		return Folder{}, fmt.Errorf("opening the authority in %q: reading %s: %w", path, markFile, err)
+		return damaged(err)
 	}
 	for _, number := range f.mark.numbers() {
 		certificate, err := f.certificate(caFile(number, "ca.crt"))
 		if err != nil {
-			return Folder{}, fmt.Errorf("opening the authority in %q: %w", path, err)
+			return Folder{}, fmt.Errorf("opening the authority in %q: %w: %s", path, err, putBack)
 		}
 		f.cas = append(f.cas, certificate)
 	}

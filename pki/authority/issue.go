@@ -158,16 +158,20 @@ type Client struct {
 	ca         int
 }
 
+// putBackWrapper is the way where the key of tls-crypt-v2 is lost: everybody's profile
+// is wrapped in it.
+const putBackWrapper = putBack + "; if there is none, the secret that was published last has it, PREFIX/server in its field \"tls_crypt_v2\""
+
 // Wrapper reads the key under which those of people for tls-crypt-v2 are made.
 func (f Folder) Wrapper() (tlscrypt.ServerKey, error) {
 	path := f.at(serverFile(f.mark.Server, "tls-crypt-v2.key"))
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return tlscrypt.ServerKey{}, fmt.Errorf("reading the tls-crypt-v2 key: %w", err)
+		return tlscrypt.ServerKey{}, fmt.Errorf("reading the tls-crypt-v2 key: %w: %s", err, putBackWrapper)
 	}
 	wrapper, err := tlscrypt.ParseServerKey(text)
 	if err != nil {
-		return tlscrypt.ServerKey{}, fmt.Errorf("reading the tls-crypt-v2 key %q: %w (is the file damaged?)", path, err)
+		return tlscrypt.ServerKey{}, fmt.Errorf("reading the tls-crypt-v2 key %q: %w (is the file damaged?): %s", path, err, putBackWrapper)
 	}
 	return wrapper, nil
 }

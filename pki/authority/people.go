@@ -159,7 +159,7 @@ func (f Folder) person(file string) (Person, error) {
 	}
 	var p Person
 	if err := decode(raw, &p); err != nil {
-		return Person{}, fmt.Errorf("reading the roster: %q: %w", path, err)
+		return Person{}, fmt.Errorf("reading the roster: %q: %w: %s", path, err, putBack)
 	}
 	if p.Schema != schema {
 		return Person{}, fmt.Errorf("reading the roster: %q is of schema %d, this program knows %d", path, p.Schema, schema)

@@ -20,16 +20,24 @@ func serverFile(number int, name string) string {
 	return filepath.Join("server", strconv.Itoa(number), name)
 }
 
-// Server reads what the gateway gets. The generation is the publisher's to
-// set.
+// Server reads what the gateway gets, and refuses what it would not take; beside the
+// error there is what could be read. The generation is the publisher's to set.
 func (f Folder) Server() (bundle.Server, error) {
 	server := bundle.Server{Authority: f.mark.Name, CA: f.cas, Wrapping: f.mark.Wrapping}
+	// Without this one the rest cannot be made anew.
+	if _, err := f.Wrapper(); err != nil {
+		return server, err
+	}
+	const anew = "make the gateway's certificates and keys anew with \"vpnami-pki renew-server\", or put the file back from your newest copy of the folder"
+	failed := func(err error) (bundle.Server, error) {
+		return server, fmt.Errorf("reading what the gateway gets: %w: %s", err, anew)
+	}
 	var err error
 	if server.Certificate, err = f.certificate(serverFile(f.mark.Server, "server.crt")); err != nil {
-		return bundle.Server{}, err
+		return failed(err)
 	}
 	if server.Probe.Certificate, err = f.certificate(serverFile(f.mark.Server, "probe.crt")); err != nil {
-		return bundle.Server{}, err
+		return failed(err)
 	}
 	for name, into := range map[string]*bundle.Secret{
 		"server.key": &server.Key, "tls-crypt-v2.key": &server.TLSCryptV2,
@@ -37,9 +45,12 @@ func (f Folder) Server() (bundle.Server, error) {
 	} {
 		raw, err := os.ReadFile(f.at(serverFile(f.mark.Server, name)))
 		if err != nil {
-			return bundle.Server{}, fmt.Errorf("reading the server's keys: %w", err)
+			return failed(err)
 		}
 		*into = bundle.NewSecret(raw)
+	}
+	if err := server.Check(); err != nil {
+		return failed(fmt.Errorf("of what is in %q: %w", f.at("server", strconv.Itoa(f.mark.Server)), err))
 	}
 	return server, nil
 }

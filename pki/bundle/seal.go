@@ -122,21 +122,7 @@ func seal(server Server, access Access, prefix string, generation uint64) (Seale
 	}
 	var out Sealed
 	var err error
-	if out.Server, err = encode(serverDocument{
-		Schema:      Schema,
-		Generation:  server.Generation,
-		Authority:   server.Authority,
-		CA:          string(CertificatesPEM(server.CA...)),
-		Certificate: string(CertificatesPEM(server.Certificate)),
-		Key:         revealed{server.Key},
-		TLSCryptV2:  revealed{server.TLSCryptV2},
-		Wrapping:    server.Wrapping,
-		Probe: probeDocument{
-			Certificate: string(CertificatesPEM(server.Probe.Certificate)),
-			Key:         revealed{server.Probe.Key},
-			TLSCryptV2:  revealed{server.Probe.TLSCryptV2},
-		},
-	}); err != nil {
+	if out.Server, err = server.seal(); err != nil {
 		return Sealed{}, fmt.Errorf("writing the server secret: %w", err)
 	}
 	if err := checkSize(out.Server); err != nil {
@@ -161,6 +147,36 @@ func seal(server Server, access Access, prefix string, generation uint64) (Seale
 		return Sealed{}, fmt.Errorf("the access head is too big, choose a shorter prefix: %w", err)
 	}
 	return out, nil
+}
+
+func (s Server) seal() ([]byte, error) {
+	return encode(serverDocument{
+		Schema:      Schema,
+		Generation:  s.Generation,
+		Authority:   s.Authority,
+		CA:          string(CertificatesPEM(s.CA...)),
+		Certificate: string(CertificatesPEM(s.Certificate)),
+		Key:         revealed{s.Key},
+		TLSCryptV2:  revealed{s.TLSCryptV2},
+		Wrapping:    s.Wrapping,
+		Probe: probeDocument{
+			Certificate: string(CertificatesPEM(s.Probe.Certificate)),
+			Key:         revealed{s.Probe.Key},
+			TLSCryptV2:  revealed{s.Probe.TLSCryptV2},
+		},
+	})
+}
+
+// Check refuses what no gateway reads, such as a key that does not belong to its
+// certificate. Who signed what, and until when, is for [Open] to say.
+func (s Server) Check() error {
+	s.Generation = max(s.Generation, 1)
+	raw, err := s.seal()
+	if err != nil {
+		return err
+	}
+	_, err = OpenServer(raw)
+	return err
 }
 
 // WithShards is the same with other ids of the shards in the head: their ARNs,
