@@ -5,6 +5,7 @@ package authority
 
 import (
 	"crypto/rand"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ func TestAdoptsOnlyWhatIsGood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := newIssuer("old", 1, key, now, rand.Reader)
+	made, err := newIssuer("old CA", 1, key, now, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +43,39 @@ func TestImportedNameEnds(t *testing.T) {
 		access, err := p.Access(certificates)
 		if err != nil || access.CommonName != want {
 			t.Errorf("%+v, %v: want the common name %q", access, err, want)
+		}
+	}
+}
+
+// TestNextCAHasAnotherName: one that was taken over may have the name that a later one
+// would get here, and verifiers would try the wrong one of two.
+func TestNextCAHasAnotherName(t *testing.T) {
+	keeper := UnderPassphrase{Passphrase: passphrase}
+	key, _, _, err := keeper.newKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := newIssuer("Office ca 2", 1, key, now, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := Plan{Path: filepath.Join(t.TempDir(), "office"), Name: "office", ServerName: "vpn.example.com", Adopted: &Adopted{CA: theirs.certificate}}.Check()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := Make(plan, AdoptedKey{Key: key, Passphrase: passphrase}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"office CA 3", "office CA 4"} {
+		if folder, err = folder.StartRollover(unlock(t, folder, now), keeper); err != nil {
+			t.Fatal(err)
+		}
+		if got := folder.CA().Subject.CommonName; got != want {
+			t.Errorf("the next CA is %q, want %q", got, want)
+		}
+		if folder, err = folder.EndRollover(unlock(t, folder, now)); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

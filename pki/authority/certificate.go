@@ -72,17 +72,35 @@ type Pair struct {
 	Key         bundle.Secret // PEM, PKCS#8
 }
 
+// caName is the name of an authority's CA of a number.
+func caName(authority string, number int) string {
+	if number == 1 {
+		return authority + " CA"
+	}
+	return fmt.Sprintf("%s CA %d", authority, number)
+}
+
+// nextCAName is that of the next CA. One that replaces another must not have its name:
+// verifiers would try the wrong one. One that was taken over may have any.
+func (f Folder) nextCAName(number int) string {
+	taken := map[string]bool{} // in small letters, since OpenSSL compares so
+	for n := 1; n < number; n++ {
+		if ca, err := f.certificate(caFile(n, "ca.crt")); err == nil { // one that is lost was made here, or is out of use
+			taken[strings.ToLower(ca.Subject.CommonName)] = true
+		}
+	}
+	for n := number; ; n++ {
+		if name := caName(f.mark.Name, n); !taken[strings.ToLower(name)] {
+			return name
+		}
+	}
+}
+
 // newIssuer makes a CA that may sign end certificates only.
-func newIssuer(name string, number int, key crypto.Signer, now time.Time, random io.Reader) (Issuer, error) {
+func newIssuer(subject string, number int, key crypto.Signer, now time.Time, random io.Reader) (Issuer, error) {
 	serial, err := newSerial(random)
 	if err != nil {
 		return Issuer{}, err
-	}
-	// A CA that replaces another must not have its name: verifiers would try
-	// the wrong one.
-	subject := name + " CA"
-	if number > 1 {
-		subject = fmt.Sprintf("%s CA %d", name, number)
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
@@ -103,7 +121,7 @@ func newIssuer(name string, number int, key crypto.Signer, now time.Time, random
 	}
 	certificate, err := sign(random, template, template, key.Public(), key)
 	if err != nil {
-		return Issuer{}, fmt.Errorf("signing the CA certificate %q: %w", name, err)
+		return Issuer{}, fmt.Errorf("signing the CA certificate %q: %w", subject, err)
 	}
 	return Issuer{number: number, certificate: certificate, key: key, random: random, now: now}, nil
 }

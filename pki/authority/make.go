@@ -161,7 +161,7 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 	var adopted Adopted
 	var issuer Issuer
 	if plan.Adopted == nil {
-		issuer, err = newIssuer(plan.Name, 1, key, now, rand.Reader)
+		issuer, err = newIssuer(caName(plan.Name, 1), 1, key, now, rand.Reader)
 	} else {
 		adopted = *plan.Adopted
 		issuer, err = adopted.issuer(key, now, rand.Reader)

@@ -55,7 +55,7 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 	if sameKey(key.Public(), issuer.certificate.PublicKey) {
 		return Folder{}, errors.New("starting a roll-over: the key of the second CA is that of the first: give another")
 	}
-	next, err := newIssuer(f.mark.Name, number, key, issuer.now, rand.Reader)
+	next, err := newIssuer(f.nextCAName(number), number, key, issuer.now, rand.Reader)
 	if err != nil {
 		return Folder{}, err
 	}
