@@ -44,7 +44,7 @@ when it was made.
 Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 2 the command line is wrong.`,
 		Example: "  vpnami-pki check --folder office --days 30\n  vpnami-pki check --folder office --json",
-		Args:    exactly(0, "none"),
+		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			const most = 100 * 365
 			if days < 0 || days > most {

@@ -31,7 +31,7 @@ Where the newest copy of the folder was lost, what was published since has a
 higher number, and gateways take no lower one: --above signs above that.`,
 		Example: `  vpnami-pki crl --folder office
   vpnami-pki crl --folder office --above 12`,
-		Args: exactly(0, "none"),
+		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {

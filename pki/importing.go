@@ -48,7 +48,7 @@ differ by capitals: the person is "imported-SERIAL" in the roster, and let in by
 that certificate alone.`,
 		Example: `  vpnami-pki import-easyrsa /etc/openvpn/easy-rsa --folder office
   vpnami-pki import-easyrsa keys --folder office --server-name vpn.example.com`,
-		Args: exactly(1, "one DIR, that of easy-rsa"),
+		Args: exactly(1, "one DIR, the folder of easy-rsa's PKI"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if plan.Path == "" {
 				return usage(cmd, "--folder is needed: the folder to make for the authority")

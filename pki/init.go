@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -100,10 +102,21 @@ func (d *desk) swept(paths []string, err error) {
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usage(cmd, "%s given, %s is needed", plural(len(args), "argument is", "arguments are"), what)
+			if len(args) == 0 {
+				return usage(cmd, "it needs %s", what)
+			}
+			return usage(cmd, "it needs %s; given is %s", what, quoted(args))
 		}
 		return nil
 	}
+}
+
+func quoted(args []string) string {
+	words := make([]string, len(args))
+	for i, arg := range args {
+		words[i] = strconv.Quote(arg)
+	}
+	return strings.Join(words, " ")
 }
 
 func plural(n int, one, more string) string {

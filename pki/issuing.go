@@ -90,6 +90,9 @@ func checkPlace(path string) error {
 	for {
 		err := mayMakeFilesIn(path)
 		if parent := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && parent != path {
+			if _, there := os.Lstat(path); there == nil {
+				return fmt.Errorf("writing profiles into %q: it is a link to what is not there: make that, or choose another folder with --out", path)
+			}
 			path = parent // the folder is to be made
 			continue
 		}

@@ -162,6 +162,9 @@ func (k kmsKey) sign(kind types.MessageType, message []byte, options crypto.Sign
 // explainKMS says what to do about what KMS refuses.
 func explainKMS(doing, id, action string, err error) error {
 	const what = "%s the KMS key %q: "
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf(what+"interrupted", doing, id)
+	}
 	if _, none := errors.AsType[*types.NotFoundException](err); none {
 		return fmt.Errorf(what+"there is none in that region and account: %w", doing, id, err)
 	}

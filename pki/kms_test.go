@@ -86,6 +86,7 @@ func TestKMSRefusals(t *testing.T) {
 	for want, cause := range map[string]error{
 		"it is disabled: enable it":           &types.DisabledException{},
 		"cancel its deletion with":            &types.KMSInvalidStateException{},
+		`"arn:one": interrupted`:              context.Canceled,
 		"try again":                           &types.KeyUnavailableException{},
 		"they need kms:Sign on it":            &smithy.GenericAPIError{Code: "AccessDeniedException"},
 		`signing with the KMS key "arn:one":`: &types.KMSInternalException{},

@@ -41,7 +41,7 @@ is no longer in force), or not yet (made while this machine's clock was ahead). 
 somebody with several certificates it is the one in force that was issued last; "show"
 has them all.`,
 		Example: "  vpnami-pki list --folder office\n  vpnami-pki list --folder office --json",
-		Args:    exactly(0, "none"),
+		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {

@@ -63,7 +63,7 @@ func (d *desk) windowCommand(w window) *cobra.Command {
 		Use: w.verb, Short: w.short,
 		Long:    w.short + ". It is refused while somebody would be cut off, unless --cut says that they are to be.",
 		Example: "  vpnami-pki migration " + w.verb + " --folder office",
-		Args:    exactly(0, "none"),
+		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {
@@ -129,7 +129,7 @@ func (d *desk) migrationStatusCommand() *cobra.Command {
 		Short:   "Tell whether the window is open, and who has only an old profile",
 		Long:    "Tells whether the window for old profiles is open, and who has no other.",
 		Example: "  vpnami-pki migration status --folder office --json",
-		Args:    exactly(0, "none"),
+		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {

@@ -228,6 +228,8 @@ func TestPublishRefuses(t *testing.T) {
 	}{
 		"reading denied":    {"get vpn/server", denied, server, 2, "reading secret \"vpn/server\": AWS denies it to these credentials: they need secretsmanager:GetSecretValue on it"},
 		"session ended":     {"get vpn/server", expired, server, 2, "AWS does not take these credentials: log in again"},
+		"interrupted":       {"get vpn/server", context.Canceled, server, 2, "reading secret \"vpn/server\": interrupted"},
+		"AWS hangs":         {"put vpn/access", context.DeadlineExceeded, server, 2, "writing secret \"vpn/access\": AWS does not answer"},
 		"writing denied":    {"put vpn/access/000", denied, server, 2, "they need secretsmanager:PutSecretValue on it"},
 		"broken off":        {"put vpn/access", errors.New("connection reset"), server, 2, "writing secret \"vpn/access\": connection reset; 1 of 2 secrets were written: running gateways keep what they have, publish again"},
 		"marked deleted":    {"put vpn/access/000", &types.InvalidRequestException{Message: aws.String("You can't perform this operation on the secret because it was marked for deletion.")}, server, 2, "it is marked deleted"},

@@ -46,7 +46,7 @@ they need, 256 at most.`,
 		Example: `  vpnami-pki publish --folder office --secret vpn/office
   vpnami-pki publish --folder office --secret vpn/office --dry-run
   vpnami-pki publish --folder office --secret vpn/office --kms-key alias/vpn`,
-		Args: exactly(0, "none"),
+		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if order.prefix == "" {
 				return usage(cmd, "--secret is needed: the beginning of the secrets' names, such as \"vpn/office\"")

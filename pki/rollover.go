@@ -50,7 +50,7 @@ the same passphrase, unless --key-type or --kms say otherwise: so a key moves
 into AWS KMS, or out of it.`,
 		Example: `  vpnami-pki rollover start --folder office
   vpnami-pki rollover start --folder office --key-type ed25519`,
-		Args: exactly(0, "none"),
+		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {
@@ -126,7 +126,7 @@ func (d *desk) rolloverStatusCommand() *cobra.Command {
 		Short:   "Tell who still depends on the old CA",
 		Long:    "Tells who has no certificate of the new CA yet, and until when theirs is good.",
 		Example: "  vpnami-pki rollover status --folder office --json",
-		Args:    exactly(0, "none"),
+		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {
@@ -172,7 +172,7 @@ func (d *desk) rolloverEndCommand() *cobra.Command {
 It is refused while somebody depends on the old CA, unless --cut says that they
 are to be cut off.`,
 		Example: "  vpnami-pki rollover end --folder office",
-		Args:    exactly(0, "none"),
+		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {
@@ -249,7 +249,7 @@ clients look at no list of what is revoked. What shuts a thief out is another CA
 that nobody's profile takes the old CA's. The key under which tls-crypt-v2 hides the
 handshake stays the same; without a certificate it lets nobody in.`,
 		Example: "  vpnami-pki renew-server --folder office",
-		Args:    exactly(0, "none"),
+		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			folder, err := d.open(cmd)
 			if err != nil {

@@ -365,3 +365,20 @@ func TestSetsAreCreatedTogether(t *testing.T) {
 		t.Errorf("%q is there now, %v", raw, err)
 	}
 }
+
+func TestMakeFoldersThroughALinkToNowhere(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.Symlink("nowhere", filepath.Join(folder, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"link", "link/below"} {
+		if err := MakeFolders(filepath.Join(folder, path)); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for range 2 {
+		if err := MakeFolders(filepath.Join(folder, "one", "two")); err != nil {
+			t.Error(err)
+		}
+	}
+}

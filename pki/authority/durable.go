@@ -65,8 +65,11 @@ func MakeFolders(path string) error {
 	if err := MakeFolders(filepath.Dir(path)); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if err := os.Mkdir(path, folderMode); err != nil {
+		// Another may have made it meanwhile; a link to nowhere is there as well.
+		if info, gone := os.Stat(path); gone != nil || !info.IsDir() {
+			return err
+		}
 	}
 	return syncFolder(filepath.Dir(path))
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // leftAfter is when what is still temporary was left by a kill: a file is
@@ -24,22 +26,24 @@ const leftAfter = time.Minute
 func SweepProfiles(folder string, now time.Time) ([]string, error) {
 	return sweep(folder, now, func(name string, info fs.FileInfo) bool {
 		if info.IsDir() {
-			return isProfile(filepath.Join(folder, info.Name()))
+			return isProfile(filepath.Join(folder, info.Name()), strings.TrimSuffix(name, ".tblk"))
 		}
 		return info.Mode().IsRegular() && (strings.HasSuffix(name, ".ovpn") || strings.HasSuffix(name, ".p12"))
 	})
 }
 
-// isProfile tells whether a folder has files of a profile and nothing else. It
+// isProfile tells whether a folder has files of the profile of somebody and nothing
+// else: those with their name, and those that are called the same for everybody. It
 // may have none yet: a kill can come before the first.
-func isProfile(path string) bool {
+func isProfile(path, person string) bool {
 	entries, err := os.ReadDir(path)
-	return err == nil && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
+	return err == nil && bundle.CheckPersonName(person) == nil && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
 		name, temporary := temporaryOf(entry.Name())
 		if !temporary {
 			name = entry.Name()
 		}
-		return entry.IsDir() || !slices.Contains([]string{".ovpn", ".crt", ".key"}, filepath.Ext(name))
+		theirs := strings.HasPrefix(name, person+".") || slices.Contains([]string{"config.ovpn", "ca.crt", "authority.crt"}, name)
+		return entry.IsDir() || !theirs || !slices.Contains([]string{".ovpn", ".crt", ".key"}, filepath.Ext(name))
 	})
 }
 

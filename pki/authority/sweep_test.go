@@ -68,6 +68,37 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 	}
 }
 
+// TestSweepLeavesWhatIsAnothers: names and content only look like those of a profile.
+func TestSweepLeavesWhatIsAnothers(t *testing.T) {
+	folder := t.TempDir()
+	for name, swept := range map[string]bool{
+		".client1.123.tmp/client1.key":              true,
+		".client2.123.tmp/client2.tls-crypt-v2.key": true,
+		".client3.tblk.123.tmp/config.ovpn":         true,
+		".client4.123.tmp/.client4.key.456.tmp":     true,
+		".client5.123.tmp/ca.crt":                   true,
+		".client6.123.tmp/theirs.key":               false,
+		".client7.123.tmp/client7.txt":              false,
+		".my own keys.123.tmp/my own keys.key":      false,
+		".vpnami-probe.123.tmp/vpnami-probe.key":    false,
+		".client8.123.tmp/client8.key/client8.key":  false,
+	} {
+		path := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(path), folderMode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, privateFile); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := SweepProfiles(folder, time.Now().Add(2*leftAfter)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); os.IsNotExist(err) != swept {
+			t.Errorf("%s: swept is %v", name, !swept)
+		}
+	}
+}
+
 // TestOlderMarkRemovesNothing: an authority.json from before a roll-over, or from
 // before the gateway's keys were renewed, does not make the next command remove what
 // came since.
