@@ -50,6 +50,7 @@ func (r *rehearsal) bake(t *testing.T) {
 	b.Env = as("promote.json")
 	b.CheckPromoted(t)
 	r.guest.End()
+	r.login = "ubuntu" // as in the guest, and in what becomes of it
 	r.vars["ami"] = aws.ToString(made.ImageId)
 	fatal(t, r.Boots(t.Context(), r.vars["ami"], r.guest.Root))
 	t.Logf("%s: %s; the provisioner's share %.1f s", r.vars["ami"], aws.ToString(made.Name), amitest.Share(said).Seconds())

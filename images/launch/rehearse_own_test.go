@@ -41,7 +41,7 @@ func TestPerClientRehearsed(t *testing.T) {
 		// Its rules stand before its sshd does.
 		_, err = client.WaitPort(within(t, 30*time.Second), stepPrivate.String()+":22", lab.PortOpen)
 		fatal(t, err)
-		seen, err := client.SSH(within(t, 30*time.Second), login, stepPrivate, "echo ${SSH_CONNECTION%% *}")
+		seen, err := client.SSH(within(t, 30*time.Second), r.login, stepPrivate, "echo ${SSH_CONNECTION%% *}")
 		fatal(t, err)
 		if seen = strings.TrimSpace(seen); seen != want {
 			t.Errorf("the bastion sees ann with %s, want %s", seen, want)

@@ -30,7 +30,6 @@ import (
 const (
 	labName = "rehearse"
 	example = "examples/office-lan"
-	login   = "debian" // cloud-init's default user of the image
 )
 
 var stepPrivate = netip.MustParseAddr("10.0.2.2")
@@ -41,6 +40,7 @@ type rehearsal struct {
 	*lab.Lab
 	launchtest.Module
 	guest     *amitest.Guest
+	login     string // cloud-init's default user of what is booted
 	pki       string
 	vars      map[string]string
 	remote    string
@@ -139,7 +139,7 @@ func openLab(t *testing.T) *rehearsal {
 	})
 	desk, err := l.Host("desk")
 	fatal(t, err)
-	r := &rehearsal{Lab: l, pki: programs["vpnami-pki"], Module: launchtest.Copy(t, ".", t.TempDir(), l.AWSEnv(), desk.Command)}
+	r := &rehearsal{Lab: l, login: "debian", pki: programs["vpnami-pki"], Module: launchtest.Copy(t, ".", t.TempDir(), l.AWSEnv(), desk.Command)}
 	r.vars = map[string]string{"key_name": l.VPC().KeyName, "secret_recovery_days": "0"}
 	fatal(t, os.WriteFile(filepath.Join(l.Dir(), "passphrase"), []byte(passphrase+"\n"), 0o600))
 	return r
@@ -212,7 +212,7 @@ func (r *rehearsal) use(t *testing.T) {
 	s, err := client.Connect(within(t, 30*time.Second), filepath.Join(r.Dir(), "client1.ovpn"))
 	fatal(t, err)
 	defer func() { fatal(t, s.Close()) }()
-	out, err := client.SSH(within(t, 30*time.Second), login, stepPrivate, `echo "$(hostname) sees ${SSH_CONNECTION%% *}"`)
+	out, err := client.SSH(within(t, 30*time.Second), r.login, stepPrivate, `echo "$(hostname) sees ${SSH_CONNECTION%% *}"`)
 	fatal(t, err)
 	t.Logf("client1, %s: %s", s.Address(), strings.TrimSpace(out))
 	desk, err := r.Host("desk")
