@@ -5,7 +5,6 @@ package main
 
 import (
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -50,15 +49,7 @@ Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 			if days < 0 || days > most {
 				return usage(cmd, "--days is %d, it must be 0 to %d", days, most)
 			}
-			folder, err := d.open(cmd)
-			if err != nil {
-				return err
-			}
-			people, err := folder.People()
-			if err != nil {
-				return err
-			}
-			standing, err := d.standing(folder, people...)
+			folder, people, standing, err := d.everybody(cmd)
 			if err != nil {
 				return err
 			}
@@ -67,9 +58,7 @@ Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
 				return err
 			}
 			if asJSON {
-				encoder := json.NewEncoder(d.out)
-				encoder.SetIndent("", "  ")
-				err = encoder.Encode(ends)
+				err = d.encode(ends)
 			} else {
 				d.sayEndings(ends, days)
 			}

@@ -16,13 +16,12 @@ import (
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
-	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
 	"github.com/vpnami/packer-plugin-vpnami/pki/roster"
 )
 
 func (d *desk) issueCommand() *cobra.Command {
 	var flags profileFlags
-	var from, request, ip, note string
+	var from, ip, note string
 	var groups []string
 	cmd := &cobra.Command{
 		Use:   "issue NAME...",
@@ -59,26 +58,15 @@ certificates and key under a password, files for those who keep them apart.`,
 				return usage(cmd, "no NAME is given: give one or more, such as \"client1\", or --from FILE")
 			case len(args) > 0 && from != "":
 				return usage(cmd, "NAME and --from are given: give one of the two")
-			case request != "" && len(args) != 1:
-				return usage(cmd, "--csr is of one person: give one NAME")
-			case request != "" && flags.form == string(profile.PKCS12):
-				return usage(cmd, keyInPKCS12)
 			case from != "" && (ip != "" || note != "" || len(groups) > 0):
 				return usage(cmd, "--ip, --group and --note are in the list when --from is given")
 			case ip != "" && ip != "auto" && len(args) != 1:
 				return usage(cmd, "--ip %s is for one person: give one NAME, or --ip auto", ip)
 			}
-			return nil
+			return flags.checkRequest(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			folder, err := d.open(cmd)
-			if err != nil {
-				return err
-			}
-			if err := d.become(folder); err != nil {
-				return err
-			}
-			order, err := flags.order(cmd, folder, d)
+			folder, order, err := d.ordered(cmd, &flags)
 			if err != nil {
 				return err
 			}
@@ -97,17 +85,11 @@ certificates and key under a password, files for those who keep them apart.`,
 			for _, name := range args {
 				order.people = append(order.people, roster.Entry{Name: name, Address: address, Groups: groups, Note: note})
 			}
-			if request != "" {
-				if order.request, err = readSmall(request); err != nil {
-					return fmt.Errorf("reading the certificate request: %w", err)
-				}
-			}
 			return d.issue(cmd.Context(), folder, order)
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "file with a list of people, CSV or YAML")
-	cmd.Flags().StringVar(&request, "csr", "", "file with the person's certificate request, PEM")
 	cmd.Flags().StringVar(&ip, "ip", "", "tunnel address that is the person's own, or \"auto\" for the next that is free")
 	cmd.Flags().StringArrayVar(&groups, "group", nil, "group of the person; may be repeated")
 	cmd.Flags().StringVar(&note, "note", "", "note about the person")

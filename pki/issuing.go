@@ -125,6 +125,7 @@ type profileFlags struct {
 	form          string
 	passwordFile  string
 	template      string
+	request       string
 	remotes       []string
 	days          int
 }
@@ -136,10 +137,36 @@ func (f *profileFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.passwordFile, "p12-password-file", "", "file with the password of the .p12 on its only line (default: VPNAMI_P12_PASSWORD, or asked for)")
 	cmd.Flags().StringVar(&f.template, "template", "", "file with a text/template for the profile's text, such as \"{{.Profile}}\" and lines of your own")
 	cmd.Flags().StringVar(&f.out, "out", ".", "folder for the profiles")
+	cmd.Flags().StringVar(&f.request, "csr", "", "file with the person's certificate request, PEM")
 	cmd.Flags().IntVar(&f.days, "days", int(authority.ClientLife/(24*time.Hour)), "how long the certificate is good")
 }
 
-// order reads the flags.
+// checkRequest refuses a request where there cannot be one.
+func (f *profileFlags) checkRequest(cmd *cobra.Command, args []string) error {
+	switch {
+	case f.request == "":
+	case len(args) != 1:
+		return usage(cmd, "--csr is of one person: give one NAME")
+	case f.form == string(profile.PKCS12):
+		return usage(cmd, keyInPKCS12)
+	}
+	return nil
+}
+
+// ordered opens the authority, and reads what is to be issued in it by the flags.
+func (d *desk) ordered(cmd *cobra.Command, flags *profileFlags) (authority.Folder, issuing, error) {
+	folder, err := d.open(cmd)
+	if err != nil {
+		return authority.Folder{}, issuing{}, err
+	}
+	if err := d.become(folder); err != nil {
+		return authority.Folder{}, issuing{}, err
+	}
+	order, err := flags.order(cmd, folder, d)
+	return folder, order, err
+}
+
+// order reads the flags, and what they name.
 func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, d *desk) (issuing, error) {
 	now := d.now()
 	order := issuing{same: new(authority.SameKey), out: f.out, protocol: f.protocol, life: authority.ClientLife, now: now}
@@ -181,6 +208,12 @@ func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, d *des
 		order.life = time.Duration(f.days) * 24 * time.Hour
 		if err := folder.CheckLife(order.life, now); err != nil {
 			return issuing{}, fmt.Errorf("issuing for %d days: %w", f.days, err)
+		}
+	}
+	if f.request != "" {
+		var err error
+		if order.request, err = readSmall(f.request); err != nil {
+			return issuing{}, fmt.Errorf("reading the certificate request: %w", err)
 		}
 	}
 	if order.form == profile.PKCS12 {

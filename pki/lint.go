@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 
@@ -40,9 +39,7 @@ Exit code 3 tells that there is something to do.`,
 			}
 			findings := directives.Lint(lines)
 			if asJSON {
-				encoder := json.NewEncoder(d.out)
-				encoder.SetIndent("", "  ")
-				if err := encoder.Encode(findings); err != nil {
+				if err := d.encode(findings); err != nil {
 					return err
 				}
 				return verdict(findings)

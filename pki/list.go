@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -43,23 +42,13 @@ has them all.`,
 		Example: "  vpnami-pki list --folder office\n  vpnami-pki list --folder office --json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			folder, err := d.open(cmd)
-			if err != nil {
-				return err
-			}
-			people, err := folder.People()
-			if err != nil {
-				return err
-			}
-			standing, err := d.standing(folder, people...)
+			_, people, standing, err := d.everybody(cmd)
 			if err != nil {
 				return err
 			}
 			lines := listPeople(people, standing, d.now())
 			if asJSON {
-				encoder := json.NewEncoder(d.out)
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(lines)
+				return d.encode(lines)
 			}
 			return d.showPeople(lines)
 		},

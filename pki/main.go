@@ -20,6 +20,7 @@ package main
 import (
 	"context"
 	"crypto"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -274,6 +275,13 @@ func (d *desk) warnOpenTo(folder authority.Folder) {
 
 func (d *desk) say(format string, args ...any)  { fmt.Fprintf(d.out, format+"\n", args...) }
 func (d *desk) warn(format string, args ...any) { fmt.Fprintf(d.err, "warning: "+format+"\n", args...) }
+
+// encode is what --json says.
+func (d *desk) encode(v any) error {
+	encoder := json.NewEncoder(d.out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 

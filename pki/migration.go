@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -141,9 +140,7 @@ func (d *desk) migrationStatusCommand() *cobra.Command {
 			}
 			names := append([]string{}, namesOf(people)...)
 			if asJSON {
-				encoder := json.NewEncoder(d.out)
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(struct {
+				return d.encode(struct {
 					Open bool     `json:"open"`
 					Old  []string `json:"only_old_profiles"`
 				}{folder.Migrating(), names})

@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -103,9 +102,7 @@ func (d *desk) reach(ctx context.Context, knock profile.Knock, timeout time.Dura
 		}
 	}
 	if asJSON {
-		encoder := json.NewEncoder(d.out)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(results); err != nil {
+		if err := d.encode(results); err != nil {
 			return err
 		}
 	}

@@ -11,13 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
-	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
 	"github.com/vpnami/packer-plugin-vpnami/pki/roster"
 )
 
 func (d *desk) renewCommand() *cobra.Command {
 	var flags profileFlags
-	var request string
 	var revokeOld bool
 	cmd := &cobra.Command{
 		Use:   "renew NAME...",
@@ -34,33 +32,15 @@ After "rollover start" the new certificate is of the new CA.`,
 			if len(args) == 0 {
 				return usage(cmd, "no NAME is given: give one or more, such as \"client1\"")
 			}
-			if request != "" && len(args) != 1 {
-				return usage(cmd, "--csr is of one person: give one NAME")
-			}
-			if request != "" && flags.form == string(profile.PKCS12) {
-				return usage(cmd, keyInPKCS12)
-			}
-			return nil
+			return flags.checkRequest(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			folder, err := d.open(cmd)
-			if err != nil {
-				return err
-			}
-			if err := d.become(folder); err != nil {
-				return err
-			}
-			order, err := flags.order(cmd, folder, d)
+			folder, order, err := d.ordered(cmd, &flags)
 			if err != nil {
 				return err
 			}
 			for _, name := range args {
 				order.people = append(order.people, roster.Entry{Name: name})
-			}
-			if request != "" {
-				if order.request, err = readSmall(request); err != nil {
-					return fmt.Errorf("reading the certificate request: %w", err)
-				}
 			}
 			after := afterRenewal{ofSigner, d.keepOld}
 			if revokeOld {
@@ -70,7 +50,6 @@ After "rollover start" the new certificate is of the new CA.`,
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().StringVar(&request, "csr", "", "file with the person's certificate request, PEM")
 	cmd.Flags().BoolVar(&revokeOld, "revoke-old", false, "revoke the certificates that they had")
 	d.folderFlag(cmd)
 	d.passphraseFlag(cmd)

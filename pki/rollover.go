@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"crypto"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -144,9 +143,7 @@ func (d *desk) rolloverStatusCommand() *cobra.Command {
 				lines = append(lines, dependent{p.Person.Name, p.Until})
 			}
 			if asJSON {
-				encoder := json.NewEncoder(d.out)
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(lines)
+				return d.encode(lines)
 			}
 			d.say("%s replaces %s", shown(folder.CAs()[0].Subject.CommonName), shown(folder.CAs()[1].Subject.CommonName))
 			for _, line := range lines {

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -59,9 +58,7 @@ func (d *desk) showCommand() *cobra.Command {
 			}
 			shown := personToShow(person, standing, d.now())
 			if asJSON {
-				encoder := json.NewEncoder(d.out)
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(shown)
+				return d.encode(shown)
 			}
 			d.showPerson(shown)
 			return nil

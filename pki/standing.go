@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
@@ -38,6 +40,21 @@ func (d *desk) standing(folder authority.Folder, people ...authority.Person) (au
 		d.warn("%v", unread)
 	}
 	return standing, err
+}
+
+// everybody opens the authority, and reads who is in its roster and how their
+// certificates stand.
+func (d *desk) everybody(cmd *cobra.Command) (authority.Folder, []authority.Person, authority.Standing, error) {
+	folder, err := d.open(cmd)
+	if err != nil {
+		return authority.Folder{}, nil, authority.Standing{}, err
+	}
+	people, err := folder.People()
+	if err != nil {
+		return authority.Folder{}, nil, authority.Standing{}, err
+	}
+	standing, err := d.standing(folder, people...)
+	return folder, people, standing, err
 }
 
 // early tells of a certificate that nobody can come in with yet: it was made while the
