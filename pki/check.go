@@ -40,8 +40,11 @@ CRLs, and those people's certificates that are in force or ended within a week,
 each with what to do; and what has not begun, because this machine's clock was ahead
 when it was made.
 
-Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read,
-2 the command line is wrong.`,
+It also reads what there is to publish as a gateway would, and fails where that
+would refuse it.
+
+Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read
+or would be refused, 2 the command line is wrong.`,
 		Example: "  vpnami-pki check --folder office --days 30\n  vpnami-pki check --folder office --json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -90,7 +93,7 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 			add(kind, name, &notBefore, notAfter, remedy)
 		}
 	}
-	server, err := folder.Server()
+	server, access, err := contents(folder, people, standing, now)
 	if err != nil {
 		return nil, err
 	}
@@ -116,11 +119,7 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 	}
 	gateways("server", server.Certificate)
 	gateways("probe", server.Probe.Certificate)
-	lists, err := folder.CRLs(now)
-	if err != nil {
-		return nil, err
-	}
-	for i, list := range lists {
+	for i, list := range access.CRLs() {
 		look("crl", shown(cas[i].Subject.CommonName), list.NextUpdate, renewed("vpnami-pki crl", list.NextUpdate, cas[i]))
 	}
 	for _, p := range people {
@@ -142,7 +141,11 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 		}
 	}
 	slices.SortStableFunc(ends, func(a, b ending) int { return a.NotAfter.Compare(b.NotAfter) })
-	return ends, nil
+	// What has ended, or not begun, is refused as well, and is told of with its remedy.
+	if slices.ContainsFunc(ends, func(e ending) bool { return e.Kind != "client" && (e.Days < 0 || e.NotBefore != nil) }) {
+		return ends, nil
+	}
+	return ends, checkTaken(server, access, now)
 }
 
 // daysTo are whole days; below 0: it is over.

@@ -323,31 +323,3 @@ func toldBy(server bundle.Server, access bundle.Access) string {
 	}
 	return hex.EncodeToString(sum.Sum(nil))
 }
-
-// contents is what there is to publish.
-func contents(folder authority.Folder, people []authority.Person, standing authority.Standing, now time.Time) (bundle.Server, bundle.Access, error) {
-	server, err := folder.Server()
-	if err != nil {
-		return bundle.Server{}, bundle.Access{}, err
-	}
-	lists, err := folder.CRLs(now)
-	if err != nil {
-		return bundle.Server{}, bundle.Access{}, err
-	}
-	access := bundle.Access{CRL: lists[0]}
-	if len(lists) > 1 {
-		access.PreviousCRL = lists[1]
-	}
-	for _, p := range people {
-		live := standing.Live(p)
-		if len(live) == 0 {
-			continue // no serial at all would mean any
-		}
-		person, err := p.Access(live)
-		if err != nil {
-			return bundle.Server{}, bundle.Access{}, err
-		}
-		access.Roster = append(access.Roster, person)
-	}
-	return server, access, nil
-}
