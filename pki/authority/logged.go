@@ -103,16 +103,23 @@ var errNotAll = errors.New("what was done before is not in it")
 // longestLine is more than a line that names all groups of a person.
 const longestLine = 16 << 20
 
+// logged is what the log tells of a CA.
+type logged struct {
+	revoked []Revocation
+	first   *big.Int // the number of the first list that it tells of; nil, if of none
+}
+
 // revokedByLog is what was taken back of a CA by the log, which has all of it, also
 // what has fallen out of the signed list; beside [errNotAll], what there is. Of a serial
 // that is not kept here it does not know the CA: that counts for each.
-func (f Folder) revokedByLog(ca *x509.Certificate) ([]Revocation, error) {
+func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
+	var told logged
 	found, asked := map[string]Revocation{}, map[string]bool{}
 	first := true
 	var lacking error
 	err := f.eachLine(func(text []byte) {
 		begins := first
-		if first = false; !begins && !bytes.Contains(text, []byte("revoke")) && !bytes.Contains(text, []byte("log-lost")) {
+		if first = false; !begins && !slices.ContainsFunc([]string{"revoke", "log-lost", "sign-crl"}, func(word string) bool { return bytes.Contains(text, []byte(word)) }) {
 			return // a tenth of what it takes to parse it
 		}
 		var line logLine
@@ -123,6 +130,8 @@ func (f Folder) revokedByLog(ca *x509.Certificate) ([]Revocation, error) {
 			lacking = fmt.Errorf("reading the log: the first line of %q is not that of the beginning (was it emptied, or cut?): %w", f.at("log.jsonl"), errNotAll)
 		}
 		switch line.Action {
+		case "sign-crl":
+			told.first = cmp.Or(told.first, line.signed(ca))
 		case "log-lost":
 			lacking = fmt.Errorf("reading the log: %q began anew on %s: %w", f.at("log.jsonl"), line.Time.Format(time.DateOnly), errNotAll)
 		case "revoke", "revoke-foreign", "revoke-found", "import-revoked":
@@ -140,12 +149,13 @@ func (f Folder) revokedByLog(ca *x509.Certificate) ([]Revocation, error) {
 		}
 	})
 	if err != nil {
-		return nil, err
+		return logged{}, err
 	}
 	if first {
 		lacking = fmt.Errorf("reading the log: %q is empty: %w", f.at("log.jsonl"), errNotAll)
 	}
-	return slices.Collect(maps.Values(found)), lacking
+	told.revoked = slices.Collect(maps.Values(found))
+	return told, lacking
 }
 
 // eachLine goes through the log.

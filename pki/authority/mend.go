@@ -24,7 +24,9 @@ import (
 func (f Folder) revocationsAnew(number int, ca *x509.Certificate) (revoked []Revocation, gone bool, err error) {
 	revoked, err = f.revocations(number)
 	if gone = errors.Is(err, fs.ErrNotExist); gone {
-		revoked, err = f.revokedByLog(ca)
+		var told logged
+		told, err = f.revokedByLog(ca)
+		revoked = told.revoked
 	}
 	return revoked, gone, err
 }
@@ -112,12 +114,15 @@ func (f Folder) forgotten(number int, ca *x509.Certificate, head crlHead, known 
 	if err != nil || by == nil || by.Cmp(head.Number) <= 0 {
 		return nil, nil, err
 	}
-	logged, err := f.revokedByLog(ca)
+	told, err := f.revokedByLog(ca)
+	if next := new(big.Int).Add(head.Number, big.NewInt(1)); isNotAll(err) && told.first != nil && told.first.Cmp(next) <= 0 {
+		err = nil // it goes back to the list that is there, which has the rest
+	}
 	if err != nil {
 		err = fmt.Errorf("reading what is revoked: log.jsonl tells of CRL number %s, and the one in %q has %s: %w: %s; if there is none, revoke once more whom that took out, after \"vpnami-pki crl --above %s\"", by, f.at("ca", strconv.Itoa(number)), head.Number, err, putBack, by)
 	}
 	is := serialsIn(known)
-	return slices.DeleteFunc(logged, func(r Revocation) bool { return is[r.Serial.String()] }), by, err
+	return slices.DeleteFunc(told.revoked, func(r Revocation) bool { return is[r.Serial.String()] }), by, err
 }
 
 func serialsIn(revoked []Revocation) map[string]bool {
