@@ -35,8 +35,8 @@ func ParseExposures(text string) (Exposures, error) {
 	return all, nil
 }
 
-// JudgeExposure tells what is wrong with the services that are enabled or run. A
-// unit with a reason need not be there: a container and a machine have others.
+// JudgeExposure tells what is wrong with the services of one image that are enabled
+// or run. Which reasons are needed, all images together tell: see [Reasons.JudgeExcused].
 func (r Reasons) JudgeExposure(e Exposures) []string {
 	var wrong []string
 	for _, unit := range slices.Sorted(maps.Keys(e)) {
@@ -47,13 +47,32 @@ func (r Reasons) JudgeExposure(e Exposures) []string {
 			wrong = append(wrong, fmt.Sprintf("%s is exposed at %.1f, at most %.1f is wanted", unit, e[unit], most))
 		case !own && !excused && e[unit] > r.Exposure.Most:
 			wrong = append(wrong, fmt.Sprintf("%s is exposed at %.1f, above %.1f, and reasons.yaml has no reason for it", unit, e[unit], r.Exposure.Most))
-		case excused && e[unit] <= r.Exposure.Most:
-			wrong = append(wrong, fmt.Sprintf("%s has a reason in reasons.yaml that is not needed any more: take it out", unit))
 		}
 	}
 	for _, unit := range slices.Sorted(maps.Keys(r.Exposure.Units)) {
 		if _, measured := e[unit]; !measured {
 			wrong = append(wrong, fmt.Sprintf("%s was not measured", unit))
+		}
+	}
+	return wrong
+}
+
+// JudgeExcused tells which reasons no image needs: none has that unit, or none has it
+// exposed. The releases have other units, so all of them are given, of one engine.
+func (r Reasons) JudgeExcused(images ...Exposures) []string {
+	var exposed []string
+	for _, e := range images {
+		for unit, level := range e {
+			if level > r.Exposure.Most {
+				exposed = append(exposed, unit)
+			}
+		}
+	}
+	needed := func(unit string) bool { return slices.Contains(exposed, unit) }
+	var wrong []string
+	for _, unit := range slices.Sorted(maps.Keys(r.Exposure.Exceptions)) {
+		if !needed(unit) {
+			wrong = append(wrong, fmt.Sprintf("%s has a reason in reasons.yaml, and no image that was measured needs it: take it out", unit))
 		}
 	}
 	return wrong

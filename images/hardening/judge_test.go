@@ -22,9 +22,10 @@ func TestReasonsLoad(t *testing.T) {
 
 func TestReasonsRefuse(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"a reason that is none": {"lynis: {left: {ACCT-9622: later}}", `"ACCT-9622" has no reason`},
-		"an unknown key":        {"lynis: {ignore: {}}", "field ignore not found"},
-		"a second document":     {"lynis: {}\n---\n{}", "a second document"},
+		"a reason that is none":   {"lynis: {left: {ACCT-9622: later}}", `"ACCT-9622" has no reason`},
+		"an unknown key":          {"lynis: {ignore: {}}", "field ignore not found"},
+		"of a container, without": {"exposure: {container: [a.service]}", `"a.service" is said to be of one engine, and has no reason`},
+		"a second document":       {"lynis: {}\n---\n{}", "a second document"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := parseReasons([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -111,12 +112,25 @@ func TestExposure(t *testing.T) {
 	sameWrong(t, r.JudgeExposure(e), nil)
 	r.Exposure.Units = map[string]float64{"a.service": 1.5, "gone.service": 1.5}
 	r.Exposure.Exceptions = map[string]string{"b.service": someReason, "serial-getty@ttyS0.service": someReason}
-	sameWrong(t, r.JudgeExposure(e), []string{"a.service is exposed at 1.7", "b.service has a reason", "ssh.service is exposed at 9.6", "gone.service was not measured"})
+	sameWrong(t, r.JudgeExposure(e), []string{"a.service is exposed at 1.7", "ssh.service is exposed at 9.6", "gone.service was not measured"})
 	for _, bad := range []string{"", "Unit x.service not found.", "Overall exposure level for x.service: 1.2.3 OK"} {
 		if _, err := ParseExposures(bad); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
 	}
+}
+
+// A reason is needed where any image does, of those that can have the unit.
+func TestExcused(t *testing.T) {
+	var r Reasons
+	r.Exposure.Most = 6
+	r.Exposure.Exceptions = map[string]string{"old.service": someReason, "both.service": someReason, "boxed.service": someReason, "disk.service": someReason, "gone.service": someReason, "mended.service": someReason}
+	r.Exposure.Container, r.Exposure.Machine = []string{"boxed.service"}, []string{"disk.service"}
+	older := Exposures{"old.service": 9, "both.service": 7, "mended.service": 6}
+	newer := Exposures{"both.service": 6, "mended.service": 2}
+	sameWrong(t, r.OnMachine().JudgeExcused(older, newer, Exposures{"disk.service": 7}), []string{"gone.service has a reason", "mended.service has a reason"})
+	sameWrong(t, r.InContainer().JudgeExcused(newer, older), []string{"boxed.service has a reason", "gone.service has a reason", "mended.service has a reason"})
+	sameWrong(t, r.InContainer().JudgeExcused(newer), []string{"both.service has", "boxed.service has", "gone.service has", "mended.service has", "old.service has"})
 }
 
 // What an image does not decide counts for nothing, but its reason has to stand.

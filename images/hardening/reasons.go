@@ -55,8 +55,13 @@ type Reasons struct {
 		Most float64 `yaml:"most"`
 		// Units have bounds of their own.
 		Units map[string]float64 `yaml:"units"`
-		// Exceptions are services that are exposed more than Most.
+		// Exceptions are services that are exposed more than Most, on one of the
+		// images that are measured.
 		Exceptions map[string]string `yaml:"exceptions"`
+		// Container and Machine are those of them that only a container has, or
+		// only a whole machine.
+		Container []string `yaml:"container"`
+		Machine   []string `yaml:"machine"`
 	} `yaml:"exposure"`
 }
 
@@ -83,23 +88,36 @@ func parseReasons(text []byte) (Reasons, error) {
 			}
 		}
 	}
+	for _, name := range slices.Concat(r.Exposure.Container, r.Exposure.Machine) {
+		if _, has := r.Exposure.Exceptions[name]; !has {
+			return Reasons{}, fmt.Errorf("parsing reasons.yaml: %q is said to be of one engine, and has no reason", name)
+		}
+	}
 	return r, nil
 }
 
 // InContainer are the reasons for an image that runs on its host's kernel: what
 // that one decides is left out of what is judged.
 func (r Reasons) InContainer() Reasons {
-	without := func(reasons map[string]string, names []string) map[string]string {
-		reasons = maps.Clone(reasons)
-		for _, name := range names {
-			delete(reasons, name)
-		}
-		return reasons
-	}
+	r.Exposure.Exceptions = without(r.Exposure.Exceptions, r.Exposure.Machine)
 	r.OpenSCAP.Exceptions = without(r.OpenSCAP.Exceptions, r.OpenSCAP.Kernel)
 	r.Lynis.Left = without(r.Lynis.Left, r.Lynis.Kernel)
 	r.Lynis.Least = r.Lynis.LeastInContainer
 	return r
+}
+
+// OnMachine are the reasons for an image that is a machine of its own.
+func (r Reasons) OnMachine() Reasons {
+	r.Exposure.Exceptions = without(r.Exposure.Exceptions, r.Exposure.Container)
+	return r
+}
+
+func without(reasons map[string]string, names []string) map[string]string {
+	reasons = maps.Clone(reasons)
+	for _, name := range names {
+		delete(reasons, name)
+	}
+	return reasons
 }
 
 // compare tells what is found without a reason, and which reasons are for what is
