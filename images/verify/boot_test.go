@@ -95,6 +95,7 @@ func TestBoot(t *testing.T) {
 		}
 	})
 	t.Run("its kernel is set as laid down", func(t *testing.T) { kernelSettings(t, vpn) })
+	t.Run("its folders are mounted as laid down", func(t *testing.T) { mountedAsLaidDown(t, vpn) })
 	t.Run("AppArmor confines the daemon", func(t *testing.T) { underProfile(t, vpn, host(t, "client1"), host(t, "client2")) })
 	t.Run("who calls sudo is recorded", func(t *testing.T) { recordsSudo(t, vpn) })
 	t.Run("it boots a kernel that came by an update", func(t *testing.T) { kernelUpdate(t, vpn) })

@@ -88,6 +88,7 @@ func TestArticle(t *testing.T) {
 	t.Run("its services are confined", func(t *testing.T) { confined(t, vpn) })
 	t.Run("it routes and filters", func(t *testing.T) { routesAndFilters(t, vpn) })
 	t.Run("its kernel is set as laid down", func(t *testing.T) { kernelSettings(t, vpn) })
+	t.Run("its folders are mounted as laid down", func(t *testing.T) { mountedAsLaidDown(t, vpn) })
 	t.Run("the bastion runs no OpenVPN and forwards nothing", func(t *testing.T) {
 		if got := state(t, step, "openvpn-server@vpn.service"); got == "active" {
 			t.Error("openvpn is active on step")

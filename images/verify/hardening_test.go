@@ -8,6 +8,7 @@ package verify
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,45 @@ func kernelSettings(t *testing.T, i *lab.Instance) {
 	t.Logf("%d settings, of which the kernel has %d", len(want), len(got))
 	if len(got) < 30 {
 		t.Errorf("only %d settings were compared", len(got))
+	}
+}
+
+// mountedAsLaidDown compares what is mounted with the units for it.
+func mountedAsLaidDown(t *testing.T, i *lab.Instance) {
+	t.Helper()
+	units, err := filepath.Glob("../rootfs/usr/lib/systemd/system/*.mount")
+	if err != nil || len(units) < 7 {
+		t.Fatalf("only %d units: %v", len(units), err)
+	}
+	// The last one that is mounted at a place is the one that is seen.
+	has := map[string][]string{}
+	for line := range strings.Lines(inside(t, i, "findmnt", "--list", "--noheadings", "--output", "TARGET,OPTIONS")) {
+		if words := strings.Fields(line); len(words) == 2 {
+			has[words[0]] = strings.Split(words[1], ",")
+		}
+	}
+	for _, path := range units {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := map[string]string{}
+		for line := range strings.Lines(string(text)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			set[key] = value
+		}
+		where := set["Where"]
+		if where == "/tmp" && theOffice.Engine() == lab.Nspawn {
+			continue // systemd-nspawn's own
+		}
+		for _, option := range []string{"nosuid", "nodev", "noexec"} {
+			if strings.Contains(set["Options"], option) && !slices.Contains(has[where], option) {
+				t.Errorf("%s is mounted with %q, without %s", where, has[where], option)
+			}
+		}
+	}
+	if mode := inside(t, i, "stat", "--format", "%a %U", "/boot"); mode != "700 root" {
+		t.Errorf("/boot is %q", mode)
 	}
 }
 
