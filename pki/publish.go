@@ -34,7 +34,8 @@ func (d *desk) publishCommand() *cobra.Command {
 PREFIX/access/000 and so on (revocations and roster), PREFIX/access (what of
 these belongs together, written last). Secrets that are not there are made. What
 has not changed is not written. First it is checked as the gateway checks it,
-and at the end it is read back.
+and at the end it is read back. While AWS is waited for, everybody can go on
+revoking and issuing; only another publish waits.
 
 The CA's key is not published, and no passphrase is needed. AWS credentials and
 region are found where the AWS command line finds them. They need, on PREFIX/*:

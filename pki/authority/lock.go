@@ -32,8 +32,8 @@ func (f Folder) Lock(ctx context.Context) (release func() error, err error) {
 	release, err = acquire(ctx, path, lockWait, 0)
 	switch {
 	case errors.Is(err, context.Canceled):
-		err = errors.New("interrupted while another vpnami-pki was writing in it")
-	case errors.Is(err, context.DeadlineExceeded):
+		err = errors.New("interrupted")
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil: // not the caller's own
 		err = fmt.Errorf("another vpnami-pki is writing in it for more than %s%s: wait for it to end", lockWait, heldBy(path).inBrackets())
 	}
 	if err != nil {
@@ -55,7 +55,7 @@ func (f Folder) LockPublish(ctx context.Context, longest time.Duration, waits fu
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		err = errors.New("interrupted while another publish was under way")
+		err = errors.New("interrupted")
 	case errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("another publish is under way for more than %s%s: end it, and publish again", longest, heldBy(path).inBrackets())
 	}
