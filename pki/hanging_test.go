@@ -55,6 +55,24 @@ func hangAt(t *testing.T, behind string, is func(*http.Request) bool) hanging {
 	return hanging{server.URL, hangs, goOn}
 }
 
+// quickOffice is the stand-in for AWS, and a folder with an authority "office" whose key
+// opens quickly. It runs beside other tests.
+func quickOffice(t *testing.T) (aws, folder string) {
+	t.Helper()
+	need(t, "moto_server")
+	t.Parallel()
+	folder = t.TempDir()
+	command(t, folder, "init", "office", "--server-name", "vpn.example.com")
+	openQuickly(t, filepath.Join(folder, "office", "ca", "1", "ca.key"))
+	return startMoto(t), folder
+}
+
+// besideAWS is the environment of a command that publishes by a way to AWS.
+func besideAWS(endpoint string) []string {
+	return append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse", "AWS_ENDPOINT_URL="+endpoint, "AWS_REGION=ap-northeast-1",
+		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=none", "AWS_SHARED_CREDENTIALS_FILE=none")
+}
+
 // hungCommand is a command that goes on beside the test.
 type hungCommand struct {
 	cmd   *exec.Cmd
@@ -68,8 +86,7 @@ func startAt(t *testing.T, endpoint, folder string, args ...string) *hungCommand
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	r := &hungCommand{cmd: exec.CommandContext(ctx, "vpnami-pki", args...), ended: make(chan struct{})}
 	r.cmd.Dir, r.cmd.Stdout, r.cmd.Stderr = folder, &r.out, &r.out
-	r.cmd.Env = append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse", "AWS_ENDPOINT_URL="+endpoint, "AWS_REGION=ap-northeast-1",
-		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=none", "AWS_SHARED_CREDENTIALS_FILE=none")
+	r.cmd.Env = besideAWS(endpoint)
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -93,12 +110,7 @@ func (r *hungCommand) wait(t *testing.T) string {
 // TestHangingAWSLocksNobodyOut has a publish hang at its first call to AWS, at its
 // second, and so on: somebody is revoked meanwhile, and the publish ends well.
 func TestHangingAWSLocksNobodyOut(t *testing.T) {
-	need(t, "moto_server")
-	t.Parallel()
-	aws := startMoto(t)
-	folder := t.TempDir()
-	command(t, folder, "init", "office", "--server-name", "vpn.example.com")
-	openQuickly(t, filepath.Join(folder, "office", "ca", "1", "ca.key"))
+	aws, folder := quickOffice(t)
 	publish := []string{"publish", "--secret", "hanging/office", "--folder", "office"}
 	for n := 1; ; n++ {
 		name := fmt.Sprintf("client%d", n)
@@ -127,12 +139,7 @@ func TestHangingAWSLocksNobodyOut(t *testing.T) {
 // TestLaterPublishIsNotOverwritten has one hang at its first write, somebody revoked
 // meanwhile, and another publish begin: that waits, and what it says stays.
 func TestLaterPublishIsNotOverwritten(t *testing.T) {
-	need(t, "moto_server")
-	t.Parallel()
-	aws := startMoto(t)
-	folder := t.TempDir()
-	command(t, folder, "init", "office", "--server-name", "vpn.example.com")
-	openQuickly(t, filepath.Join(folder, "office", "ca", "1", "ca.key"))
+	aws, folder := quickOffice(t)
 	command(t, folder, "issue", "client1", "--folder", "office")
 	publish := []string{"publish", "--secret", "later/office", "--folder", "office"}
 	way := hangAt(t, aws, func(r *http.Request) bool { return strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".CreateSecret") })

@@ -25,12 +25,7 @@ import (
 // waits for the lock: what the command read before would undo the change, or
 // publish what is no longer so.
 func TestReadsUnderTheLock(t *testing.T) {
-	need(t, "moto_server")
-	t.Parallel()
-	endpoint := startMoto(t)
-	folder := t.TempDir()
-	command(t, folder, "init", "office", "--server-name", "vpn.example.com")
-	openQuickly(t, filepath.Join(folder, "office", "ca", "1", "ca.key"))
+	endpoint, folder := quickOffice(t)
 	command(t, folder, "issue", "client1", "client2", "--folder", "office")
 	office, err := authority.Open(filepath.Join(folder, "office"))
 	if err != nil {
@@ -79,8 +74,7 @@ func whileItWaits(t *testing.T, office authority.Folder, endpoint string, do fun
 	cmd := exec.CommandContext(ctx, "vpnami-pki", args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.Env = append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse", "AWS_ENDPOINT_URL="+endpoint, "AWS_REGION=ap-northeast-1",
-		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=none", "AWS_SHARED_CREDENTIALS_FILE=none")
+	cmd.Env = besideAWS(endpoint)
 	opened := watchOpened(t, filepath.Join(office.Path(), "lock"))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
