@@ -3,9 +3,15 @@
 
 # The network: a new VPC, or what is there. Everything else reads the locals.
 
+# Without Local and Wavelength Zones, which an account may have opted into: a load
+# balancer has no place there, nor have most types of instances.
 data "aws_availability_zones" "here" {
   count = var.network == null ? 1 : 0
   state = "available"
+  filter {
+    name   = "zone-type"
+    values = ["availability-zone"]
+  }
 }
 
 locals {
@@ -96,6 +102,11 @@ resource "aws_subnet" "gateway" {
   availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.vpc_cidr, local.bits, 1 + 2 * count.index)
   tags              = merge(local.tags, { Name = "${var.name}-gateway-${count.index}" })
+
+  # A region may get a zone, or lose one for a while, which is no reason to end machines.
+  lifecycle {
+    ignore_changes = [availability_zone]
+  }
 }
 
 resource "aws_route_table" "gateway" {
@@ -123,6 +134,11 @@ resource "aws_subnet" "step" {
   availability_zone = local.zones[0]
   cidr_block        = cidrsubnet(var.vpc_cidr, local.bits, 2)
   tags              = merge(local.tags, { Name = "${var.name}-step" })
+
+  # A region may get a zone, or lose one for a while, which is no reason to end machines.
+  lifecycle {
+    ignore_changes = [availability_zone]
+  }
 }
 
 resource "aws_route_table" "step" {
