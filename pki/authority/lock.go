@@ -99,10 +99,12 @@ func (f Folder) keepFromWriting() (release func()) {
 	if heldBy(path).Process == os.Getpid() {
 		return func() {} // this one writes
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), quiet)
-	defer cancel()
 	lock := flock.New(path)
-	_, _ = lock.TryRLockContext(ctx, time.Millisecond)
+	for end := time.Now().Add(quiet); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if held, err := lock.TryRLock(); held || err != nil {
+			break
+		}
+	}
 	return func() { _ = lock.Unlock() }
 }
 
