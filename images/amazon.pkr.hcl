@@ -83,7 +83,7 @@ variable "encrypt" {
 variable "kms_key" {
   type        = string
   default     = null
-  description = "KMS key that encrypts the snapshot: id, ARN or alias/NAME. Default: the account's key for EBS, with which an AMI cannot be shared."
+  description = "KMS key that encrypts the snapshot: id, ARN or alias/NAME. Default: the account's key for EBS, with which an AMI cannot be shared. Who bakes needs the rights of iam/volumes.json on one of yours, beside those of iam/bake.json; so does who launches from the AMI in another account, which the key's policy lets in (iam/key.json)."
 }
 
 variable "imds_support" {
@@ -114,7 +114,7 @@ variable "copy_to" {
 variable "copy_kms_keys" {
   type        = map(string)
   default     = {}
-  description = "KMS key for each region of copy_to; \"\" is that region's key for EBS. Only beside encrypt = true; it must then have the region of the build as well."
+  description = "KMS key for each region of copy_to; \"\" is that region's key for EBS. Only beside encrypt = true; it must then have the region of the build as well. Each of yours needs the rights of iam/volumes.json, as kms_key does."
 }
 
 variable "share_with" {

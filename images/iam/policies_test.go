@@ -15,6 +15,7 @@ import (
 
 type statement struct {
 	Sid              string
+	Principal        map[string]any
 	Action, Resource any
 	Condition        map[string]map[string]any
 }
@@ -84,6 +85,48 @@ func TestBakeTouchesOnlyItsOwn(t *testing.T) {
 			if slices.Contains(words(s.Action), action) && reaches && len(words(s.Condition["StringLike"][byTag+"vpnami:bake"])) == 0 {
 				t.Errorf("%s: %s is allowed on any %s of the account", s.Sid, action, strings.TrimSuffix(on, "/"))
 			}
+		}
+	}
+}
+
+// TestAKeyOfOnesOwn: who bakes, or launches from an encrypted AMI, uses that one key, by
+// EC2 alone, for what EBS asks for and nothing else; and the key lets another account do
+// that much. Moto knows of no rights on keys, so no rehearsal shows that it is enough.
+// https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html
+func TestAKeyOfOnesOwn(t *testing.T) {
+	asked := []string{"kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
+	for file, resource := range map[string]string{
+		"volumes.json": "arn:aws:kms:*:OWNER:key/KEY",
+		"key.json":     "*", // in a key's policy it is that key
+	} {
+		var allowed []string
+		for _, s := range read(t, file) {
+			if s.Principal["AWS"] == "arn:aws:iam::OWNER:root" {
+				continue // as every key has it
+			}
+			allowed = append(allowed, words(s.Action)...)
+			if !slices.Equal(words(s.Resource), []string{resource}) {
+				t.Errorf("%s: %s is about %v, want %q", file, s.Sid, s.Resource, resource)
+			}
+			if s.Condition["StringLike"]["kms:ViaService"] != "ec2.*.amazonaws.com" {
+				t.Errorf("%s: %s is not for EC2 alone", file, s.Sid)
+			}
+			if slices.Contains(words(s.Action), "kms:CreateGrant") && s.Condition["Bool"]["kms:GrantIsForAWSResource"] != "true" {
+				t.Errorf("%s: %s gives the key on to whomever she likes", file, s.Sid)
+			}
+		}
+		slices.Sort(allowed)
+		if !slices.Equal(allowed, asked) {
+			t.Errorf("%s allows %q, want %q", file, allowed, asked)
+		}
+	}
+	for _, file := range []string{"../amazon.pkr.hcl", "../launch/variables_machines.tf", "../../README.md", "../../.github/workflows/ami.yml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "volumes.json") {
+			t.Errorf("%s speaks of keys, and not of images/iam/volumes.json", file)
 		}
 	}
 }

@@ -145,6 +145,11 @@ variable "root_volume_size" {
 
 variable "volume_kms_key_arn" {
   type        = string
-  description = "KMS key of the volumes. Null: AWS's own (aws/ebs). For Auto Scaling, its service-linked role needs a grant."
+  description = <<-EOT
+    KMS key of the volumes, by ARN. Null: AWS's own (aws/ebs). Who applies needs the rights
+    of ../iam/volumes.json on it, and on the key of an encrypted AMI that another account
+    shares. With "slots", Auto Scaling's service-linked role needs a grant on each of them,
+    or its machines end as soon as they start: README.md says how.
+  EOT
   default     = null
 }
