@@ -154,10 +154,12 @@ func TestLaterPublishIsNotOverwritten(t *testing.T) {
 	select {
 	case <-second.ended:
 		t.Fatalf("it does not wait: %s", second.out.String())
-	case <-time.After(1500 * time.Millisecond): // it says after a second that it waits
+	case <-time.After(patience + time.Second/2): // it says after a second that it waits, and the first that AWS does not answer
 	}
 	way.goOn()
-	first.wait(t)
+	if out := first.wait(t); !strings.Contains(out, `warning: writing secret "later/office/server": AWS has not answered yet`) {
+		t.Error(out)
+	}
 	if out := second.wait(t); !strings.Contains(out, fmt.Sprintf("waiting for another publish to end, 2m0s at most: process %d of ", first.cmd.Process.Pid)) || !strings.Contains(out, "generation 2, 0 people") {
 		t.Error(out)
 	}

@@ -108,6 +108,7 @@ func (d *desk) publish(ctx context.Context, folder authority.Folder, order publi
 	if err != nil {
 		return err
 	}
+	v.waits = func(doing, id string) { d.warn("%s secret %q: AWS has not answered yet", doing, id) }
 	there, err := readRemote(ctx, v, order.prefix)
 	if err != nil {
 		return err

@@ -40,7 +40,23 @@ type secretsAPI interface {
 }
 
 // vault is AWS Secrets Manager as a publish sees it.
-type vault struct{ api secretsAPI }
+type vault struct {
+	api secretsAPI
+	// waits is called where a call takes long, with what it does and of which secret.
+	waits func(doing, id string)
+}
+
+// patience is how long a call may take before that is told.
+const patience = 3 * time.Second
+
+// watch tells of a call that takes long, until it has ended.
+func (v vault) watch(doing, id string) (ended func() bool) {
+	return time.AfterFunc(patience, func() {
+		if v.waits != nil {
+			v.waits(doing, id)
+		}
+	}).Stop
+}
 
 // credentialsWait bounds the look for credentials; the SDK's last resort, the
 // metadata service of an EC2 instance, is slow to be absent.
@@ -97,6 +113,7 @@ func (s stored) holds(data []byte) bool { return bytes.Equal(s.value.Reveal(), d
 
 // get reads a secret; one that is not there is no error.
 func (v vault) get(ctx context.Context, id string) (stored, error) {
+	defer v.watch("reading", id)()
 	out, err := v.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(id), VersionStage: aws.String(currentStage)})
 	if err == nil {
 		value := out.SecretBinary
@@ -136,6 +153,7 @@ func askedAt(err error) time.Time {
 
 // put writes a secret, makes it when there is none, and returns its ARN.
 func (v vault) put(ctx context.Context, c change, made dressing) (string, error) {
+	defer v.watch("writing", c.id)()
 	data := c.data.Reveal()
 	if len(data) > bundle.MaxSecretBytes {
 		return "", fmt.Errorf("writing secret %q: it has %d bytes; a secret holds at most %d", c.id, len(data), bundle.MaxSecretBytes)
