@@ -166,7 +166,7 @@ rehearse-per-client: image build moto ## The launch with nat = "per-client" agai
 	$(subst -tags lab,-tags lab$(,)rehearse,$(root_tests)) -run '^TestPerClientRehearsed$$' -v ./images/launch
 rehearse-policies: image build moto build/plugins/.amazon ## Take every right of the bake and of verify-aws away in turn, against a stand-in for AWS: each time a step of Packer's or Terraform's fails and names it (12 minutes)
 	$(subst -tags lab,-tags rehearse,$(root_tests)) -p 1 -parallel 4 -run '^TestBakePolicies$$|^TestVerifyPolicy$$' -v ./images/iam ./images/verify
-rehearse-broken: moto ## Launches that AWS refuses: the reason, going on from there, nothing left (2 minutes)
+rehearse-broken: moto ## Launches that AWS refuses: the reason, going on from there, nothing left (4 minutes)
 	@$(root_tests) -tags rehearse -run '^TestBroken$$' -v ./images/launch
 faults: $(programs) ## What goes wrong around a first boot, when, and how it ends (firstboot/testdata/faults.tsv), and kills at every write
 	@scripts/packages lab

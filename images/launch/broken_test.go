@@ -48,6 +48,8 @@ func TestBroken(t *testing.T) {
 		{"a secret's name with a star", nil, []string{"-var=secret=vpn/*"}, "secret: want words of letters"},
 		{"no capacity", refused("InsufficientInstanceCapacity"), nil, "InsufficientInstanceCapacity"},
 		{"quota", refused("VcpuLimitExceeded"), nil, "VcpuLimitExceeded"},
+		{"no capacity for a slot", []string{"AWS_ENDPOINT_URL=" + mototest.Failing(t, moto, "We currently do not have sufficient capacity")},
+			[]string{`-var=slots={a="10.0.255.0/24"}`}, "We currently do not have sufficient capacity"},
 		{"an AMI of another region", refused("InvalidAMIID.NotFound"), nil, "InvalidAMIID.NotFound"},
 	} {
 		said, code := m.With(c.env...).Run(t, ".", append(apply[:len(apply):len(apply)], c.vars...)...)

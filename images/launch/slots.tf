@@ -166,6 +166,8 @@ data "aws_ami" "slot" {
     name   = "image-id"
     values = [var.ami]
   }
+  # By a filter AWS tells of none that its owner has deprecated, though it launches it.
+  include_deprecated = true
 }
 
 resource "aws_autoscaling_group" "slot" {
@@ -179,7 +181,9 @@ resource "aws_autoscaling_group" "slot" {
   health_check_type   = "ELB"
   # A first boot takes seconds; the rest is for a secret that comes late.
   health_check_grace_period = 300
-  wait_for_capacity_timeout = "0"
+  # Until the machine runs, or Auto Scaling has said why it could not launch it: quota,
+  # capacity, a right on a key. Not until it serves, which waits for the secret.
+  wait_for_capacity_timeout = "10m"
 
   launch_template {
     id      = aws_launch_template.slot[each.key].id

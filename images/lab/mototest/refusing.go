@@ -12,11 +12,32 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"testing"
+	"time"
 )
 
 // Refusing passes every call to moto but EC2's of that action, which it refuses with
 // that code: moto has room for any number of instances.
 func Refusing(t testing.TB, moto, action, code string) string {
+	t.Helper()
+	// 4xx: what is 5xx is asked again for minutes.
+	return answering(t, moto, action, http.StatusBadRequest,
+		fmt.Sprintf(`<Response><Errors><Error><Code>%s</Code><Message>refused by the test</Message></Error></Errors><RequestID>1</RequestID></Response>`, code))
+}
+
+// Failing passes every call to moto, but has Auto Scaling say that it could not launch a
+// machine, and why: moto tells of no activities.
+func Failing(t testing.TB, moto, why string) string {
+	t.Helper()
+	began := time.Now().Add(time.Hour).UTC().Format(time.RFC3339) // after the group was made
+	return answering(t, moto, "DescribeScalingActivities", http.StatusOK,
+		fmt.Sprintf(`<DescribeScalingActivitiesResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><DescribeScalingActivitiesResult><Activities><member>`+
+			`<ActivityId>1</ActivityId><AutoScalingGroupName>one</AutoScalingGroupName><Cause>at the group's making</Cause><StartTime>%s</StartTime>`+
+			`<StatusCode>Failed</StatusCode><StatusMessage>%s</StatusMessage><Progress>100</Progress>`+
+			`</member></Activities></DescribeScalingActivitiesResult></DescribeScalingActivitiesResponse>`, began, why))
+}
+
+// answering passes every call to moto but those of that action.
+func answering(t testing.TB, moto, action string, status int, answer string) string {
 	t.Helper()
 	target, err := url.Parse(moto)
 	if err != nil {
@@ -34,9 +55,8 @@ func Refusing(t testing.TB, moto, action, code string) string {
 			proxy.ServeHTTP(w, r)
 			return
 		}
-		// 4xx: what is 5xx is asked again for minutes.
-		w.WriteHeader(http.StatusBadRequest)
-		_, _ = fmt.Fprintf(w, `<Response><Errors><Error><Code>%s</Code><Message>refused by the test</Message></Error></Errors><RequestID>1</RequestID></Response>`, code)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, answer)
 	}))
 	t.Cleanup(server.Close)
 	return server.URL

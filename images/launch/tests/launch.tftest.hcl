@@ -109,6 +109,14 @@ run "slots" {
     error_message = "want a group of one machine for each slot"
   }
   assert {
+    condition     = alltrue([for g in aws_autoscaling_group.slot : g.wait_for_capacity_timeout == "10m" && g.min_elb_capacity == null && g.wait_for_elb_capacity == null])
+    error_message = "want to be told what keeps Auto Scaling from launching, and not to wait for the secret"
+  }
+  assert {
+    condition     = data.aws_ami.slot[0].include_deprecated
+    error_message = "want a deprecated image to be found, which launches as any other"
+  }
+  assert {
     condition     = yamldecode(trimprefix(local.user_data["b"], "#vpnami\n")).network == "10.0.255.0/24" && yamldecode(trimprefix(local.user_data["b"], "#vpnami\n")).health == "tcp"
     error_message = "want each slot's own tunnel network, and the health port"
   }
