@@ -44,8 +44,8 @@ variable "tags" {
   description = "Tags of everything that is made. Keys that begin with vpnami: are its own."
   default     = {}
   validation {
-    condition     = alltrue([for key in keys(var.tags) : !startswith(key, "vpnami:") && key != "Name"])
-    error_message = "tags: keys that begin with \"vpnami:\", and Name, are set by this module."
+    condition     = alltrue([for key in keys(var.tags) : !startswith(key, "vpnami:") && key != "Name" && !startswith(lower(key), "aws:")])
+    error_message = "tags: keys that begin with \"vpnami:\", and Name, are set by this module, and those that begin with \"aws:\" by AWS alone."
   }
   validation {
     # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html

@@ -16,6 +16,21 @@ data "aws_region" "here" {}
 data "aws_partition" "here" {}
 data "aws_caller_identity" "here" {}
 
+# What the provider gives to everything is on the machines as well, and goes by
+# var.tags and its validation.
+data "aws_default_tags" "here" {
+  lifecycle {
+    postcondition {
+      condition     = alltrue([for key in keys(self.tags) : can(regex("^[A-Za-z0-9+=.,_:@-]{1,128}$", key)) && !contains([".", "..", "_index"], key)])
+      error_message = "default_tags of the provider: want keys of letters, digits and +-=.,_:@: EC2 launches no instance whose metadata has its tags if one has a space or a slash in its key. Give the module a provider without them (providers = { aws = aws.other })."
+    }
+    postcondition {
+      condition     = alltrue([for key in keys(self.tags) : !startswith(key, "vpnami:")])
+      error_message = "default_tags of the provider: keys that begin with \"vpnami:\" are set by this module, and roles are bounded by them."
+    }
+  }
+}
+
 locals {
   region    = data.aws_region.here.name
   partition = data.aws_partition.here.partition

@@ -451,6 +451,40 @@ run "a_tag_that_the_metadata_cannot_have" {
   expect_failures = [var.tags]
 }
 
+run "a_tag_that_is_awss_own" {
+  command = plan
+  variables {
+    tags = { "aws:cost" = "x" }
+  }
+  expect_failures = [var.tags]
+}
+
+run "a_tag_of_the_providers_that_the_metadata_cannot_have" {
+  command = plan
+  override_data {
+    target = data.aws_default_tags.here
+    values = { tags = { "Cost Center" = "x" } }
+  }
+  expect_failures = [data.aws_default_tags.here]
+}
+
+run "a_tag_of_the_providers_that_is_consent" {
+  command = plan
+  override_data {
+    target = data.aws_default_tags.here
+    values = { tags = { "vpnami:consent" = "seal-ssh" } }
+  }
+  expect_failures = [data.aws_default_tags.here]
+}
+
+run "tags_of_the_providers" {
+  command = plan
+  override_data {
+    target = data.aws_default_tags.here
+    values = { tags = { CostCenter = "x", "team:owner" = "y" } }
+  }
+}
+
 run "the_tunnel_is_the_gateways_subnet" {
   command = plan
   variables {
