@@ -152,4 +152,8 @@ variable "volume_kms_key_arn" {
     or its machines end as soon as they start: README.md says how.
   EOT
   default     = null
+  validation {
+    condition     = var.volume_kms_key_arn == null || can(regex("^arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.volume_kms_key_arn))
+    error_message = "volume_kms_key_arn: want the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID: AWS says that of a volume, and with an alias each plan would make the machines anew."
+  }
 }

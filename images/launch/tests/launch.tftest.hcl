@@ -443,6 +443,25 @@ run "an_alias_is_no_key_in_a_policy" {
   expect_failures = [var.secret_kms_key_arn]
 }
 
+run "an_alias_is_no_key_of_a_volume" {
+  command = plan
+  variables {
+    volume_kms_key_arn = "arn:aws:kms:ap-northeast-1:123456789012:alias/vpn"
+  }
+  expect_failures = [var.volume_kms_key_arn]
+}
+
+run "a_key_of_a_volume" {
+  command = plan
+  variables {
+    volume_kms_key_arn = "arn:aws:kms:ap-northeast-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+  }
+  assert {
+    condition     = aws_instance.gateway["a"].root_block_device[0].kms_key_id == var.volume_kms_key_arn && aws_instance.step[0].root_block_device[0].kms_key_id == var.volume_kms_key_arn
+    error_message = "want the volumes encrypted with it"
+  }
+}
+
 run "a_tag_that_the_metadata_cannot_have" {
   command = plan
   variables {
