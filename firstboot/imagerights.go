@@ -99,19 +99,19 @@ func (i image) capabilities() ([]string, error) {
 }
 
 // capabilitiesOf returns what a file may give its caller, or its caller may keep
-// through it, each capability as a bit. What cannot be read as capabilities is all
-// of them.
+// through it, each capability as a bit. What is too short to tell is all of them.
 func capabilitiesOf(path string) (uint64, error) {
 	// struct vfs_ns_cap_data of linux/capability.h: four bytes of version and
 	// flags, then permitted and inheritable, then both again for the upper 32.
 	var data [24]byte
 	n, err := unix.Lgetxattr(path, "security.capability", data[:])
-	switch {
-	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOENT):
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOENT) {
 		return 0, nil
-	case err != nil && !errors.Is(err, unix.ERANGE):
+	}
+	if err != nil { // longer than any kernel has it, too
 		return 0, fmt.Errorf("reading the capabilities of %q: %w", path, err)
-	case err != nil || n < 12:
+	}
+	if n < 12 {
 		return math.MaxUint64, nil
 	}
 	word := func(at int) uint64 { return uint64(binary.LittleEndian.Uint32(data[at:])) }
