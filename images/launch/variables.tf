@@ -75,3 +75,9 @@ variable "log_retention_days" {
     error_message = "log_retention_days: want one of the periods that CloudWatch Logs knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653."
   }
 }
+
+variable "log_policy" {
+  type        = bool
+  description = "Let EventBridge write to the launch's log group by a resource policy of CloudWatch Logs. A region has ten of them for an account, and no more on request: false where one of yours lets events.amazonaws.com and delivery.logs.amazonaws.com write to /aws/events/* already."
+  default     = true
+}

@@ -31,6 +31,7 @@ data "aws_iam_policy_document" "status_log" {
 }
 
 resource "aws_cloudwatch_log_resource_policy" "status" {
+  count           = var.log_policy ? 1 : 0
   policy_name     = "vpnami-${var.name}"
   policy_document = data.aws_iam_policy_document.status_log.json
 }

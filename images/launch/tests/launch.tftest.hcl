@@ -59,6 +59,17 @@ run "one_gateway_in_a_new_vpc" {
   }
 }
 
+run "the_account_lets_events_write_logs" {
+  command = plan
+  variables {
+    log_policy = false
+  }
+  assert {
+    condition     = length(aws_cloudwatch_log_resource_policy.status) == 0 && aws_cloudwatch_log_group.status.name == "/aws/events/vpnami/vpn"
+    error_message = "want none of the region's ten policies taken"
+  }
+}
+
 run "no_bastion" {
   command = plan
   variables {
