@@ -122,6 +122,10 @@ variable "step" {
     error_message = "step: private_address: want an IPv4 address of the bastion's subnet."
   }
   validation {
+    condition     = var.step == null || try(length(var.step.ssh_from) <= 58, false)
+    error_message = "step: ssh_from: want 58 networks at most: a security group has 60 rules, and two are for the tunnel's clients."
+  }
+  validation {
     condition     = var.step == null || try(alltrue([for n in var.step.ssh_from : can(cidrnetmask(n)) && tonumber(split("/", n)[1]) >= 8]), false)
     error_message = "step: ssh_from: want IPv4 networks of the VPC, /8 or smaller: a bastion is not for the internet."
   }

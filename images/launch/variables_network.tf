@@ -86,11 +86,11 @@ variable "reserve" {
 
 variable "routes" {
   type        = list(string)
-  description = "Networks that clients reach through the tunnel. Null: the VPC's own blocks."
+  description = "Networks that clients reach through the tunnel, 58 at most: a security group has 60 rules for each direction, and two are for the gateway's own way out. Null: the VPC's own blocks."
   default     = null
   validation {
-    condition     = var.routes == null || try(length(var.routes) > 0 && length(var.routes) <= 64 && alltrue([for n in var.routes : can(cidrnetmask(n)) && tonumber(split("/", n)[1]) > 0]), false)
-    error_message = "routes: want 1 to 64 IPv4 networks, none of them 0.0.0.0/0: the tunnel is not for the rest of the internet."
+    condition     = var.routes == null || try(length(var.routes) > 0 && length(var.routes) <= 58 && alltrue([for n in var.routes : can(cidrnetmask(n)) && tonumber(split("/", n)[1]) > 0]), false)
+    error_message = "routes: want 1 to 58 IPv4 networks (a security group has 60 rules, and two are the gateway's own), none of them 0.0.0.0/0: the tunnel is not for the rest of the internet."
   }
   validation {
     # Networks overlap when they begin alike, as far as the shorter prefix goes.
@@ -178,11 +178,16 @@ variable "egress" {
 
 variable "clients_from" {
   type        = list(string)
-  description = "Networks that reach the daemon."
+  description = "Networks that reach the daemon, 58 at most: a security group has 60 rules for each direction, and two are for the bastion."
   default     = ["0.0.0.0/0"]
   validation {
     condition     = length(var.clients_from) > 0 && alltrue([for n in var.clients_from : can(cidrnetmask(n))])
     error_message = "clients_from: want at least one IPv4 network, or nobody reaches the tunnel."
+  }
+  validation {
+    # https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
+    condition     = length(distinct(var.clients_from)) <= 58
+    error_message = "clients_from: want 58 networks at most: a security group has 60 rules, and two are the bastion's. Put neighbours together, or admit all: the tunnel asks everybody for a certificate."
   }
 }
 
@@ -191,7 +196,7 @@ variable "ssh_from" {
   description = "Networks that reach the gateway's sshd until its first boot is over, which closes it for good. Read when the group is made, and never again."
   default     = []
   validation {
-    condition     = alltrue([for n in var.ssh_from : can(cidrnetmask(n))])
-    error_message = "ssh_from: want IPv4 networks."
+    condition     = alltrue([for n in var.ssh_from : can(cidrnetmask(n))]) && length(var.ssh_from) <= 60
+    error_message = "ssh_from: want IPv4 networks, 60 at most, which is what a security group has rules for."
   }
 }

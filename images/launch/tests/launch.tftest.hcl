@@ -406,6 +406,47 @@ run "a_route_that_has_the_metadata_service_in_it" {
   expect_failures = [var.routes]
 }
 
+run "as_many_networks_as_a_group_has_rules_for" {
+  command = plan
+  variables {
+    routes         = [for i in range(58) : "10.1.${i}.0/24"]
+    clients_from   = [for i in range(58) : "198.51.100.${i}/32"]
+    step           = { ssh_from = [for i in range(58) : "10.0.${i}.0/24"] }
+    nat            = "routed"
+    tunnel_network = "10.8.0.0/24"
+  }
+  assert {
+    condition     = length(aws_vpc_security_group_egress_rule.routes) + length(aws_vpc_security_group_egress_rule.gateway_web) <= 60
+    error_message = "want no more rules for the way out of the gateway than a group has"
+  }
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.clients) + length(aws_vpc_security_group_ingress_rule.gateway_step) + length(aws_vpc_security_group_ingress_rule.health) <= 60
+    error_message = "want no more rules for the way into the gateway than a group has"
+  }
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.step_others) + length(aws_vpc_security_group_ingress_rule.step_gateway) + length(aws_vpc_security_group_ingress_rule.step_tunnel) <= 60
+    error_message = "want no more rules for the way into the bastion than a group has"
+  }
+}
+
+run "more_routes_than_a_group_has_rules_for" {
+  command = plan
+  variables {
+    routes = [for i in range(59) : "10.1.${i}.0/24"]
+  }
+  expect_failures = [var.routes]
+}
+
+run "more_networks_than_a_group_has_rules_for" {
+  command = plan
+  variables {
+    clients_from = [for i in range(59) : "198.51.100.${i}/32"]
+    ssh_from     = [for i in range(61) : "198.51.100.${i}/32"]
+    step         = { ssh_from = [for i in range(59) : "10.0.${i}.0/24"] }
+  }
+  expect_failures = [var.clients_from, var.ssh_from, var.step]
+}
+
 run "a_route_twice" {
   command = plan
   variables {
