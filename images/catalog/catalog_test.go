@@ -32,9 +32,9 @@ func fleet(n int) []image {
 	return all
 }
 
-// unfinish makes the nth image one of a bake that began then and did not end.
-func unfinish(s *seen, nth int, began time.Time) {
-	s.images[nth].Unfinished, s.images[nth].Build = true, began.Format(buildLayout)
+// unfinish makes the newest image one of a bake that began then and did not end.
+func unfinish(s *seen, began time.Time) {
+	s.images[0].Unfinished, s.images[0].Build = true, began.Format(buildLayout)
 }
 
 func gone(verdicts []verdict) string {
@@ -64,11 +64,11 @@ func TestJudge(t *testing.T) {
 		{"an instance's stays", retention{keep: 1}, func(s *seen) { s.uses["a5"] = []string{"instance i-1"} }, "a2 a3 a4 a6 a7"},
 		{"a shared one stays", retention{keep: 1}, func(s *seen) { s.sharers["a6"] = []string{"111122223333"} }, "a2 a3 a4 a5 a7"},
 		{"a protected one stays", retention{keep: 1}, func(s *seen) { s.images[5].Protected = true }, "a2 a3 a4 a5 a7"},
-		{"an unfinished one goes, though it is the newest", retention{keep: 1, age: 30 * 24 * time.Hour}, func(s *seen) { unfinish(s, 0, now.Add(-25*time.Hour)) }, "a1 a6 a7"},
-		{"and is none of the newest", retention{keep: 2}, func(s *seen) { unfinish(s, 0, now.Add(-25*time.Hour)) }, "a1 a4 a5 a6 a7"},
-		{"not while its bake goes on", retention{keep: 6}, func(s *seen) { unfinish(s, 0, now.Add(-23*time.Hour)) }, ""},
-		{"nor while nothing tells when that began", retention{keep: 6}, func(s *seen) { unfinish(s, 0, time.Time{}); s.images[0].Build = "" }, ""},
-		{"nor while somebody uses it", retention{keep: 6}, func(s *seen) { unfinish(s, 0, now.Add(-25*time.Hour)); s.uses["a1"] = []string{"instance i-1"} }, ""},
+		{"an unfinished one goes, though it is the newest", retention{keep: 1, age: 30 * 24 * time.Hour}, func(s *seen) { unfinish(s, now.Add(-25*time.Hour)) }, "a1 a6 a7"},
+		{"and is none of the newest", retention{keep: 2}, func(s *seen) { unfinish(s, now.Add(-25*time.Hour)) }, "a1 a4 a5 a6 a7"},
+		{"not while its bake goes on", retention{keep: 6}, func(s *seen) { unfinish(s, now.Add(-23*time.Hour)) }, ""},
+		{"nor while nothing tells when that began", retention{keep: 6}, func(s *seen) { unfinish(s, time.Time{}); s.images[0].Build = "" }, ""},
+		{"nor while somebody uses it", retention{keep: 6}, func(s *seen) { unfinish(s, now.Add(-25*time.Hour)); s.uses["a1"] = []string{"instance i-1"} }, ""},
 		{"each line has its newest", retention{keep: 6}, func(s *seen) { s.images[6].Architecture = "arm64" }, ""},
 	} {
 		s := seen{images: fleet(7), histories: map[line][]string{}, uses: map[string][]string{}, sharers: map[string][]string{}}
