@@ -185,6 +185,9 @@ resource "aws_autoscaling_group" "slot" {
   # capacity, a right on a key. Not until it serves, which waits for the secret.
   wait_for_capacity_timeout = "10m"
 
+  # For the alarm; it costs nothing.
+  enabled_metrics = ["GroupInServiceInstances"]
+
   launch_template {
     id      = aws_launch_template.slot[each.key].id
     version = aws_launch_template.slot[each.key].latest_version

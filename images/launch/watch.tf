@@ -138,21 +138,47 @@ resource "aws_cloudwatch_metric_alarm" "machine" {
   tags                = local.tags
 }
 
+# How many are healthy each zone's node of the load balancer counts for itself, and AWS
+# does not say whether those of other zones are among them: the least of these numbers
+# may be less than there are slots while all is well. One that is not healthy is counted
+# somewhere, however they count.
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-cloudwatch-metrics.html
 resource "aws_cloudwatch_metric_alarm" "slots" {
   count             = local.grouped ? 1 : 0
   alarm_name        = "vpnami-${var.name}-slots"
-  alarm_description = "fewer gateways than slots have a proven tunnel: the load balancer's own checks"
+  alarm_description = "a gateway of a slot runs, and its daemon does not answer: the load balancer's own checks"
   namespace         = "AWS/NetworkELB"
-  metric_name       = "HealthyHostCount"
+  metric_name       = "UnHealthyHostCount"
   dimensions = {
     LoadBalancer = aws_lb.gateways[0].arn_suffix
     TargetGroup  = aws_lb_target_group.gateways[0].arn_suffix
   }
+  statistic           = "Maximum"
+  period              = 60
+  evaluation_periods  = 3
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  # Nothing is counted where no machine is, which the next ones tell.
+  treat_missing_data = "notBreaching"
+  alarm_actions      = var.alarm_actions
+  ok_actions         = var.alarm_actions
+  tags               = local.tags
+}
+
+# A slot without a machine: that the other slots have theirs does not hide it. By itself
+# this is not enough, for Auto Scaling has a machine in service before it answers.
+resource "aws_cloudwatch_metric_alarm" "slot" {
+  for_each            = aws_autoscaling_group.slot
+  alarm_name          = "vpnami-${var.name}-slot-${each.key}"
+  alarm_description   = "slot ${each.key} has no gateway: the activities of the Auto Scaling group ${each.value.name} tell why"
+  namespace           = "AWS/AutoScaling"
+  metric_name         = "GroupInServiceInstances"
+  dimensions          = { AutoScalingGroupName = each.value.name }
   statistic           = "Minimum"
   period              = 60
   evaluation_periods  = 3
   comparison_operator = "LessThanThreshold"
-  threshold           = length(var.slots)
+  threshold           = 1
   treat_missing_data  = "breaching"
   alarm_actions       = var.alarm_actions
   ok_actions          = var.alarm_actions

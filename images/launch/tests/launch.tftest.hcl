@@ -124,6 +124,14 @@ run "slots" {
     error_message = "want to be told what keeps Auto Scaling from launching, and not to wait for the secret"
   }
   assert {
+    condition     = alltrue([for key, g in aws_autoscaling_group.slot : aws_cloudwatch_metric_alarm.slot[key].dimensions.AutoScalingGroupName == g.name && contains(g.enabled_metrics, aws_cloudwatch_metric_alarm.slot[key].metric_name)])
+    error_message = "want an alarm for a slot without a machine, of what its group is told to count"
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.slots[0].metric_name == "UnHealthyHostCount" && aws_cloudwatch_metric_alarm.slots[0].statistic == "Maximum" && aws_cloudwatch_metric_alarm.slots[0].comparison_operator == "GreaterThanThreshold" && aws_cloudwatch_metric_alarm.slots[0].threshold == 0
+    error_message = "want an alarm for a daemon that does not answer, whatever zone counts it"
+  }
+  assert {
     condition     = data.aws_ami.slot[0].include_deprecated
     error_message = "want a deprecated image to be found, which launches as any other"
   }
