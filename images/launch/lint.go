@@ -153,6 +153,11 @@ func (l *linter) consent(r Resource, action string, conditions map[string]map[st
 		"ec2:RevokeSecurityGroupIngress": {{"StringEquals", "aws:ResourceTag/vpnami:consent", "seal-ssh"}, {"StringEquals", "aws:ResourceTag/vpnami:launch", ""}},
 		"ec2:CreateTags":                 {{"ForAllValues:StringLike", "aws:TagKeys", "vpnami:status*"}, {"Null", "aws:TagKeys", "false"}, {"StringEquals", "aws:ResourceTag/vpnami:launch", ""}},
 		"kms:Decrypt":                    {{"StringLike", "kms:EncryptionContext:SecretARN", ""}},
+		"logs:PutLogEvents":              {{"ArnEquals", "aws:SourceArn", ""}},
+	}
+	// EventBridge does not say for which rule it makes a stream.
+	if action == "logs:CreateLogStream" && len(conditions) > 0 {
+		l.find(r, "%s is allowed on a condition that is never met", action)
 	}
 	for _, c := range needed[action] {
 		values := words(conditions[c[0]][c[1]])

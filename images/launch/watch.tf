@@ -13,19 +13,33 @@ resource "aws_cloudwatch_log_group" "status" {
   tags              = local.tags
 }
 
+# Two statements, as AWS has it: what makes a stream comes with no word of the rule that
+# it is for, and a condition would keep it out.
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
 data "aws_iam_policy_document" "status_log" {
   statement {
+    sid       = "EventsMakeStreams"
+    actions   = ["logs:CreateLogStream"]
+    resources = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.log_group}:*"]
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com", "delivery.logs.amazonaws.com"]
+    }
+  }
+  statement {
     sid       = "EventsToLog"
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    actions   = ["logs:PutLogEvents"]
     resources = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.log_group}:*"]
     principals {
       type        = "Service"
       identifiers = ["events.amazonaws.com", "delivery.logs.amazonaws.com"]
     }
     condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values = [for rule in concat([""], [for key in keys(local.watched) : "-${key}"]) :
+        "arn:${local.partition}:events:${local.region}:${local.account}:rule/vpnami-${var.name}${rule}"
+      ]
     }
   }
 }

@@ -59,6 +59,15 @@ run "one_gateway_in_a_new_vpc" {
   }
 }
 
+run "each_rule_writes_to_the_log" {
+  command = plan
+  assert {
+    condition = toset(one(data.aws_iam_policy_document.status_log.statement[1].condition).values) == toset(
+    [for r in concat([aws_cloudwatch_event_rule.status], values(aws_cloudwatch_event_rule.wrong)) : "arn:aws:events:ap-northeast-1:123456789012:rule/${r.name}"])
+    error_message = "want each rule that has the log for its target, and no other, to write there"
+  }
+}
+
 run "the_account_lets_events_write_logs" {
   command = plan
   variables {
