@@ -12,6 +12,11 @@ variable "name" {
     condition     = can(regex("^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$", var.name))
     error_message = "name: want up to 24 lower-case letters, digits and dashes, a letter first (names of load balancers hold 32)."
   }
+  validation {
+    # "sg" by itself makes groups such as sg-gateway.
+    condition     = !startswith(var.name, "internal-") && !startswith("${var.name}-", "sg-")
+    error_message = "name: AWS takes no load balancer whose name begins with \"internal-\", and no security group whose name begins with \"sg-\": want another."
+  }
 }
 
 variable "ami" {

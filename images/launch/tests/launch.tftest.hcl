@@ -539,6 +539,22 @@ run "a_tag_that_the_metadata_cannot_have" {
   expect_failures = [var.tags]
 }
 
+run "a_name_that_no_load_balancer_may_have" {
+  command = plan
+  variables {
+    name = "internal-vpn"
+  }
+  expect_failures = [var.name]
+}
+
+run "a_name_that_no_group_may_have" {
+  command = plan
+  variables {
+    name = "sg"
+  }
+  expect_failures = [var.name]
+}
+
 run "a_tag_that_is_awss_own" {
   command = plan
   variables {
