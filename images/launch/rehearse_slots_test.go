@@ -25,7 +25,7 @@ const healthPort = 1195
 func (r *rehearsal) several(t *testing.T) {
 	const example = "examples/several-gateways"
 	r.Init(t, example)
-	vars := map[string]string{"ami": r.vars["ami"], "secret_recovery_days": "0"}
+	vars := map[string]string{"ami": r.vars["ami"], "key_name": r.vars["key_name"], "secret_recovery_days": "0"}
 	r.Apply(t, example, vars)
 	r.Empty(t, example, vars)
 	r.publisher.env = nil // its policy went with the first launch

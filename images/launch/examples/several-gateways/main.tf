@@ -31,6 +31,11 @@ variable "ami" {
   description = "AMI of vpnami's image."
 }
 
+variable "key_name" {
+  type        = string
+  description = "EC2 key pair for the bastion."
+}
+
 variable "secret_recovery_days" {
   type        = number
   description = "As in the module."
@@ -40,11 +45,12 @@ variable "secret_recovery_days" {
 module "vpn" {
   source = "../.."
 
-  name   = "office"
-  ami    = var.ami
-  secret = "vpn/office"
-  slots  = { a = "10.0.254.0/24", b = "10.0.255.0/24" }
-  egress = "nat-gateway"
+  name     = "office"
+  ami      = var.ami
+  secret   = "vpn/office"
+  key_name = var.key_name
+  slots    = { a = "10.0.254.0/24", b = "10.0.255.0/24" }
+  egress   = "nat-gateway"
 
   secret_recovery_days = var.secret_recovery_days
 }
