@@ -149,7 +149,7 @@ func (p place) tables(ctx context.Context) (all []Leftover, err error) {
 		id := each.RouteTableId
 		all = append(all, Leftover{p.region, "route table", aws.ToString(id), launch(each.Tags), func(ctx context.Context) error {
 			for _, with := range each.Associations {
-				if _, err := p.ec2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: with.RouteTableAssociationId}); err != nil {
+				if _, err := p.ec2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: with.RouteTableAssociationId}); err != nil && !isGone(err) {
 					return err
 				}
 			}
@@ -169,7 +169,7 @@ func (p place) gateways(ctx context.Context) (all []Leftover, err error) {
 		id := each.InternetGatewayId
 		all = append(all, Leftover{p.region, "internet gateway", aws.ToString(id), launch(each.Tags), func(ctx context.Context) error {
 			for _, to := range each.Attachments {
-				if _, err := p.ec2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: id, VpcId: to.VpcId}); err != nil {
+				if _, err := p.ec2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: id, VpcId: to.VpcId}); err != nil && !isGone(err) {
 					return err
 				}
 			}

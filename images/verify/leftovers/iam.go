@@ -78,7 +78,7 @@ func (a Account) profiles(ctx context.Context) (all []Leftover, err error) {
 			name := p.InstanceProfileName
 			all = append(all, Leftover{"", profileKind, aws.ToString(name), aws.ToString(name), func(ctx context.Context) error {
 				for _, r := range p.Roles {
-					if _, err := a.iam.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: name, RoleName: r.RoleName}); err != nil {
+					if _, err := a.iam.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: name, RoleName: r.RoleName}); err != nil && !isGone(err) {
 						return err
 					}
 				}
@@ -104,7 +104,7 @@ func (a Account) roles(ctx context.Context) (all []Leftover, err error) {
 					return err
 				}
 				for _, policy := range inline.PolicyNames {
-					if _, err := a.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: aws.String(policy)}); err != nil {
+					if _, err := a.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: aws.String(policy)}); err != nil && !isGone(err) {
 						return err
 					}
 				}

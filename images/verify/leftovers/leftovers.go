@@ -189,8 +189,9 @@ func (a Account) End(ctx context.Context, before time.Time, own string, tell fun
 }
 
 // isGone tells whether AWS says that it has no such thing any more: two runs that begin
-// at the same time find the same.
+// at the same time find the same. Where one call has to come before another, it is asked
+// of each: what hung on a thing may be gone, and the thing still there.
 func isGone(err error) bool {
 	api, is := errors.AsType[smithy.APIError](err)
-	return is && (strings.Contains(api.ErrorCode(), "NotFound") || api.ErrorCode() == "NoSuchEntity")
+	return is && (strings.Contains(api.ErrorCode(), "NotFound") || api.ErrorCode() == "NoSuchEntity" || api.ErrorCode() == "Gateway.NotAttached")
 }

@@ -134,6 +134,56 @@ func TestTwoRegions(t *testing.T) {
 	})
 }
 
+// TestHalfEndedByAnother: what another run has taken off a thing since it was found keeps
+// nobody from ending the thing itself.
+func TestHalfEndedByAnother(t *testing.T) {
+	endpoint, now := mototest.Start(t), time.Now()
+	a := at(endpoint, tokyo)
+	client, killed := a.in(tokyo).ec2, Name(now.Add(-4*time.Hour))
+	tags := func(of types.ResourceType) []types.TagSpecification {
+		return []types.TagSpecification{{ResourceType: of, Tags: []types.Tag{{Key: aws.String(Tag), Value: &killed}}}}
+	}
+	launched(t, a, killed)
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	vpc, err := client.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: tags(types.ResourceTypeVpc)})
+	check(err)
+	subnet, err := client.CreateSubnet(t.Context(), &ec2.CreateSubnetInput{VpcId: vpc.Vpc.VpcId, CidrBlock: aws.String("10.0.1.0/24"), TagSpecifications: tags(types.ResourceTypeSubnet)})
+	check(err)
+	table, err := client.CreateRouteTable(t.Context(), &ec2.CreateRouteTableInput{VpcId: vpc.Vpc.VpcId, TagSpecifications: tags(types.ResourceTypeRouteTable)})
+	check(err)
+	association, err := client.AssociateRouteTable(t.Context(), &ec2.AssociateRouteTableInput{RouteTableId: table.RouteTable.RouteTableId, SubnetId: subnet.Subnet.SubnetId})
+	check(err)
+	gateway, err := client.CreateInternetGateway(t.Context(), &ec2.CreateInternetGatewayInput{TagSpecifications: tags(types.ResourceTypeInternetGateway)})
+	check(err)
+	_, err = client.AttachInternetGateway(t.Context(), &ec2.AttachInternetGatewayInput{VpcId: vpc.Vpc.VpcId, InternetGatewayId: gateway.InternetGateway.InternetGatewayId})
+	check(err)
+
+	found, err := a.Find(t.Context(), now)
+	check(err)
+
+	_, err = client.DisassociateRouteTable(t.Context(), &ec2.DisassociateRouteTableInput{AssociationId: association.AssociationId})
+	check(err)
+	_, err = client.DetachInternetGateway(t.Context(), &ec2.DetachInternetGatewayInput{VpcId: vpc.Vpc.VpcId, InternetGatewayId: gateway.InternetGateway.InternetGatewayId})
+	check(err)
+	thing := aws.String(killed + "-gateway")
+	_, err = a.iam.RemoveRoleFromInstanceProfile(t.Context(), &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: thing, RoleName: thing})
+	check(err)
+
+	for _, l := range found {
+		if err := l.end(t.Context()); err != nil {
+			t.Errorf("ending %s: %v", l, err)
+		}
+	}
+	if left := kinds(t, a, now, killed); left != "" {
+		t.Errorf("left are %s", left)
+	}
+}
+
 func TestLaunchOf(t *testing.T) {
 	name := Name(time.Date(2026, 11, 26, 8, 32, 0, 0, time.UTC))
 	want := map[string]string{name: name, name + "-gateway": name, name + "/access": name, "vpn-gateway": "", "verify-": "", "verify-me-and-all-the-others": "", "my-" + name: ""}
