@@ -4,7 +4,9 @@
 package launch
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -75,5 +77,26 @@ func TestLint(t *testing.T) {
 	}
 	if _, err := Lint([]byte(`{}`), 1194); err == nil {
 		t.Error("a plan of nothing passes")
+	}
+}
+
+// TestPolicyByHand: the README's policy, for who launches without Terraform, is no wider
+// than the module's.
+func TestPolicyByHand(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, policy, _ := strings.Cut(string(text), `{"Version": "2012-10-17", "Statement": [`)
+	policy, _, found := strings.Cut(policy, "]}\n\n")
+	plan, err := json.Marshal(map[string]any{"planned_values": map[string]any{"root_module": map[string]any{"resources": []Resource{
+		{"by hand", "aws_iam_role_policy", map[string]any{"policy": `{"Statement": [` + policy + "]}"}},
+	}}}})
+	if err != nil || !found {
+		t.Fatalf("the README has no policy: %v", err)
+	}
+	findings, err := Lint(plan, 1194)
+	if err != nil || len(findings) > 0 {
+		t.Errorf("%v\n%s", err, strings.Join(findings, "\n"))
 	}
 }
