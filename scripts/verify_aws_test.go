@@ -24,7 +24,7 @@ func TestWhichAMIIsVerified(t *testing.T) {
 		"terraform": "exit 9", "openvpn": "exit 9", "ssh": "exit 9",
 		"make": `echo "$AWS_REGION $VPNAMI_AMI"; exit 3`, // what comes after the choice
 	} {
-		if err := os.WriteFile(filepath.Join(programs, name), []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(programs, name), []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
