@@ -43,6 +43,7 @@ func choices() []choice {
 		{"remote-cert-tls", 0, "client server"},
 		{"server", 2, "nopool"},
 		{"tls-cert-profile", 0, "insecure legacy preferred suiteb"},
+		{"tls-crypt-v2", 1, "allow-noncookie force-cookie"},
 		{"tls-version-max", 0, "1.0 1.1 1.2 1.3"},
 		{"tls-version-min", 0, "1.0 1.1 1.2 1.3"},
 		{"topology", 0, "net30 p2p subnet"},

@@ -75,14 +75,20 @@ func knownGroups(list string) bool {
 }
 
 // hasSuite tells of a list with colons whether OpenSSL 3 has one of it, for TLS 1.2 and
-// older: it has no RC4, DES, SEED or IDEA any more. Words of its own for several, and
-// what adds to its defaults, are taken for such.
+// older: it has no RC4, DES, SEED or IDEA any more. Words of its own, which have no
+// hyphen, stand for several.
 func hasSuite(list string) bool {
+	has := func(text string, parts ...string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
+	}
 	return slices.ContainsFunc(strings.Split(list, ":"), func(suite string) bool {
-		return strings.ContainsAny(suite, "!@+") || slices.ContainsFunc([]string{"AES", "CHACHA20", "ARIA", "CAMELLIA", "NULL", "DEFAULT", "ALL", "HIGH", "MEDIUM", "DH", "RSA", "ECDSA", "PSK", "TLSv1"},
-			func(part string) bool {
-				return strings.Contains(suite, part) && !strings.Contains(suite, "RC4") && !strings.Contains(suite, "DES")
-			})
+		switch {
+		case suite == "" || strings.ContainsAny(suite[:1], "!-+@"):
+			return false // it takes away, or puts behind
+		case strings.Contains(suite, "-"):
+			return has(suite, "AES", "CHACHA20", "ARIA", "CAMELLIA") && !has(suite, "ECDH-")
+		}
+		return has(suite, "AES", "CHACHA20", "ARIA", "CAMELLIA", "NULL", "DEFAULT", "ALL", "HIGH", "DH", "RSA", "ECDSA", "PSK", "TLSv1", "SUITEB", "FIPS", "SHA") && !has(suite, "RC4", "DES")
 	})
 }
 

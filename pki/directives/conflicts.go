@@ -20,7 +20,7 @@ type configuration struct {
 	over  map[int]map[string]bool // "udp" and "tcp", where those connections have it; in 0 are all
 	of    map[int]int             // the number of a <connection>, by its line
 
-	resolvers []string // the numbers of "dns server" that have an address
+	resolvers []int64 // the numbers of "dns server" that have an address
 }
 
 func configurationOf(lines []Line) configuration {
@@ -36,7 +36,8 @@ func configurationOf(lines []Line) configuration {
 			protocol = strings.Join(l.Args, " ")
 		}
 		if l.Name == "dns" && len(l.Args) > 3 && l.Args[2] == "address" {
-			c.resolvers = append(c.resolvers, l.Args[1])
+			n, _ := entire(l.Args[1])
+			c.resolvers = append(c.resolvers, n)
 		}
 		if l.holdsDirectives() {
 			c.of[l.Number] = len(c.of) + 1
@@ -79,6 +80,7 @@ type conflict struct {
 	// Lines to be put to OpenVPN: the conflict, and what it is with.
 	example string
 	with    []string
+	asked   Role // the end that is asked; empty: mode's, or a client
 }
 
 func conflicts() []conflict {
@@ -145,6 +147,22 @@ func conflicts() []conflict {
 		{names: "keepalive", is: with("ping", "ping-exit", "ping-restart"), why: "it stands for ping and ping-restart", instead: "it alone", example: "keepalive 10 60", with: []string{"ping 10"}},
 		{names: "username-as-common-name auth-user-pass-optional", mode: Server, is: without("auth-user-pass-verify", "plugin", "management-client-auth"),
 			why: "nothing is there that asks for a password", instead: nothing, example: "username-as-common-name"},
+		{names: "verify-client-cert", mode: Server, is: func(c configuration, l Line) bool {
+			return len(l.Args) > 0 && l.Args[0] != "require" && !c.has("auth-user-pass-verify", "plugin", "management-client-auth")
+		}, why: "nothing is there that asks for a password, and people come in without a certificate", instead: "verify-client-cert require", example: "verify-client-cert none"},
+		{names: "ifconfig-pool server-bridge", mode: Server, is: with("server"), why: "\"server\" is there, which makes a pool of its own", instead: nothing, example: "ifconfig-pool 10.8.0.4 10.8.0.9"},
+		{names: "dev", is: func(c configuration, l Line) bool {
+			return len(l.Args) > 0 && !c.has("dev-type") && !slices.ContainsFunc([]string{"tun", "tap", "null"}, func(kind string) bool { return strings.HasPrefix(l.Args[0], kind) })
+		}, why: "its name does not tell what kind of interface it is", instead: "dev-type tun beside it", example: "dev vpn0", asked: Server},
+		{names: "proto", mode: Server, is: func(_ configuration, l Line) bool { return len(l.Args) > 0 && strings.HasSuffix(l.Args[0], "-client") }, why: "it is for a client", instead: "tcp4-server", example: "proto tcp4-client"},
+		{names: "http-proxy", is: func(_ configuration, l Line) bool { return len(l.Args) == 1 }, why: "its port is not said", instead: "http-proxy HOST PORT", example: "http-proxy 127.0.0.1", with: []string{"proto tcp4-client"}},
+		{names: "http-proxy-option", is: without("http-proxy"), why: "there is no http-proxy", instead: nothing, example: "http-proxy-option AGENT x", with: []string{"proto tcp4-client"}},
+		{names: "verify-hash", is: func(_ configuration, l Line) bool {
+			long := len(l.Args) > 1 && l.Args[1] == "SHA256"
+			return len(l.Args) > 0 && (isFingerprint(20)(l.Args[0]) && long || isFingerprint(32)(l.Args[0]) && !long)
+		}, why: "20 bytes are a SHA-1, and 32 a SHA-256, which is to be said", instead: "verify-hash FINGERPRINT SHA256", example: "verify-hash " + strings.Repeat("00:", 31) + "00"},
+		{names: "ifconfig-ipv6-pool", mode: Server, is: without("ifconfig-ipv6", "server-ipv6"), why: "there is no ifconfig-ipv6", instead: "server-ipv6 NETWORK, alone", example: "ifconfig-ipv6-pool fd00::10/64"},
+		{names: "setenv", is: func(_ configuration, l Line) bool { return len(l.Args) > 0 && l.Args[0] == "GENERIC_CONFIG" }, why: "it says that the profile is for another program", instead: nothing, example: "setenv GENERIC_CONFIG 1"},
 		{names: "server", is: func(_ configuration, l Line) bool { return !servesNetwork(l.Args) },
 			why: "they are no network that a server has: of 16 to 29 bits, and nothing of the address behind them", instead: "server 10.8.0.0 255.255.255.0", example: "server 10.8.0.5 255.255.255.0"},
 		{names: "server-bridge", mode: Server, is: func(_ configuration, l Line) bool { return len(l.Args) > 0 && !servesBridge(l.Args) },
@@ -168,7 +186,11 @@ func conflicts() []conflict {
 			return !c.has("vlan-tagging") && !slices.Contains([]string{"all", "1"}, strings.Join(l.Args, " ")) // which it is anyway
 		}, why: "there is no vlan-tagging", instead: "vlan-tagging beside it, or " + nothing, example: "vlan-pvid 2"},
 		{names: "dns", is: func(c configuration, l Line) bool {
-			return len(l.Args) > 2 && l.Args[0] == "server" && !slices.Contains(c.resolvers, l.Args[1])
+			if len(l.Args) < 3 || l.Args[0] != "server" {
+				return false
+			}
+			n, is := entire(l.Args[1])
+			return is && !slices.Contains(c.resolvers, n)
 		}, why: "that server has no address", instead: "dns server N address ADDRESS beside it", example: "dns server 1 sni dns.example.com"},
 		{names: "ccd-exclusive", mode: Server, is: without("client-config-dir"), why: "there is no client-config-dir", instead: "client-config-dir FOLDER beside it, or " + nothing, example: "ccd-exclusive"},
 	}

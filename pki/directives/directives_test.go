@@ -227,6 +227,7 @@ func TestNewIsToldFromUnknown(t *testing.T) {
 		"setenv opt --verb 3":           {Warns, Warns},
 		"setenv opt route-table 5":      {Warns, Works},
 		"setenv opt":                    {Warns, Warns},
+		"server-bridge nogw":            {Works, Works},
 		"block-outside-dns":             {Fatal, Fatal},
 		"setenv opt block-outside-dns":  {Warns, Warns},
 		"setenv opt keepalive 10":       {Warns, Warns},
@@ -325,6 +326,17 @@ func TestScriptsNeedLeave(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestWhatIsCountedIsKnown has each directive whose arguments are counted.
+func TestWhatIsCountedIsKnown(t *testing.T) {
+	for _, c := range counts() {
+		for name := range strings.FieldsSeq(c.names) {
+			if opinion(Line{Name: name, Args: make([]string, max(c.least, 1))}, Server, rules()).On26 == Unknown {
+				t.Errorf("%s is counted and not known", name)
+			}
 		}
 	}
 }

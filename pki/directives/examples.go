@@ -51,7 +51,7 @@ func Examples() []Example {
 		examples = append(examples, Example{Line: line, Role: Server, On26: Fatal})
 	}
 	for _, c := range conflicts() {
-		examples = append(examples, Example{Line: c.example, With: c.with, Role: cmp.Or(c.mode, Client), On26: Fatal})
+		examples = append(examples, Example{Line: c.example, With: c.with, Role: cmp.Or(c.mode, c.asked, Client), On26: Fatal})
 	}
 	for _, c := range choices() {
 		examples = append(examples, Example{Line: c.name + strings.Repeat(" 1", c.at) + " nosuch", Role: Client, On26: Fatal})
@@ -117,7 +117,8 @@ func ValueExamples() []Example {
 		}
 	}
 	for _, line := range []string{
-		"server 10.8.0.0 255.255.255.252", "server 10.8.0.0 255.255.255.248", "server 10.8.0.0 255.255.0.0", "server 10.8.0.0 255.254.0.0", "server 10.8.0.0 255.255.0.255", "server 10.8.0.5 255.255.255.0",
+		"max-routes-per-client 256", "server 10.8.0 255.255.255.0", "server 10.8.0.0 24", "tls-cipher SUITEB128", "tls-cipher !RC4", "tls-cipher TLS-ECDH-RSA-WITH-AES-128-GCM-SHA256", `tls-ciphersuites ""`,
+		"verify-hash " + strings.Repeat("00:", 19) + "00 SHA256", "server 10.8.0.0 255.255.255.252", "server 10.8.0.0 255.255.255.248", "server 10.8.0.0 255.255.0.0", "server 10.8.0.0 255.254.0.0", "server 10.8.0.0 255.255.0.255", "server 10.8.0.5 255.255.255.0",
 		"compat-mode 2.4.0-rc1", "compat-mode 2.4.x", "compat-mode 2.10.0", "compat-mode 1.9.9", "tls-groups " + strings.Join(strings.Fields(groups), ":"), "tls-groups PRIME256V2",
 		"tls-ciphersuites NOSUCH:TLS_AES_256_GCM_SHA384:TLS-AES-128-CCM-SHA256", "tls-cipher NOSUCH:TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384", "tls-cipher DEFAULT:!EXP:!LOW", "tls-cipher DHE-RSA-AES256-SHA",
 		"verify-hash " + strings.Repeat("00:", 19) + "00", "peer-fingerprint " + strings.Repeat("Ff:", 31) + "ff", "redirect-gateway def1 ipv6 !ipv4 bypass-dns block-local local autolocal bypass-dhcp",

@@ -55,6 +55,7 @@ ip-remote-hint 10.0.0.1
 mark 1
 max-clients 10
 max-packet-size 1400
+max-routes-per-client 16
 mssfix 1400
 mtu-disc yes
 mute-replay-warnings

@@ -70,11 +70,15 @@ func Lint(lines []Line) []Finding {
 	role, whole, rules, conflicts, choices, numbers, values := RoleOf(lines), configurationOf(lines), rules(), conflicts(), choices(), numbers(), values()
 	var findings []Finding
 	var passed []string // over, where OpenVPN does not know them; of what stands behind
+	lenient := false    // of all that stands behind
 	for _, l := range lines {
 		if l.Name == "ignore-unknown-option" {
 			for _, name := range l.Args {
 				passed = append(passed, strings.TrimPrefix(name, "--"))
 			}
+		}
+		if l.Name == "setenv" && slices.Equal(l.Args, []string{"FORWARD_COMPATIBLE", "1"}) {
+			lenient = true
 		}
 		found, is := miscounted(l)
 		for _, look := range []func() (Finding, bool){
@@ -94,7 +98,7 @@ func Lint(lines []Line) []Finding {
 			found = opinion(l, role, rules)
 		}
 		found.Line, found.Directive = l.Number, l.String()
-		over := l.Optional || l.Connection == 0 && slices.Contains(passed, l.Name)
+		over := l.Optional || lenient || l.Connection == 0 && slices.Contains(passed, l.Name)
 		findings = append(findings, settled(found, over))
 	}
 	for _, m := range missing() {

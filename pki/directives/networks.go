@@ -4,9 +4,9 @@
 package directives
 
 import (
-	"encoding/binary"
 	"math/bits"
-	"net/netip"
+	"strconv"
+	"strings"
 )
 
 // addressesOf are arguments that are addresses of IPv4, as numbers. Those that are none
@@ -14,14 +14,35 @@ import (
 func addressesOf(args []string) ([]uint32, bool) {
 	var numbers []uint32
 	for _, text := range args {
-		a, err := netip.ParseAddr(text)
-		if err != nil || !a.Is4() {
+		n, is := number4(text)
+		if !is {
 			return nil, false
 		}
-		b := a.As4()
-		numbers = append(numbers, binary.BigEndian.Uint32(b[:]))
+		numbers = append(numbers, n)
 	}
 	return numbers, true
+}
+
+// number4 is an address of IPv4 as inet_aton(3) reads it: of fewer parts than four, the
+// last stands for the rest.
+func number4(text string) (uint32, bool) {
+	parts := strings.Split(text, ".")
+	if len(parts) > 4 {
+		return 0, false
+	}
+	var address uint64
+	for i, part := range parts {
+		size := 8
+		if i == len(parts)-1 {
+			size = 8 * (4 - i)
+		}
+		n, err := strconv.ParseUint(part, 10, size)
+		if err != nil {
+			return 0, false
+		}
+		address = address<<size | n
+	}
+	return uint32(address), true //nolint:gosec // of 32 bits, by the sizes above
 }
 
 // lengthOf is how many bits a netmask has, and false if they are not its first ones.

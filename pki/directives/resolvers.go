@@ -51,11 +51,11 @@ const mostResolvers = 8
 
 // isResolver is an address, with a port or without.
 func isResolver(text string) bool {
-	if _, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
-		return true
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.Zone() == ""
 	}
-	_, err := netip.ParseAddrPort(text)
-	return err == nil
+	a, err := netip.ParseAddrPort(text)
+	return err == nil && a.Port() > 0 && a.Addr().Zone() == ""
 }
 
 // dnsExamples are lines that OpenVPN takes, each with the address that it needs, and such
@@ -63,14 +63,14 @@ func isResolver(text string) bool {
 func dnsExamples() (taken, refused []string) {
 	taken = []string{
 		"dns search-domains a.example.com b.example.com", "dns server -128 address 10.0.0.2 fd00::1", "dns server 127 address 10.0.0.2:53 [fd00::1]:53",
-		"dns server 1 dnssec optional", "dns server 1 transport DoT", "dns server 1 sni dns.example.com", "dns server 1 resolve-domains a b",
+		"dns server 1 dnssec optional", "dns server 01 dnssec no", "dns server 1 transport DoT", "dns server 1 sni dns.example.com", "dns server 1 resolve-domains a b",
 	}
 	addresses := make([]string, mostResolvers+1)
 	for i := range addresses {
 		addresses[i] = "10.0.0." + strconv.Itoa(i+1)
 	}
 	refused = []string{
-		"dns server", "dns server 1 address", "dns word x", "dns server 128 address 10.0.0.2", "dns server word address 10.0.0.2", "dns server 1 address word", "dns server 1 address 10.0.0.2:word",
+		"dns server", "dns server 1 address", "dns word x", "dns server 128 address 10.0.0.2", "dns server word address 10.0.0.2", "dns server 1 address word", "dns server 1 address 10.0.0.2:word", "dns server 1 address 10.0.0.2:0", "dns server 1 address [fd00::1]", "dns server 1 address fd00::1%lo",
 		"dns server 1 address " + strings.Join(addresses, " "), "dns server 1 dnssec word", "dns server 1 transport word", "dns server 1 exclude-domains a",
 	}
 	return taken, refused

@@ -87,7 +87,7 @@ func rules() []rule {
 		{name: "no-replay", on26: Warns, on27: Fatal, why: "it takes away the protection from replayed packets", instead: nothing},
 		{name: "ifconfig-pool-linear", on26: removed, on27: removed, why: "removed in 2.5", instead: "topology subnet"},
 		{name: "client-cert-not-required", on26: Fatal, on27: Fatal, why: "removed in 2.5; it let people in without a certificate", instead: "verify-client-cert require"},
-		{name: "verify-client-cert", role: Server, when: not(first("require")), on26: Fatal, on27: Fatal, why: "fatal unless something else asks for a password; people come in without a certificate", instead: "verify-client-cert require", example: "verify-client-cert none"},
+		{name: "verify-client-cert", role: Server, when: not(first("require")), on26: Works, on27: Works, why: "people come in without a certificate", instead: "verify-client-cert require"},
 		{name: "secret", on26: Warns, on27: Fatal, why: "one key for all and for ever; 2.7 wants --allow-deprecated-insecure-static-crypto, 2.8 has none", instead: "certificates, or peer-fingerprint"},
 		{name: "tls-auth", on26: Works, on27: Works, why: "one key for everybody, in every profile", instead: "tls-crypt-v2, a key for each client (a server may have both while profiles change)"},
 		{name: "tls-crypt", on26: Works, on27: Works, why: "one key for everybody, in every profile", instead: "tls-crypt-v2, a key for each client"},

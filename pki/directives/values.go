@@ -5,6 +5,7 @@ package directives
 
 import (
 	"cmp"
+	"net"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -54,7 +55,7 @@ func values() []value {
 		{line: "route-gateway #", takes: either(is4, oneOf("dhcp")), is: address4 + `, or "dhcp"`, wrong: []string{"gateway.example.com", "fd00::1"}},
 		{line: "server # 255.255.255.0", takes: isIn4, is: address4, wrong: []string{"10.8.0.0/33", "fd00::"}},
 		{line: "server 10.8.0.0 #", takes: isIn4, is: "a netmask", wrong: []string{"/24", "24"}},
-		{line: "server-bridge # 255.255.255.0 10.8.0.128 10.8.0.254", takes: isIn4, is: address4, wrong: []string{"word"}, with: bridge},
+		{line: "server-bridge # 255.255.255.0 10.8.0.128 10.8.0.254", takes: either(isIn4, oneOf("nogw")), is: address4, wrong: []string{"word"}, with: bridge},
 		{line: "server-bridge 10.8.0.4 # 10.8.0.128 10.8.0.254", takes: isIn4, is: "a netmask", wrong: []string{"/24"}, with: bridge},
 		{line: "server-bridge 10.8.0.4 255.255.255.0 # 10.8.0.254", takes: isIn4, is: address4, wrong: []string{"word"}, with: bridge},
 		{line: "server-bridge 10.8.0.4 255.255.255.0 10.8.0.128 #", takes: isIn4, is: address4, wrong: []string{"word"}, with: bridge},
@@ -66,6 +67,7 @@ func values() []value {
 		{line: "auth-gen-token 3600 #", takes: either(oneOf("external-auth"), number), is: `a number of seconds, or "external-auth"`, wrong: []string{"word"}},
 		{line: "dev-type #", takes: oneOf("null tap tun"), is: "tap or tun", wrong: []string{"word"}},
 		{line: "keying-material-exporter # 16", takes: func(text string) bool { return strings.HasPrefix(text, "EXPORTER") }, is: `a label that begins with "EXPORTER"`, wrong: []string{"word"}},
+		{line: "lladdr #", takes: isMAC, is: "a MAC address", wrong: []string{"xx"}, with: []string{"dev tap0", "dev-type tap", "dh none"}},
 		{line: "peer-fingerprint #", takes: isFingerprint(32), is: "a certificate's SHA-256, two hexadecimal digits for each byte, with colons between", wrong: []string{"00:11", strings.Repeat("00", 32)}},
 		{line: "protocol-flags #...", takes: oneOf("aead-epoch cc-exit dyn-tls-crypt tls-ekm"), is: "cc-exit, dyn-tls-crypt or tls-ekm", wrong: []string{"word"}},
 		{line: "redirect-gateway #...", takes: oneOf(flags), is: "some of " + flags, wrong: []string{"word", "def1 word"}},
@@ -74,7 +76,7 @@ func values() []value {
 		{line: "dhcp-option DNS #", takes: either(is4, is6), is: "an address", on26: Works},
 		{line: "setenv # x", takes: func(text string) bool { return len(text) > 1 }, is: "a name of two letters or more", wrong: []string{"A"}},
 		{line: "tls-cipher #", takes: hasSuite, is: "a list with one at least that OpenSSL 3 has", wrong: []string{"word", "TLS-RSA-WITH-RC4-128-SHA"}},
-		{line: "tls-ciphersuites #", takes: hasSuite13, is: "a list with one at least of TLS_AES_256_GCM_SHA384, TLS_CHACHA20_POLY1305_SHA256 and TLS_AES_128_GCM_SHA256", wrong: []string{"word"}},
+		{line: "tls-ciphersuites #", takes: either(hasSuite13, func(text string) bool { return text == "" }), is: "a list with one at least of TLS_AES_256_GCM_SHA384, TLS_CHACHA20_POLY1305_SHA256 and TLS_AES_128_GCM_SHA256", wrong: []string{"word"}},
 		{line: "verify-hash #", takes: either(isFingerprint(20), isFingerprint(32)), is: "a certificate's SHA-1, or its SHA-256 and \"SHA256\" behind it, two hexadecimal digits for each byte, with colons between", wrong: []string{"00:11"}},
 		{line: "verify-x509-name # name", takes: func(text string) bool { return text != "" }, is: "a name", wrong: []string{`""`}},
 	}
@@ -114,7 +116,7 @@ func is4(text string) bool {
 // isIn4 is where OpenVPN takes, and passes over, the bits of a network behind it.
 func isIn4(text string) bool {
 	prefix, err := netip.ParsePrefix(text)
-	return is4(text) || err == nil && prefix.Addr().Is4()
+	return isNumbered(text) || err == nil && prefix.Addr().Is4()
 }
 
 func is6(text string) bool {
@@ -123,10 +125,15 @@ func is6(text string) bool {
 }
 
 // isNumbered is where OpenVPN takes the shorter forms of inet_aton(3) as well, "10.1" for
-// 10.0.0.1: those are not judged.
+// 10.0.0.1.
 func isNumbered(text string) bool {
-	n, err := strconv.ParseFloat(text, 64)
-	return is4(text) || err == nil && n >= 0 && n < 1<<32
+	_, is := number4(text)
+	return is
+}
+
+func isMAC(text string) bool {
+	address, err := net.ParseMAC(text)
+	return err == nil && len(address) == 6 && strings.Contains(text, ":")
 }
 
 // isWithin is an address of IPv6, and the bits of its network: 64 where they are not said.
