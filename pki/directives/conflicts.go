@@ -153,7 +153,7 @@ func conflicts() []conflict {
 		{names: "ifconfig-pool server-bridge", mode: Server, is: with("server"), why: "\"server\" is there, which makes a pool of its own", instead: nothing, example: "ifconfig-pool 10.8.0.4 10.8.0.9"},
 		{names: "dev", is: func(c configuration, l Line) bool {
 			return len(l.Args) > 0 && !c.has("dev-type") && !slices.ContainsFunc([]string{"tun", "tap", "null"}, func(kind string) bool { return strings.HasPrefix(l.Args[0], kind) })
-		}, why: "its name does not tell what kind of interface it is", instead: "dev-type tun beside it", example: "dev vpn0", asked: Server},
+		}, why: "its name does not tell what kind of interface it is", instead: "dev-type tun beside it", example: "dev vpn0", with: []string{"no dev-type"}, asked: Server},
 		{names: "proto", mode: Server, is: func(_ configuration, l Line) bool { return len(l.Args) > 0 && strings.HasSuffix(l.Args[0], "-client") }, why: "it is for a client", instead: "tcp4-server", example: "proto tcp4-client"},
 		{names: "http-proxy", is: func(_ configuration, l Line) bool { return len(l.Args) == 1 }, why: "its port is not said", instead: "http-proxy HOST PORT", example: "http-proxy 127.0.0.1", with: []string{"proto tcp4-client"}},
 		{names: "http-proxy-option", is: without("http-proxy"), why: "there is no http-proxy", instead: nothing, example: "http-proxy-option AGENT x", with: []string{"proto tcp4-client"}},
