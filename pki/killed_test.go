@@ -95,6 +95,48 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	}
 }
 
+// TestRevocationKilledBetweenTwoCAs kills it where the list of the first CA is to be put
+// in place: what "crl" does then leaves the certificate of the second in force, and the
+// way that is told takes it back too.
+func TestRevocationKilledBetweenTwoCAs(t *testing.T) {
+	need(t, "strace")
+	t.Parallel()
+	_, folder := twoOffices(t)
+	if !killedAt(t, folder, "renameat", 2, everyThread, []string{"revoke", "client1", "--folder", "office"}) {
+		t.Fatal("it gets through")
+	}
+	cmd := exec.CommandContext(t.Context(), "vpnami-pki", "check", "--folder", "office")
+	cmd.Dir = folder
+	out, err := cmd.CombinedOutput()
+	if err == nil || !bytes.Contains(out, []byte(`sign it with "vpnami-pki crl", and give the revocation again, if one was broken off`)) {
+		t.Errorf("%v, %s", err, out)
+	}
+	live := func() int {
+		office, err := authority.Open(filepath.Join(folder, "office"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		standing, err := office.Standing(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _, err := office.Person("client1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(standing.Live(p))
+	}
+	command(t, folder, "crl", "--folder", "office")
+	if n := live(); n != 1 {
+		t.Errorf("%d certificates in force: is the kill between the two?", n)
+	}
+	command(t, folder, "revoke", "client1", "--folder", "office")
+	if n := live(); n != 0 {
+		t.Errorf("%d certificates in force", n)
+	}
+	command(t, folder, "check", "--folder", "office")
+}
+
 // aDayLater makes the numbered folders so old that what lacks something is taken for
 // what it is.
 func aDayLater(t *testing.T, office string) {

@@ -103,6 +103,15 @@ func (f Folder) inForce() (all [][]Revocation, unread error, err error) {
 // anew is the way where revoked.tsv is gone.
 const anew = "; \"vpnami-pki crl\" makes it anew of the signed list beside it and the log"
 
+// giveAgain is what "vpnami-pki crl" does not do: a revocation that was broken off
+// between the lists of two CAs stands on the first alone.
+func (f Folder) giveAgain() string {
+	if !f.RollingOver() {
+		return ""
+	}
+	return ", and give the revocation again, if one was broken off: it may be on the list of one CA alone"
+}
+
 // putBack is the way where a file cannot be made anew from the others.
 const putBack = "put it back from your newest copy of the folder"
 
@@ -168,7 +177,7 @@ func (f Folder) crl(number int, now time.Time) (*x509.RevocationList, error) {
 	}
 	for _, r := range unexpired(revoked, now) {
 		if !listed[r.Serial.String()] {
-			way := "sign it with \"vpnami-pki crl\""
+			way := "sign it with \"vpnami-pki crl\"" + f.giveAgain()
 			if number == f.mark.Previous && !f.keepsKey(number) {
 				way = "its CA's key is not in the folder to sign it: put that back; if there is none, " + endIt
 			}
@@ -227,12 +236,12 @@ func (f Folder) listOf(number int) (signedCRL, []Revocation, error) {
 	if beyond {
 		return signed, revoked, unsettledError{fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", tsv)}
 	}
-	forgotten, by, err := f.forgotten(number, f.caOf(number), signed.head, revoked)
+	forgotten, by, err := f.forgotten(number, f.caOf(number), signed, revoked)
 	switch {
 	case isNotAll(err):
 		err = unsettledError{err}
 	case err == nil && len(forgotten) > 0:
-		err = unsettledError{fmt.Errorf("reading what is revoked: %q lacks what log.jsonl has, which tells of CRL number %s, and the one beside it has %s (is that folder of an older copy, or was a command broken off?): take that over with \"vpnami-pki crl\"", tsv, by, signed.head.Number)}
+		err = unsettledError{fmt.Errorf("reading what is revoked: %q lacks what log.jsonl has, which tells of %s (is that folder of another copy, or was a command broken off?): take that over with \"vpnami-pki crl\"%s", tsv, differing(by, signed.head.Number, "the one beside it"), f.giveAgain())}
 	}
 	return signed, revoked, err
 }
@@ -318,11 +327,11 @@ func (f Folder) SignGathered(issuer Issuer, g Gathered, more ...Revocation) (*bi
 	g.revoked = append(g.revoked, more...)
 	g.lacking = g.lacking || len(more) > 0
 	number := new(big.Int).Add(g.last, big.NewInt(1))
-	text, err := issuer.crl(number, unexpired(g.revoked, issuer.now))
+	der, err := issuer.crl(number, unexpired(g.revoked, issuer.now))
 	if err != nil {
 		return nil, err
 	}
-	g.found = append([]Entry{signedEntry(issuer.certificate, number)}, g.found...)
+	g.found = append([]Entry{signedEntry(issuer.certificate, number, der)}, g.found...)
 	if err := f.Log(issuer.now, g.found...); err != nil {
 		return nil, err
 	}
@@ -332,7 +341,7 @@ func (f Folder) SignGathered(issuer Issuer, g Gathered, more ...Revocation) (*bi
 			return nil, err
 		}
 	}
-	return number, Replace(f.at(caFile(issuer.number, "crl.pem")), publicFile, text)
+	return number, Replace(f.at(caFile(issuer.number, "crl.pem")), publicFile, crlPEM(der))
 }
 
 // ReasonOf is a reason as it is kept here: a list of another program may have others

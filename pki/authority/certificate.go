@@ -248,15 +248,17 @@ func sign(random io.Reader, template, parent *x509.Certificate, public crypto.Pu
 	return x509.ParseCertificate(der)
 }
 
-// crl signs a list of what is revoked and returns its PEM.
+// crl signs a list of what is revoked and returns its DER.
 func (i Issuer) crl(number *big.Int, revoked []Revocation) ([]byte, error) {
 	from, until := i.now.Add(-backdate).UTC().Truncate(time.Second), i.until(CRLLife).UTC().Truncate(time.Second)
 	der, err := signCRL(i.random, i.certificate, i.key, number, from, until, revoked)
 	if err != nil {
 		return nil, fmt.Errorf("signing the CRL %s: %w", number, err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), nil
+	return der, nil
 }
+
+func crlPEM(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}) }
 
 // newSerial makes a positive number of 127 bits, 126 of them random: CAs are
 // asked for at least 64 (CA/Browser Forum, baseline requirements 7.1), and

@@ -26,6 +26,7 @@ type Entry struct {
 	Certificate *x509.Certificate // nil: none is concerned, or its file is lost
 	Serial      *big.Int          // of one whose file is lost, or was never here
 	Detail      string
+	CRL         []byte // the DER of a list that is about to be there
 }
 
 type logLine struct {
@@ -37,6 +38,7 @@ type logLine struct {
 	SHA256   string     `json:"sha256,omitempty"`
 	NotAfter *time.Time `json:"not_after,omitempty"`
 	Detail   string     `json:"detail,omitempty"`
+	CRL      string     `json:"crl_sha256,omitempty"`
 }
 
 // Log adds lines. It is called before what it tells takes effect: what was
@@ -64,9 +66,11 @@ func logLines(now time.Time, entries ...Entry) ([]byte, error) {
 		if e.Serial != nil {
 			line.Serial = e.Serial.String()
 		}
+		if e.CRL != nil {
+			line.CRL = hashOf(e.CRL)
+		}
 		if e.Certificate != nil {
-			sum := sha256.Sum256(e.Certificate.Raw)
-			line.Serial, line.SHA256, line.NotAfter = e.Certificate.SerialNumber.String(), hex.EncodeToString(sum[:]), &e.Certificate.NotAfter
+			line.Serial, line.SHA256, line.NotAfter = e.Certificate.SerialNumber.String(), hashOf(e.Certificate.Raw), &e.Certificate.NotAfter
 		}
 		raw, err := json.Marshal(line)
 		if err != nil {
@@ -75,6 +79,12 @@ func logLines(now time.Time, entries ...Entry) ([]byte, error) {
 		lines.Write(append(raw, '\n'))
 	}
 	return lines.Bytes(), nil
+}
+
+// hashOf is a SHA-256 as the log has it.
+func hashOf(der []byte) string {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:])
 }
 
 // appendLines adds lines to the log; lost go before them where there is none.

@@ -40,7 +40,7 @@ func TestLostLogIsTold(t *testing.T) {
 // two pieces meet that are read.
 func TestNumberInALongLog(t *testing.T) {
 	folder := newFolder(t)
-	if n, err := folder.loggedNumber(folder.CA()); n != nil || err != nil {
+	if n, err := folder.lastLogged(folder.CA()); n != nil || err != nil {
 		t.Errorf("none is signed yet: %v, %v", n, err)
 	}
 	if _, err := folder.SignCRL(unlock(t, folder, now)); err != nil {
@@ -48,7 +48,7 @@ func TestNumberInALongLog(t *testing.T) {
 	}
 	other := *folder.CA()
 	other.Raw = []byte("of the same name")
-	if err := folder.Log(now, signedEntry(&other, big.NewInt(77)), Entry{Action: "change", Name: "ann", Detail: "note sign-crl number 99"}); err != nil {
+	if err := folder.Log(now, signedEntry(&other, big.NewInt(77), nil), Entry{Action: "change", Name: "ann", Detail: "note sign-crl number 99"}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(folder.Path(), "log.jsonl")
@@ -62,7 +62,7 @@ func TestNumberInALongLog(t *testing.T) {
 		if err := os.WriteFile(path, slices.Concat(fill(logPiece), text, fill(after)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := folder.loggedNumber(folder.CA()); err != nil || n == nil || n.Int64() != 2 {
+		if n, err := folder.lastLogged(folder.CA()); err != nil || n == nil || n.number.Int64() != 2 {
 			t.Errorf("with %d bytes after it: %v, %v", after, n, err)
 		}
 	}

@@ -7,9 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,9 +21,9 @@ import (
 	"time"
 )
 
-// signedEntry tells of a list; [Folder.loggedNumber] reads it.
-func signedEntry(ca *x509.Certificate, number *big.Int) Entry {
-	return Entry{Action: "sign-crl", Name: ca.Subject.CommonName, Certificate: ca, Detail: numbered + number.String()}
+// signedEntry tells of a list; [Folder.lastLogged] reads it.
+func signedEntry(ca *x509.Certificate, number *big.Int, der []byte) Entry {
+	return Entry{Action: "sign-crl", Name: ca.Subject.CommonName, Certificate: ca, Detail: numbered + number.String(), CRL: der}
 }
 
 const numbered = "number "
@@ -36,12 +34,29 @@ func (line logLine) signed(ca *x509.Certificate) *big.Int {
 	if line.Action != "sign-crl" || line.Name != ca.Subject.CommonName || !is {
 		return nil
 	}
-	sum := sha256.Sum256(ca.Raw)
-	if line.SHA256 != "" && line.SHA256 != hex.EncodeToString(sum[:]) { // empty in older lines
+	if line.SHA256 != "" && line.SHA256 != hashOf(ca.Raw) { // empty in older lines
 		return nil
 	}
 	number, _ := new(big.Int).SetString(digits, 10)
 	return number
+}
+
+// loggedCRL is a list that the log tells of.
+type loggedCRL struct {
+	number *big.Int
+	hash   string // empty in older lines
+}
+
+// logged is a list as the log tells of it.
+func (s signedCRL) logged() loggedCRL { return loggedCRL{s.head.Number, hashOf(s.der)} }
+
+// is tells whether it is the list that is there: another copy of the folder may have
+// signed one of the same number.
+func (l loggedCRL) is(there loggedCRL) bool {
+	if l.hash == "" {
+		return l.number.Cmp(there.number) == 0
+	}
+	return l.hash == there.hash
 }
 
 // Of the log so much is read at once, from its end; what a line has at most overlaps.
@@ -50,10 +65,10 @@ const (
 	logOverlap = 64 << 10
 )
 
-// loggedNumber is that of the list of a CA that was signed last, by the log; nil, if it
-// tells of none. The last such line is near the end, as a rule, and a log of a hundred
+// lastLogged is the list of a CA that was signed last, by the log; nil, if it tells of
+// none. The last such line is near the end, as a rule, and a log of a hundred
 // thousand certificates has 30 MB: no other line is looked into.
-func (f Folder) loggedNumber(ca *x509.Certificate) (*big.Int, error) {
+func (f Folder) lastLogged(ca *x509.Certificate) (*loggedCRL, error) {
 	file, err := os.Open(f.at("log.jsonl"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -73,7 +88,7 @@ func (f Folder) loggedNumber(ca *x509.Certificate) (*big.Int, error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("reading the log: %w", err)
 		}
-		var last *big.Int
+		var last *loggedCRL
 		for rest := piece[:n]; ; {
 			i := bytes.Index(rest, []byte("sign-crl"))
 			if i < 0 {
@@ -87,7 +102,7 @@ func (f Folder) loggedNumber(ca *x509.Certificate) (*big.Int, error) {
 				continue // cut off by a crash, or by the beginning of the piece
 			}
 			if number := line.signed(ca); number != nil {
-				last = number
+				last = &loggedCRL{number, line.CRL}
 			}
 		}
 		if last != nil {
@@ -106,7 +121,15 @@ const longestLine = 16 << 20
 // logged is what the log tells of a CA.
 type logged struct {
 	revoked []Revocation
-	first   *big.Int // the number of the first list that it tells of; nil, if of none
+	lists   []loggedCRL
+}
+
+// goesBackTo tells whether it has all that was done since a list: it tells of that list,
+// or begins with the next. A list of another copy does not have what was done before.
+func (l logged) goesBackTo(list loggedCRL) bool {
+	next := new(big.Int).Add(list.number, big.NewInt(1))
+	return len(l.lists) > 0 && l.lists[0].number.Cmp(next) == 0 ||
+		slices.ContainsFunc(l.lists, func(told loggedCRL) bool { return told.is(list) })
 }
 
 // revokedByLog is what was taken back of a CA by the log, which has all of it, also
@@ -131,7 +154,9 @@ func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
 		}
 		switch line.Action {
 		case "sign-crl":
-			told.first = cmp.Or(told.first, line.signed(ca))
+			if number := line.signed(ca); number != nil {
+				told.lists = append(told.lists, loggedCRL{number, line.CRL})
+			}
 		case "log-lost":
 			lacking = fmt.Errorf("reading the log: %q began anew on %s: %w", f.at("log.jsonl"), line.Time.Format(time.DateOnly), errNotAll)
 		case "revoke", "revoke-foreign", "revoke-found", "import-revoked":

@@ -195,7 +195,7 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 		NewFile{caFile(1, "ca.crt"), publicFile, bundle.CertificatesPEM(issuer.certificate)},
 		NewFile{caFile(1, keyFile), privateFile, kept},
 		NewFile{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(adopted.Revoked)},
-		NewFile{caFile(1, "crl.pem"), publicFile, list},
+		NewFile{caFile(1, "crl.pem"), publicFile, crlPEM(list)},
 		NewFile{"lock", privateFile, nil},
 		NewFile{"log.jsonl", privateFile, nil},
 		NewFile{markFile, publicFile, marked})

@@ -74,7 +74,7 @@ func (f Folder) gather(number int, ca *x509.Certificate, above *big.Int, more ..
 	if err != nil {
 		return Gathered{}, err
 	}
-	forgotten, by, err := f.forgotten(number, ca, last.head, slices.Concat(g.revoked, listed, more))
+	forgotten, by, err := f.forgotten(number, ca, last, slices.Concat(g.revoked, listed, more))
 	if above.Sign() > 0 && isNotAll(err) {
 		err = nil // it is said that this is all there is
 	}
@@ -105,24 +105,42 @@ func (f Folder) Mend(now time.Time, g Gathered) error {
 	return f.writeRevoked(g.number, g.revoked)
 }
 
-// forgotten are revocations that the log has and files of a CA do not, where the log
-// tells of a list with a higher number than the one that is there: a command was broken
-// off, or an older copy of that folder was put in place, whose files agree with each
-// other. It returns the number too; nil, if it is no higher.
-func (f Folder) forgotten(number int, ca *x509.Certificate, head crlHead, known []Revocation) ([]Revocation, *big.Int, error) {
-	by, err := f.loggedNumber(ca)
-	if err != nil || by == nil || by.Cmp(head.Number) <= 0 {
+// forgotten are revocations that the log has and files of a CA do not, where the last
+// list that the log tells of is not the one that is there: a command was broken off, or
+// a copy of that folder was put in place, whose files agree with each other. It may be
+// an older one, or that of another desk, with a number that is as high. It returns the
+// logged number too; nil, if it is the same list.
+func (f Folder) forgotten(number int, ca *x509.Certificate, signed signedCRL, known []Revocation) ([]Revocation, *big.Int, error) {
+	last, err := f.lastLogged(ca)
+	if err != nil || last == nil {
 		return nil, nil, err
 	}
+	there := signed.logged()
+	if last.is(there) {
+		return nil, nil, nil
+	}
+	by := last.number
 	told, err := f.revokedByLog(ca)
-	if next := new(big.Int).Add(head.Number, big.NewInt(1)); isNotAll(err) && told.first != nil && told.first.Cmp(next) <= 0 {
-		err = nil // it goes back to the list that is there, which has the rest
+	if isNotAll(err) && told.goesBackTo(there) {
+		err = nil // the list that is there has the rest
 	}
 	if err != nil {
-		err = fmt.Errorf("reading what is revoked: log.jsonl tells of CRL number %s, and the one in %q has %s: %w: %s; if there is none, revoke once more whom that took out, after \"vpnami-pki crl --above %s\"", by, f.at("ca", strconv.Itoa(number)), head.Number, err, putBack, by)
+		above := by
+		if there.number.Cmp(above) > 0 {
+			above = there.number
+		}
+		err = fmt.Errorf("reading what is revoked: log.jsonl tells of %s: %w: %s; if there is none, revoke once more whom that took out, after \"vpnami-pki crl --above %s\"", differing(by, there.number, fmt.Sprintf("the one in %q", f.at("ca", strconv.Itoa(number)))), err, putBack, above)
 	}
 	is := serialsIn(known)
 	return slices.DeleteFunc(told.revoked, func(r Revocation) bool { return is[r.Serial.String()] }), by, err
+}
+
+// differing says how the list that the log tells of differs from the one in a place.
+func differing(logged, there *big.Int, place string) string {
+	if logged.Cmp(there) == 0 {
+		return fmt.Sprintf("another CRL of number %s than %s", logged, place)
+	}
+	return fmt.Sprintf("CRL number %s, and %s has %s", logged, place, there)
 }
 
 func serialsIn(revoked []Revocation) map[string]bool {
@@ -225,6 +243,6 @@ func (f Folder) tookBackBy(number int) ([]Revocation, error) {
 	default:
 		signed.head.Number = new(big.Int) // the log may have more
 	}
-	forgotten, _, behind := f.forgotten(number, ca, signed.head, known)
+	forgotten, _, behind := f.forgotten(number, ca, signed, known)
 	return append(known, forgotten...), cmp.Or(err, failed, behind)
 }

@@ -67,7 +67,7 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 		{f.at(caFile(number, "ca.crt")), publicFile, bundle.CertificatesPEM(next.certificate)},
 		{f.at(caFile(number, keyFile)), privateFile, kept},
 		{f.at(caFile(number, "revoked.tsv")), privateFile, encodeRevoked(nil)},
-		{f.at(caFile(number, "crl.pem")), publicFile, list},
+		{f.at(caFile(number, "crl.pem")), publicFile, crlPEM(list)},
 	})
 	if err != nil {
 		return Folder{}, fmt.Errorf("making the second CA: %w", err)
