@@ -26,7 +26,8 @@ type Entry struct {
 	Certificate *x509.Certificate // nil: none is concerned, or its file is lost
 	Serial      *big.Int          // of one whose file is lost, or was never here
 	Detail      string
-	CRL         []byte // the DER of a list that is about to be there
+	CRL         []byte            // the DER of a list that is about to be there
+	CA          *x509.Certificate // of which alone it is told; nil: of each
 }
 
 type logLine struct {
@@ -39,6 +40,7 @@ type logLine struct {
 	NotAfter *time.Time `json:"not_after,omitempty"`
 	Detail   string     `json:"detail,omitempty"`
 	CRL      string     `json:"crl_sha256,omitempty"`
+	CA       string     `json:"ca_sha256,omitempty"`
 }
 
 // Log adds lines. It is called before what it tells takes effect: what was
@@ -68,6 +70,9 @@ func logLines(now time.Time, entries ...Entry) ([]byte, error) {
 		}
 		if e.CRL != nil {
 			line.CRL = hashOf(e.CRL)
+		}
+		if e.CA != nil {
+			line.CA = hashOf(e.CA.Raw)
 		}
 		if e.Certificate != nil {
 			line.Serial, line.SHA256, line.NotAfter = e.Certificate.SerialNumber.String(), hashOf(e.Certificate.Raw), &e.Certificate.NotAfter

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"math/big"
 	"os"
 	"slices"
@@ -137,7 +136,7 @@ func (l logged) goesBackTo(list loggedCRL) bool {
 // that is not kept here it does not know the CA: that counts for each.
 func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
 	var told logged
-	found, asked := map[string]Revocation{}, map[string]bool{}
+	found, hash := map[string][]Revocation{}, hashOf(ca.Raw) // by serial, one for each time
 	first := true
 	var lacking error
 	err := f.eachLine(func(text []byte) {
@@ -160,17 +159,15 @@ func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
 		case "log-lost":
 			lacking = fmt.Errorf("reading the log: %q began anew on %s: %w", f.at("log.jsonl"), line.Time.Format(time.DateOnly), errNotAll)
 		case "revoke", "revoke-foreign", "revoke-found", "import-revoked":
-			serial := cmp.Or(line.Serial, line.Name)
-			if asked[serial] {
-				return
-			}
-			asked[serial] = true
 			if r, is := f.revokedBy(ca, line); is {
-				found[serial] = r
+				serial := cmp.Or(line.Serial, line.Name)
+				found[serial] = append(found[serial], r)
 			}
-		case "revoke-failed", "revoke-foreign-failed": // the list has it, if it is on one
-			delete(found, cmp.Or(line.Serial, line.Name))
-			delete(asked, cmp.Or(line.Serial, line.Name))
+		case "revoke-failed", "revoke-foreign-failed": // that time; it may have been revoked before
+			serial := cmp.Or(line.Serial, line.Name)
+			if times := found[serial]; len(times) > 0 && (line.CA == "" || line.CA == hash) { // empty in older lines
+				found[serial] = times[:len(times)-1]
+			}
 		}
 	})
 	if err != nil {
@@ -179,7 +176,11 @@ func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
 	if first {
 		lacking = fmt.Errorf("reading the log: %q is empty: %w", f.at("log.jsonl"), errNotAll)
 	}
-	told.revoked = slices.Collect(maps.Values(found))
+	for _, times := range found {
+		if len(times) > 0 {
+			told.revoked = append(told.revoked, times[0])
+		}
+	}
 	return told, lacking
 }
 

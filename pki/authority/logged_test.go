@@ -4,6 +4,9 @@
 package authority
 
 import (
+	"crypto"
+	"errors"
+	"io"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -83,4 +86,134 @@ func TestLogThatBeganAnewAndAnotherDesk(t *testing.T) {
 	if (logged{}).goesBackTo(list(0, "")) {
 		t.Error("a log that tells of none goes back")
 	}
+}
+
+// hindered is a key that signs, and after which the list of a CA cannot be put in place.
+type hindered struct {
+	crypto.Signer
+	list string
+}
+
+func (h hindered) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if err := errors.Join(os.Rename(h.list, h.list+".aside"), os.Mkdir(h.list, 0o700)); err != nil {
+		return nil, err
+	}
+	return h.Signer.Sign(random, digest, opts)
+}
+
+func (h hindered) mend() error {
+	return errors.Join(os.Remove(h.list), os.Rename(h.list+".aside", h.list))
+}
+
+// readFiles reads those in which a CA has what is revoked; putting them back is what a
+// copy of its folder does.
+func readFiles(t *testing.T, folder Folder, number int) (putBack func()) {
+	t.Helper()
+	files := map[string][]byte{}
+	for _, name := range []string{"crl.pem", "revoked.tsv"} {
+		path := folder.at(caFile(number, name))
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[path] = raw
+	}
+	return func() {
+		t.Helper()
+		for path, raw := range files {
+			if err := os.WriteFile(path, raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestRevokedWhereTheListIsNotWritten: revoked.tsv has it, so it is in force, and the log
+// does not say that it failed. It stays so where an older copy is put back.
+func TestRevokedWhereTheListIsNotWritten(t *testing.T) {
+	folder := newFolder(t)
+	ann := added(t, folder, "ann")
+	putBack := readFiles(t, folder, 1)
+	issuer := unlock(t, folder, now)
+	key := hindered{issuer.key, folder.at(caFile(1, "crl.pem"))}
+	issuer.key = key
+	err := folder.Revoke([]Issuer{issuer}, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate))
+	if err == nil || !strings.Contains(err.Error(), `when that is mended, with "vpnami-pki crl"`) || strings.Contains(err.Error(), "try again") {
+		t.Errorf("error %v", err)
+	}
+	if err := key.mend(); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"when that is mended", "with an older copy"} {
+		if _, err := folder.CRLs(now); err == nil {
+			t.Errorf("%s: it is not noticed", when)
+		}
+		if _, err := folder.SignCRL(unlock(t, folder, now)); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		lists, err := folder.CRLs(now)
+		if err != nil || len(lists[0].RevokedCertificateEntries) != 1 {
+			t.Errorf("%s: %+v, %v", when, lists, err)
+		}
+		putBack()
+	}
+}
+
+// TestFailedIsOfOneCAAndOnce: where one of two CAs cannot revoke what both were to, the
+// log does not deny it of the other, nor what was revoked before.
+func TestFailedIsOfOneCAAndOnce(t *testing.T) {
+	folder := newFolder(t)
+	folder, err := folder.StartRollover(unlock(t, folder, now), UnderPassphrase{Passphrase: passphrase})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuers, err := folder.UnlockThose(Keys{Passphrase: passphrase}, now, folder.Places())
+	if err != nil {
+		t.Fatal(err)
+	}
+	putBack := readFiles(t, folder, issuers[0].number)
+	works := issuers[1].key
+	serial := big.NewInt(0xABC)
+	told := func(want ...int) {
+		t.Helper()
+		for i, ca := range folder.CAs() {
+			if got, err := folder.revokedByLog(ca); err != nil || len(got.revoked) != want[i] {
+				t.Errorf("of CA %d the log tells %d, %v, want %d", i, len(got.revoked), err, want[i])
+			}
+		}
+	}
+	issuers[1].key = refusing{works}
+	if err := folder.RevokeForeign(issuers, Superseded, serial); err == nil || !strings.Contains(err.Error(), "may be let in still; try again") {
+		t.Errorf("error %v", err)
+	}
+	told(1, 0)
+	putBack()
+	if _, err := folder.SignCRL(issuers[0]); err != nil {
+		t.Fatal(err)
+	}
+	if revoked, err := folder.Revocations(); err != nil || len(revoked[0]) != 1 || len(revoked[1]) != 0 {
+		t.Errorf("%v, %v", revoked, err)
+	}
+	issuers[1].key = works
+	if err := folder.RevokeForeign(issuers, Superseded, serial); err != nil {
+		t.Fatal(err)
+	}
+	told(1, 1)
+	// Once more by an older copy, in vain, and by a line from before, which names no CA.
+	failed := Entry{Action: "revoke-foreign-failed", Name: serial.String(), Serial: serial}
+	again := Entry{Action: "revoke-foreign", Name: serial.String(), Serial: serial}
+	if err := folder.Log(now, again, failed); err != nil {
+		t.Fatal(err)
+	}
+	told(1, 1)
+	// Where the first list alone is hindered, its CA has it, and the other is to be asked again.
+	key := hindered{issuers[0].key, folder.at(caFile(issuers[0].number, "crl.pem"))}
+	issuers[0].key = key
+	if err := folder.RevokeForeign(issuers, Superseded, big.NewInt(0xDEF)); err == nil || !strings.Contains(err.Error(), `sign the list with "vpnami-pki crl" and give the revocation again`) {
+		t.Errorf("error %v", err)
+	}
+	if err := key.mend(); err != nil {
+		t.Error(err)
+	}
+	told(2, 1)
 }

@@ -187,7 +187,7 @@ func (f Folder) SignersOf(certificates ...Revocable) ([]int, error) {
 
 // Revoke takes certificates back for good: they are logged, listed, and on the
 // newly signed CRLs. The issuers are at least those of their CAs. The log comes
-// first: where a list cannot be signed, a second line says that it failed, and a
+// first: where nothing of it can be written, a second line says that it failed, and a
 // command that was killed before has revoked nobody and is to be given again.
 func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...Revocable) error {
 	more := make([][]Revocation, len(issuers))
@@ -255,20 +255,50 @@ func (f Folder) revoke(issuers []Issuer, entries []Entry, more [][]Revocation) e
 			continue
 		}
 		if _, err := f.SignCRL(issuer, more[i]...); err != nil {
-			// The log says already that they are revoked, and nobody takes a line out.
-			return errors.Join(fmt.Errorf("revoking: %w: who was to be revoked may be let in still; try again when that is mended", err),
-				f.Log(issuers[0].now, failed(entries, more[i:])...))
+			return f.brokenOff(err, issuers[i:], entries, more[i:])
 		}
 	}
 	return nil
 }
 
-// failed are entries that tell of those whose list was not signed.
-func failed(entries []Entry, unsigned [][]Revocation) []Entry {
+// brokenOff says what became of a revocation where the list of the first of some issuers
+// could not be written, nor those of the others after it.
+func (f Folder) brokenOff(why error, issuers []Issuer, entries []Entry, more [][]Revocation) error {
+	// What revoked.tsv has is revoked, and on the next list: the log must not deny it.
+	var written map[string]bool
+	if revoked, err := f.revocations(issuers[0].number); err == nil {
+		written = serialsIn(revoked)
+	}
+	asked := len(more[0])
+	more[0] = slices.DeleteFunc(more[0], func(r Revocation) bool { return written[r.Serial.String()] })
+	var missed []Entry
+	for i, issuer := range issuers {
+		missed = append(missed, failed(entries, issuer, more[i])...)
+	}
+	way := "who was to be revoked may be let in still; try again when that is mended"
+	switch {
+	case len(more[0]) == asked:
+	case len(missed) == 0:
+		way = "who was to be revoked is, and gateways can be told only when the list is signed: when that is mended, with \"vpnami-pki crl\""
+	default:
+		way = "not all who were to be revoked are, and may be let in still: when that is mended, sign the list with \"vpnami-pki crl\" and give the revocation again"
+	}
+	why = fmt.Errorf("revoking: %w: %s", why, way)
+	if len(missed) == 0 {
+		return why
+	}
+	// The log says already that they are revoked, and nobody takes a line out.
+	return errors.Join(why, f.Log(issuers[0].now, missed...))
+}
+
+// failed are entries that tell of what an issuer did not revoke.
+func failed(entries []Entry, issuer Issuer, missed []Revocation) []Entry {
+	is := serialsIn(missed)
 	var out []Entry
 	for _, entry := range entries {
-		if slices.ContainsFunc(slices.Concat(unsigned...), func(r Revocation) bool { return r.Serial.Cmp(entry.Serial) == 0 }) {
+		if is[entry.Serial.String()] {
 			entry.Action += "-failed"
+			entry.CA = issuer.certificate
 			out = append(out, entry)
 		}
 	}
