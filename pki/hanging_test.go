@@ -24,6 +24,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle/bundletest"
 )
@@ -166,6 +167,16 @@ func TestLaterPublishIsNotOverwritten(t *testing.T) {
 	there, err := readRemote(t.Context(), vault{api: secretsOf(aws)}, "later/office")
 	if err != nil || there.accessErr != nil || len(there.access.Revoked()) != 1 || there.headed.Generation != 2 {
 		t.Errorf("generation %d is there, with %d revoked; %v, %v", there.headed.Generation, len(there.access.Revoked()), err, there.accessErr)
+	}
+}
+
+// TestWaitsForWhoIsNotKnown: what is said ends with no colon where no name follows.
+func TestWaitsForWhoIsNotKnown(t *testing.T) {
+	var said bytes.Buffer
+	d := &desk{out: &said, err: &said}
+	d.sayWaits(authority.Holder{})
+	if got, want := said.String(), "waiting for another publish to end, 2m0s at most\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -117,7 +117,11 @@ func (d *desk) publish(ctx context.Context, folder authority.Folder, order publi
 }
 
 func (d *desk) sayWaits(other authority.Holder) {
-	d.say("waiting for another publish to end, %s at most: %s", publishWait, other)
+	who := "" // Windows lets nobody read in a file that is locked
+	if text := other.String(); text != "" {
+		who = ": " + text
+	}
+	d.say("waiting for another publish to end, %s at most%s", publishWait, who)
 }
 
 // locked does something that takes no longer than the folder's files: who waits for AWS
