@@ -42,7 +42,7 @@ func number4(text string) (uint32, bool) {
 		}
 		address = address<<size | n
 	}
-	return uint32(address), true //nolint:gosec // of 32 bits, by the sizes above
+	return uint32(address), true // of 32 bits, by the sizes above
 }
 
 // lengthOf is how many bits a netmask has, and false if they are not its first ones.
