@@ -162,15 +162,7 @@ func TestRevokedWhereTheListIsNotWritten(t *testing.T) {
 // TestFailedIsOfOneCAAndOnce: where one of two CAs cannot revoke what both were to, the
 // log does not deny it of the other, nor what was revoked before.
 func TestFailedIsOfOneCAAndOnce(t *testing.T) {
-	folder := newFolder(t)
-	folder, err := folder.StartRollover(unlock(t, folder, now), UnderPassphrase{Passphrase: passphrase})
-	if err != nil {
-		t.Fatal(err)
-	}
-	issuers, err := folder.UnlockThose(Keys{Passphrase: passphrase}, now, folder.Places())
-	if err != nil {
-		t.Fatal(err)
-	}
+	folder, issuers := rollingOver(t)
 	putBack := readFiles(t, folder, issuers[0].number)
 	works := issuers[1].key
 	serial := big.NewInt(0xABC)

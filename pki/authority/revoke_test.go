@@ -17,10 +17,9 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
-// TestForeignIsRevokedByEveryCA breaks a revocation off between the lists of two
-// CAs: given again, it must not be taken for done, and the list that has it must
-// not have it twice.
-func TestForeignIsRevokedByEveryCA(t *testing.T) {
+// rollingOver is an authority of two CAs, with what both sign with.
+func rollingOver(t *testing.T) (Folder, []Issuer) {
+	t.Helper()
 	folder := newFolder(t)
 	folder, err := folder.StartRollover(unlock(t, folder, now), UnderPassphrase{Passphrase: passphrase})
 	if err != nil {
@@ -30,6 +29,14 @@ func TestForeignIsRevokedByEveryCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return folder, issuers
+}
+
+// TestForeignIsRevokedByEveryCA breaks a revocation off between the lists of two
+// CAs: given again, it must not be taken for done, and the list that has it must
+// not have it twice.
+func TestForeignIsRevokedByEveryCA(t *testing.T) {
+	folder, issuers := rollingOver(t)
 	serial := big.NewInt(0xABC)
 	first := Revocation{Serial: serial, NotAfter: folder.CA().NotAfter, At: now, Reason: Superseded}
 	if _, err := folder.SignCRL(issuers[0], first); err != nil {

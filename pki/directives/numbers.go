@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -109,16 +110,8 @@ func at(pattern string, l Line) (string, bool) {
 	if name != l.Name || l.Inlined {
 		return "", false
 	}
-	for i, word := range strings.Fields(rest) {
-		if word == "#" {
-			return argument(l, i)
-		}
-	}
-	return "", false
-}
-
-func argument(l Line, i int) (string, bool) {
-	if i >= len(l.Args) {
+	i := slices.Index(strings.Fields(rest), "#")
+	if i < 0 || i >= len(l.Args) {
 		return "", false
 	}
 	return l.Args[i], true
