@@ -58,11 +58,11 @@ func TestKilledAtEveryWrite(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			kills := 0
-			for _, call := range []string{"write", "fsync", "fchmod", "linkat", "renameat", "unlinkat", "mkdirat", "ftruncate"} {
+			for _, call := range []string{"write", "fsync", "fchmod", "renameat", "renameat2", "unlinkat", "mkdirat", "ftruncate"} {
 				for n, who := 1, everyThread; ; n++ {
 					folder := copyFolder(t, c.from)
 					if !killedAt(t, folder, call, n, who, c.args) {
-						if who == mainThread || !slices.Contains([]string{"fsync", "linkat", "renameat"}, call) {
+						if who == mainThread || !slices.Contains([]string{"fsync", "renameat", "renameat2"}, call) {
 							break
 						}
 						n, who = 0, mainThread

@@ -35,8 +35,7 @@ func Create(path string, mode fs.FileMode, data []byte) error {
 	return CreateAll([]NewFile{{path, mode, data}})
 }
 
-// createPlainly is for file systems without hard links, such as that of a USB
-// stick.
+// createPlainly is for file systems that know none of the ways of [nameNew].
 func createPlainly(path string, mode fs.FileMode, data []byte) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
@@ -250,9 +249,11 @@ func syncFolders(sets []Prepared) error {
 }
 
 func create(temporary string, file NewFile) error {
-	// A link, unlike a rename, never replaces.
-	err := os.Link(temporary, file.Path)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	err := nameNew(temporary, file.Path)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
 		err = createPlainly(file.Path, file.Mode, file.Data)
 	}
 	if gone := os.Remove(temporary); err == nil {
