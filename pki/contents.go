@@ -36,6 +36,10 @@ func contents(folder authority.Folder, people []authority.Person, standing autho
 		}
 		access.Roster = append(access.Roster, person)
 	}
+	// What [bundle.Open] cannot judge: the network is in the launch, not in a secret.
+	if err := planOf(folder).Judge(access.Roster); err != nil {
+		return bundle.Server{}, bundle.Access{}, fmt.Errorf("the gateway would refuse what there is to publish: %w: \"vpnami-pki roster set NAME --ip none\" takes it away, and then \"--ip auto\" gives the next that is free", err)
+	}
 	return server, access, nil
 }
 

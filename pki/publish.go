@@ -287,7 +287,12 @@ func (d *desk) publishOver(ctx context.Context, folder authority.Folder, v vault
 	if unused := p.unused(there); len(unused) > 0 {
 		d.say("no longer used, once every gateway has taken this publish: %s; they stay, and the next publish that needs them writes them anew", strings.Join(unused, ", "))
 	}
-	d.say("read back and checked: a gateway launched with secret %q takes it", order.prefix)
+	// The launch says which network it has, and nobody here knows that.
+	network := ""
+	if slices.ContainsFunc(o.access.Roster, func(p bundle.Person) bool { return p.Address.IsValid() }) {
+		network = fmt.Sprintf(" if its network is %s, in which people have addresses", planOf(o.folder).Network)
+	}
+	d.say("read back and checked: a gateway launched with secret %q takes it%s", order.prefix, network)
 	if there.empty() {
 		d.say("nothing was there before: it is for gateways that are launched with this name, in %s", place.Region)
 	}
