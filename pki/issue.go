@@ -66,7 +66,7 @@ certificates and key under a password, files for those who keep them apart.`,
 			return flags.checkRequest(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			folder, order, err := d.ordered(cmd, &flags)
+			folder, order, err := d.ordered(cmd, &flags, issuingFor)
 			if err != nil {
 				return err
 			}
@@ -113,7 +113,8 @@ func readRoster(path string) ([]roster.Entry, error) {
 }
 
 func (d *desk) issue(ctx context.Context, folder authority.Folder, order issuing) error {
-	if _, err := d.planIssue(folder, order); err != nil {
+	err := planned(ctx, folder, func(folder authority.Folder) error { _, err := d.planIssue(folder, order); return err })
+	if err != nil {
 		return err
 	}
 	return d.withKeys(ctx, folder, ofSigner, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
@@ -133,13 +134,12 @@ func (d *desk) issue(ctx context.Context, folder authority.Folder, order issuing
 // makes of the wanted people those of the roster.
 func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Person, error) {
 	var people []authority.Person
-	var names []string
 	for _, wanted := range order.people {
 		if !filepath.IsLocal(wanted.Name) && bundle.CheckName(wanted.Name) == nil {
 			return nil, fmt.Errorf("issuing for %q: this system keeps the name for a device, and files cannot bear it: choose another", wanted.Name)
 		}
 		if err := folder.CheckNew(wanted.Name, order.now); err != nil {
-			return nil, fmt.Errorf("issuing for %q: %w", wanted.Name, err)
+			return nil, order.amongMany(folder, wanted.Name, fmt.Errorf("issuing for %q: %w", wanted.Name, err))
 		}
 		person, _, err := folder.Person(wanted.Name)
 		if err != nil {
@@ -153,7 +153,6 @@ func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Pe
 			person.Note = wanted.Note
 		}
 		people = append(people, person)
-		names = append(names, wanted.Name)
 	}
 	if err := assignAll(folder, order.people, people); err != nil {
 		return nil, err
@@ -161,7 +160,7 @@ func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Pe
 	if err := order.checkRequest(folder, people[0]); err != nil {
 		return nil, err
 	}
-	return people, order.checkFiles(folder, names)
+	return people, order.checkFiles(folder, people)
 }
 
 // assignAll gives people the addresses that they are to have: first those that

@@ -25,8 +25,17 @@ import (
 
 const profileMode fs.FileMode = 0o600
 
+// doing is what making certificates is called in errors.
+type doing string
+
+const (
+	issuingFor doing = "issuing for"
+	renewing   doing = "renewing"
+)
+
 // issuing is what is to be issued, to whom and how.
 type issuing struct {
+	doing    doing
 	people   []roster.Entry
 	request  []byte             // PEM of the only person's certificate request, if it is given
 	same     *authority.SameKey // what is known of its key
@@ -51,18 +60,25 @@ func (o issuing) paths(name string) []string {
 }
 
 // checkFiles refuses to overwrite a profile.
-func (o issuing) checkFiles(folder authority.Folder, names []string) error {
+func (o issuing) checkFiles(folder authority.Folder, people []authority.Person) error {
 	seen := map[string]bool{}
-	for _, name := range names {
-		if seen[strings.ToLower(name)] {
-			return fmt.Errorf("issuing for %q: the name is given twice (capitals do not count)", name)
+	var names, left []string
+	for _, person := range people {
+		if seen[strings.ToLower(person.Name)] {
+			return fmt.Errorf("%s %q: the name is given twice (capitals do not count)", o.doing, person.Name)
 		}
-		seen[strings.ToLower(name)] = true
-		for _, path := range o.paths(name) {
-			if _, err := os.Lstat(path); err == nil {
-				return fmt.Errorf("issuing for %q: %q is there: it is not overwritten, move it away or choose another folder with --out", name, path)
-			}
+		seen[strings.ToLower(person.Name)] = true
+		there := o.there(person.Name)
+		switch {
+		case len(there) == 0:
+		case o.isLeft(folder, person):
+			names, left = append(names, person.Name), append(left, there...)
+		default:
+			return fmt.Errorf("%s %q: %q is there: it is not overwritten, move it away or choose another folder with --out", o.doing, person.Name, there[0])
 		}
+	}
+	if len(left) > 0 {
+		return o.refuseLeft(names, left)
 	}
 	if info, err := os.Stat(o.out); err == nil && !info.IsDir() {
 		return fmt.Errorf("writing profiles into %q: it is not a folder", o.out)
@@ -154,7 +170,7 @@ func (f *profileFlags) checkRequest(cmd *cobra.Command, args []string) error {
 }
 
 // ordered opens the authority, and reads what is to be issued in it by the flags.
-func (d *desk) ordered(cmd *cobra.Command, flags *profileFlags) (authority.Folder, issuing, error) {
+func (d *desk) ordered(cmd *cobra.Command, flags *profileFlags, called doing) (authority.Folder, issuing, error) {
 	folder, err := d.open(cmd)
 	if err != nil {
 		return authority.Folder{}, issuing{}, err
@@ -163,6 +179,7 @@ func (d *desk) ordered(cmd *cobra.Command, flags *profileFlags) (authority.Folde
 		return authority.Folder{}, issuing{}, err
 	}
 	order, err := flags.order(cmd, folder, d)
+	order.doing = called
 	return folder, order, err
 }
 
@@ -262,7 +279,7 @@ func (d *desk) issueAll(ctx context.Context, folder authority.Folder, issuer aut
 			more, err = d.issueBatch(folder, issuer, wrapper, order, batch)
 		}
 		if done = append(done, more...); err != nil {
-			return fmt.Errorf("issuing for %s, after %d of %s: %w; %s", some(namesOf(batch)), len(done), plural(len(people), "profile", "profiles"), err, goOn(done, namesOf(people)))
+			return fmt.Errorf("%s %s, after %d of %s: %w; %s", order.doing, some(namesOf(batch)), len(done), plural(len(people), "profile", "profiles"), err, goOn(done, namesOf(people)))
 		}
 	}
 	return nil

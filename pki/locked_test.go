@@ -61,9 +61,43 @@ func TestReadsUnderTheLock(t *testing.T) {
 	}
 }
 
+// TestLeftBehindIsToldUnderTheLock has another command at work whose profile is there and
+// whose person is not yet in the roster: nobody is told to remove that profile.
+func TestLeftBehindIsToldUnderTheLock(t *testing.T) {
+	endpoint, folder := quickOffice(t)
+	command(t, folder, "issue", "client1", "--folder", "office")
+	office, err := authority.Open(filepath.Join(folder, "office"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	member, elsewhere := filepath.Join(office.Path(), "people", "client1.json"), filepath.Join(folder, "client1.json")
+	if err := os.Rename(member, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	again := []string{"issue", "client1", "--folder", office.Path(), "--out", folder}
+	out, err := endOfWaiting(t, office, endpoint, func() {
+		if err := os.Rename(elsewhere, member); err != nil {
+			t.Fatal(err)
+		}
+	}, again...)
+	if err == nil || !strings.Contains(out, `the name "client1" is taken`) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // whileItWaits starts a command, does something when it waits for the lock, and
 // then lets it go on. It returns what the command says.
 func whileItWaits(t *testing.T, office authority.Folder, endpoint string, do func(), args ...string) string {
+	t.Helper()
+	out, err := endOfWaiting(t, office, endpoint, do, args...)
+	if err != nil {
+		t.Fatalf("%q: %v\n%s", args, err, out)
+	}
+	return out
+}
+
+// endOfWaiting is [whileItWaits] of a command that may fail.
+func endOfWaiting(t *testing.T, office authority.Folder, endpoint string, do func(), args ...string) (string, error) {
 	t.Helper()
 	release, err := office.Lock(t.Context())
 	if err != nil {
@@ -84,10 +118,8 @@ func whileItWaits(t *testing.T, office authority.Folder, endpoint string, do fun
 	if err := release(); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%q: %v\n%s", args, err, out.String())
-	}
-	return out.String()
+	err = cmd.Wait()
+	return out.String(), err
 }
 
 // watchOpened has the kernel note when somebody opens a file: whoever waits for the

@@ -35,7 +35,7 @@ After "rollover start" the new certificate is of the new CA.`,
 			return flags.checkRequest(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			folder, order, err := d.ordered(cmd, &flags)
+			folder, order, err := d.ordered(cmd, &flags, renewing)
 			if err != nil {
 				return err
 			}
@@ -64,7 +64,8 @@ type afterRenewal struct {
 }
 
 func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing, after afterRenewal) error {
-	if _, err := d.planRenewal(folder, order); err != nil {
+	err := planned(ctx, folder, func(folder authority.Folder) error { _, err := d.planRenewal(folder, order); return err })
+	if err != nil {
 		return err
 	}
 	return d.withKeys(ctx, folder, after.with, func(folder authority.Folder, issuers []authority.Issuer, _ authority.Keys) error {
@@ -152,7 +153,7 @@ func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.
 	if err := order.checkRequest(folder, people[0]); err != nil {
 		return nil, err
 	}
-	return people, order.checkFiles(folder, namesOf(people))
+	return people, order.checkFiles(folder, people)
 }
 
 func (d *desk) keepOld(_ authority.Folder, _ []authority.Issuer, old []authority.Revocable) error {

@@ -71,12 +71,11 @@ func (p Profile) In(form Form, password string) (Laid, error) {
 			return Laid{}, err
 		}
 		if form == Inline {
-			return Laid{Files: []File{{p.Name + ".ovpn", text}}}, nil
+			return Laid{Files: []File{{Inline.Text(p.Name), text}}}, nil
 		}
 		// Flat, with one configuration: it gets the folder's name.
 		// https://tunnelblick.net/cPkgs.html
-		folder := p.Name + ".tblk"
-		return Laid{Folder: folder, Files: []File{{filepath.Join(folder, "config.ovpn"), text}}}, nil
+		return Laid{Folder: p.Name + ".tblk", Files: []File{{Tunnelblick.Text(p.Name), text}}}, nil
 	case PKCS12:
 		return p.inPKCS12(password)
 	case Files:
@@ -104,7 +103,7 @@ func (p Profile) inPKCS12(password string) (Laid, error) {
 		return Laid{}, fmt.Errorf("writing the profile of %q: packing its certificates and key: %w", p.Name, err)
 	}
 	text, err := p.render(PKCS12.placed(p.Name))
-	return Laid{Files: []File{{p.Name + ".ovpn", text}, {p.Name + ".p12", packed}}}, err
+	return Laid{Files: []File{{PKCS12.Text(p.Name), text}, {p.Name + ".p12", packed}}}, err
 }
 
 func (p Profile) inFiles() (Laid, error) {
@@ -115,7 +114,7 @@ func (p Profile) inFiles() (Laid, error) {
 	}
 	in := func(name string) string { return filepath.Join(p.Name, name) }
 	laid := Laid{Folder: p.Name, Files: []File{
-		{in(p.Name + ".ovpn"), text},
+		{Files.Text(p.Name), text},
 		{in(at["ca"]), bundle.CertificatesPEM(p.CA...)},
 		{in(at["cert"]), bundle.CertificatesPEM(p.Certificate)},
 		{in(at["tls-crypt-v2"]), p.TLSCryptV2.Reveal()},

@@ -137,7 +137,7 @@ func (p Profile) directives(out *bytes.Buffer, at placed) {
 	if p.Key.IsZero() {
 		line("# The key of the certificate is in %s.key beside it.", p.Name)
 	}
-	line("# Serial %s, good until %s.", p.Certificate.SerialNumber, p.Certificate.NotAfter.UTC().Format(time.DateOnly))
+	line(serialLine+"%s, good until %s.", p.Certificate.SerialNumber, p.Certificate.NotAfter.UTC().Format(time.DateOnly))
 	line("client")
 	line("dev tun")
 	if p.Protocol == "tcp" {

@@ -1,0 +1,115 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/directives"
+	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
+)
+
+// leftBehind is that profiles are there of certificates that never got into the
+// roster: a command was killed between the two.
+type leftBehind struct{ error }
+
+func (e leftBehind) Unwrap() error { return e.error }
+
+// planned is what a plan says. Of another command that runs now, profiles are there as well
+// before their people are in the roster: what was left behind is told once nobody writes.
+func planned(ctx context.Context, folder authority.Folder, plan func(authority.Folder) error) error {
+	err := plan(folder)
+	if _, is := errors.AsType[leftBehind](err); !is {
+		return err
+	}
+	release, err := folder.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(func() error {
+		current, err := folder.Reopen()
+		if err != nil {
+			return err
+		}
+		return plan(current)
+	}(), release())
+}
+
+// isLeft tells whether the profile that is there has a certificate that was made here for
+// the person, and that the roster does not have.
+func (o issuing) isLeft(folder authority.Folder, person authority.Person) bool {
+	text, err := readUpTo(filepath.Join(o.out, o.form.Text(person.Name)), directives.MaxBytes)
+	if err != nil {
+		return false
+	}
+	serial, is := profile.SerialIn(text)
+	if !is || slices.ContainsFunc(person.Certificates, func(c authority.Issued) bool { return c.Serial == serial.String() }) {
+		return false
+	}
+	made, err := folder.Kept(serial)
+	return err == nil && made.Name == person.Name
+}
+
+// there are the files of a person's profile that are there.
+func (o issuing) there(name string) []string {
+	return slices.DeleteFunc(o.paths(name), func(path string) bool { _, err := os.Lstat(path); return err != nil })
+}
+
+// removal says which files are to be removed, so that they can be copied.
+func removal(paths []string) string {
+	var words []string
+	for _, path := range paths {
+		words = append(words, shellWord(path))
+	}
+	return strings.Join(words, " ")
+}
+
+// refuseLeft says what a command that broke off has left, and what to do.
+func (o issuing) refuseLeft(names, paths []string) error {
+	if len(paths) == 1 {
+		return leftBehind{fmt.Errorf("%s %q: %q is there, left by a command that broke off: its certificate is not in the roster, so it connects nowhere: remove it, and give the command again", o.doing, names[0], paths[0])}
+	}
+	return leftBehind{fmt.Errorf("%s %s: what a command that broke off has left is there: its certificates are not in the roster, so it connects nowhere: remove it, and give the command again: %s", o.doing, some(names), removal(paths))}
+}
+
+// amongMany adds to why somebody's name is taken what there is of the others: a command
+// that broke off may have done some.
+func (o issuing) amongMany(folder authority.Folder, name string, why error) error {
+	standing, err := folder.Standing(o.now)
+	if err != nil {
+		return why
+	}
+	var in, left []string
+	for _, wanted := range o.people {
+		person, _, err := folder.Person(wanted.Name)
+		if err != nil {
+			return why
+		}
+		person.Name = wanted.Name
+		switch {
+		case len(standing.Live(person)) > 0:
+			in = append(in, wanted.Name)
+		case o.isLeft(folder, person):
+			left = append(left, o.there(wanted.Name)...)
+		}
+	}
+	switch {
+	case len(o.people) == 1 || !slices.Contains(in, name):
+		return why
+	case len(in) == len(o.people):
+		return fmt.Errorf("%w; all %d are in the roster already: whose profile was lost gets another with \"vpnami-pki renew\"", why, len(in))
+	}
+	why = fmt.Errorf("%w; %d of these %d are in the roster already, %s: give the command again without them (\"vpnami-pki list\" has them all)", why, len(in), len(o.people), some(in))
+	if len(left) == 0 {
+		return why
+	}
+	return leftBehind{fmt.Errorf("%w; of others a command that broke off has left profiles, which connect nowhere: remove those before: %s", why, removal(left))}
+}
