@@ -74,7 +74,7 @@ func (o issuing) checkFiles(folder authority.Folder, people []authority.Person) 
 		case o.isLeft(folder, person):
 			names, left = append(names, person.Name), append(left, there...)
 		default:
-			return fmt.Errorf("%s %q: %q is there: it is not overwritten, move it away or choose another folder with --out", o.doing, person.Name, there[0])
+			return o.refuseThere(person, there[0])
 		}
 	}
 	if len(left) > 0 {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,19 +44,40 @@ func planned(ctx context.Context, folder authority.Folder, plan func(authority.F
 	}(), release())
 }
 
+// serialThere is that of the certificate in the profile of a person that is there; nil, if
+// it cannot be told.
+func (o issuing) serialThere(name string) *big.Int {
+	text, err := readUpTo(filepath.Join(o.out, o.form.Text(name)), directives.MaxBytes)
+	if err != nil {
+		return nil
+	}
+	serial, is := profile.SerialIn(text)
+	if !is {
+		return nil
+	}
+	return serial
+}
+
 // isLeft tells whether the profile that is there has a certificate that was made here for
 // the person, and that the roster does not have.
 func (o issuing) isLeft(folder authority.Folder, person authority.Person) bool {
-	text, err := readUpTo(filepath.Join(o.out, o.form.Text(person.Name)), directives.MaxBytes)
-	if err != nil {
-		return false
-	}
-	serial, is := profile.SerialIn(text)
-	if !is || slices.ContainsFunc(person.Certificates, func(c authority.Issued) bool { return c.Serial == serial.String() }) {
+	serial := o.serialThere(person.Name)
+	if serial == nil || slices.ContainsFunc(person.Certificates, func(c authority.Issued) bool { return c.Serial == serial.String() }) {
 		return false
 	}
 	made, err := folder.Kept(serial)
 	return err == nil && made.Name == person.Name
+}
+
+// refuseThere refuses to overwrite a profile. One that a renewal has just made may be
+// there without what was to follow.
+func (o issuing) refuseThere(person authority.Person, path string) error {
+	err := fmt.Errorf("%s %q: %q is there: it is not overwritten, move it away or choose another folder with --out", o.doing, person.Name, path)
+	last, _ := person.Last()
+	if serial := o.serialThere(person.Name); o.doing == renewing && serial != nil && serial.String() == last.Serial {
+		err = fmt.Errorf("%w; it has their newest certificate: if a \"renew --revoke-old\" broke off, \"vpnami-pki show %s\" has the older ones, which \"vpnami-pki revoke --serial\" takes back", err, person.Name)
+	}
+	return err
 }
 
 // there are the files of a person's profile that are there.

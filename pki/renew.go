@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -77,10 +78,17 @@ func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing
 		if err != nil {
 			return err
 		}
-		if err := d.issueAll(ctx, folder, issuers[0], order, people); err != nil {
-			return err
+		issued := d.issueAll(ctx, folder, issuers[0], order, people)
+		if issued != nil { // of some it may be done
+			renewed, err := renewedOf(folder, people)
+			if err == nil {
+				old, err = d.had(folder, order, renewed)
+			}
+			if err != nil || len(renewed) == 0 {
+				return errors.Join(issued, err)
+			}
 		}
-		if err := after.do(folder, issuers, old); err != nil {
+		if err := errors.Join(issued, after.do(folder, issuers, old)); err != nil {
 			return err
 		}
 		d.sayPublish(folder)
@@ -166,12 +174,47 @@ func (d *desk) keepOld(_ authority.Folder, _ []authority.Issuer, old []authority
 	return nil
 }
 
+// renewedOf are those of some people, as they were, who have another certificate now.
+func renewedOf(folder authority.Folder, people []authority.Person) ([]authority.Person, error) {
+	var renewed []authority.Person
+	for _, before := range people {
+		now, _, err := folder.Person(before.Name)
+		if err != nil {
+			return nil, err
+		}
+		if len(now.Certificates) > len(before.Certificates) {
+			renewed = append(renewed, before)
+		}
+	}
+	return renewed, nil
+}
+
 func (d *desk) revokeOld(folder authority.Folder, issuers []authority.Issuer, old []authority.Revocable) error {
 	if err := folder.Revoke(issuers, authority.Superseded, old...); err != nil {
-		return err
+		return d.stillIn(folder, old, err)
 	}
 	for _, c := range old {
 		d.say("revoked %s  serial %s  (%s)", shown(c.Name), c.Serial, authority.Superseded)
 	}
 	return nil
+}
+
+// stillIn adds to why old certificates could not be revoked how to do that. The same
+// command, given again, would renew once more, and revoke what it has just given.
+func (d *desk) stillIn(folder authority.Folder, old []authority.Revocable, why error) error {
+	const again = "not with this command: they are renewed, with the profiles told of above, and would be once more"
+	past, err := folder.Past()
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: %s", why, again), err)
+	}
+	revoke, all := "vpnami-pki revoke --folder "+shellWord(folder.Path())+" --reason "+authority.Superseded.String(), true
+	for _, c := range old {
+		if !past.TookBack(c.Serial) {
+			revoke, all = revoke+" --serial "+c.Serial.String(), false
+		}
+	}
+	if all {
+		return fmt.Errorf("%w: %s", why, again)
+	}
+	return fmt.Errorf("%w: %s; \"%s\" takes back what they had", why, again, revoke)
 }
