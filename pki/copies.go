@@ -124,11 +124,7 @@ func (r *toRevoke) command(verb string) string {
 // checkForgotten refuses to take out whom nobody took back: whose file in people/ is
 // gone, or is an older one. Whose certificate has ended is in the roster still.
 func checkForgotten(past authority.Past, prefix string, there remote) error {
-	roster := there.access.Roster
-	if there.accessErr != nil {
-		roster = there.guessed.Roster
-	}
-	for _, p := range roster {
+	for _, p := range there.roster() {
 		for _, serial := range p.Serials {
 			if !past.Gave(serial) && !past.TookBack(serial) {
 				return fmt.Errorf("publishing under %q: %q is let in there with the certificate %s, which the roster of this folder does not have and nobody took back: this folder is an old copy, or lost people/%s.json: put that back from your newest copy, or revoke the certificate; if they are to be taken out without, say --replace", prefix, p.Name, serial, strings.ToLower(p.Name))
@@ -157,11 +153,7 @@ func checkNumbers(server bundle.Server, access bundle.Access, prefix string, the
 // that of this folder's last publishes may be higher, where they broke off, or went
 // to another account.
 func (p publication) checkCopy(there remote, past authority.Past, last authority.Publish) error {
-	ours := there.generation() <= last.Generation // all there is to go by, if the head cannot be read
-	if there.headedErr == nil {
-		ours = slices.Contains(last.Contents, contentOf(there.headed))
-	}
-	if len(p.changes) == 0 || ours {
+	if len(p.changes) == 0 || there.isOf(last) {
 		return nil
 	}
 	lost := notTakenOut(p.removed, past, there.access.Roster)
@@ -169,7 +161,7 @@ func (p publication) checkCopy(there remote, past authority.Past, last authority
 	switch {
 	case len(lost) > 0:
 		loses = "would remove " + some(lost)
-	case there.accessErr != nil:
+	case there.accessErr != nil && there.access.CRL == nil:
 		loses = "might remove people (what is there cannot be read)"
 	}
 	if last.Generation == 0 {
@@ -178,6 +170,30 @@ func (p publication) checkCopy(there remote, past authority.Past, last authority
 	}
 	return fmt.Errorf("publishing under %q: generation %d is there, and this folder did not publish it (its last is %d): another copy of it has published since, and this one %s: publish from that copy; if this one is meant, say --replace",
 		p.prefix, there.generation(), last.Generation, loses)
+}
+
+// isOf tells whether a folder put the head that is there, by what it put last.
+func (r remote) isOf(last authority.Publish) bool {
+	if r.headedErr != nil {
+		return r.generation() <= last.Generation // all there is to go by
+	}
+	return slices.Contains(last.Contents, contentOf(r.headed))
+}
+
+// unknownTo says what of that which was put there is not known to a folder that put what
+// it did, and so not whom it revoked; nil, if nothing.
+func (r remote) unknownTo(prefix string, last authority.Publish) error {
+	ours := r.isOf(last)
+	shard := bundle.ShardID(prefix, 0)
+	versions := fmt.Sprintf("\"aws secretsmanager list-secret-version-ids --include-deprecated --secret-id %s\" has what there was of it", shard)
+	const comesIn = "whom that revokes and this folder does not would come in again: find them, and revoke them here as well; "
+	switch {
+	case r.lostErr != nil && !ours:
+		return fmt.Errorf("what was published last is not to be had any more (%w): "+comesIn+"the copy of the folder that published it knows them (\"vpnami-pki list\"), a gateway that has taken it has a file for each of their serials in /var/lib/vpnami/current/revoked, and %s", r.lostErr, versions)
+	case r.strayErr != nil && (!ours || last.Told != ""): // else it may be what this folder itself put, and broke off
+		return fmt.Errorf("%w: "+comesIn+"the copy of the folder that began it knows them (\"vpnami-pki list\"), and %s", r.strayErr, versions)
+	}
+	return nil
 }
 
 // notTakenOut are those of some people of a roster whom this folder did not take out:

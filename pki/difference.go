@@ -20,7 +20,9 @@ func describe(server bundle.Server, access bundle.Access, there remote) (lines, 
 	lines = describeServer(server, there)
 	if there.accessErr != nil && !there.empty() {
 		say("repair   what is there is not whole (%v): it is written anew", there.accessErr)
-		return lines, nil
+		if there.access.CRL == nil {
+			return lines, nil
+		}
 	}
 	before := map[string]bundle.Person{}
 	for _, p := range there.access.Roster {

@@ -195,7 +195,7 @@ func (m *meddled) PutSecretValue(ctx context.Context, in *secretsmanager.PutSecr
 }
 
 // TestPublishBesideAnotherCopy has a copy of the folder, which knows nothing of the
-// lock, publish between reading and the first write, and between the first and the
+// lock, publish between reading and the first write, between two writes, and before the
 // head: what it put stays the last.
 func TestPublishBesideAnotherCopy(t *testing.T) {
 	a := bundletest.New(t, testNow)
@@ -203,10 +203,12 @@ func TestPublishBesideAnotherCopy(t *testing.T) {
 	const want = `publishing under "vpn": another has published there meanwhile`
 	for name, c := range map[string]struct {
 		before string // the write that the other comes before; empty: all
+		server bundle.Server
 		want   string
 	}{
-		"before all":      {"", want},
-		"before the head": {"vpn/access/000", want + ", maybe from a copy of this folder: publish again; 1 of 2 secrets were written"},
+		"before all":       {"", server, want},
+		"before the shard": {"vpn/server", a.Server(), want + ", maybe from a copy of this folder: publish again; 1 of 3 secrets were written"},
+		"before the head":  {"vpn/access/000", server, want + ", maybe from a copy of this folder: publish again; 1 of 2 secrets were written"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &shelf{values: map[string][]byte{}}
@@ -224,7 +226,7 @@ func TestPublishBesideAnotherCopy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := plan(server, bundle.Access{CRL: a.CRL(2), Roster: people(2)}, "vpn", there, 1, testNow)
+			p, err := plan(c.server, bundle.Access{CRL: a.CRL(2), Roster: people(2)}, "vpn", there, 1, testNow)
 			if err == nil {
 				err = p.compare(t.Context(), v, there)
 			}

@@ -7,8 +7,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,103 +32,6 @@ type change struct {
 	exists bool
 }
 
-// remote is what is in Secrets Manager now.
-type remote struct {
-	server stored
-	head   stored
-	shards []stored // at least those that the head names
-
-	// What could be understood of it; the errors say why the rest could not.
-	opened    bundle.Server
-	openedErr error
-	headed    bundle.Head
-	headedErr error
-	access    bundle.Access
-	accessErr error
-	// guessed is what the shards that are there have, where no head says which belong
-	// together.
-	guessed bundle.Access
-}
-
-// lists are the CRLs that are there.
-func (r remote) lists() []*x509.RevocationList {
-	if r.accessErr != nil {
-		return r.guessed.CRLs()
-	}
-	return r.access.CRLs()
-}
-
-// empty tells that nothing was ever published there.
-func (r remote) empty() bool { return r.server.value.IsZero() && r.head.value.IsZero() }
-
-// arns is how the shards are found from everywhere.
-func (r remote) arns() []string {
-	var ids []string
-	for _, shard := range r.shards {
-		ids = append(ids, shard.arn)
-	}
-	return ids
-}
-
-// generation is the highest one seen.
-func (r remote) generation() uint64 { return max(r.opened.Generation, r.headed.Generation) }
-
-// readRemote reads the secrets under a prefix.
-func readRemote(ctx context.Context, v vault, prefix string) (remote, error) {
-	var r remote
-	var err error
-	if r.server, err = v.get(ctx, bundle.ServerID(prefix)); err != nil {
-		return remote{}, err
-	}
-	if r.head, err = v.get(ctx, bundle.AccessID(prefix)); err != nil {
-		return remote{}, err
-	}
-	r.opened, r.openedErr = bundle.OpenServer(r.server.value.Reveal())
-	r.headed, r.headedErr = bundle.OpenHead(r.head.value.Reveal())
-	var values [][]byte
-	for i := range r.headed.Shards {
-		shard, err := v.get(ctx, bundle.ShardID(prefix, i))
-		if err != nil {
-			return remote{}, err
-		}
-		r.shards = append(r.shards, shard)
-		values = append(values, shard.value.Reveal())
-	}
-	if r.accessErr = r.headedErr; r.accessErr == nil {
-		r.access, r.accessErr = bundle.OpenAccess(r.headed, values)
-	}
-	if r.accessErr != nil && !r.empty() {
-		if r.guessed, err = guess(ctx, v, prefix); err != nil {
-			return remote{}, err
-		}
-	}
-	return r, nil
-}
-
-// guess reads the shards that are there without a head that names them: it is gone,
-// or is that of a publish which broke off. What they revoke is to stay so.
-func guess(ctx context.Context, v vault, prefix string) (bundle.Access, error) {
-	var head bundle.Head
-	var values [][]byte
-	for i := range bundle.MaxShards {
-		shard, err := v.get(ctx, bundle.ShardID(prefix, i))
-		if err != nil {
-			return bundle.Access{}, err
-		}
-		if shard.value.IsZero() {
-			break
-		}
-		value := shard.value.Reveal()
-		values = append(values, value)
-		head.Shards = append(head.Shards, bundle.Shard{ID: bundle.ShardID(prefix, i), SHA256: fmt.Sprintf("%x", sha256.Sum256(value)), Bytes: len(value)})
-		// What follows may be of an older publish, which took more.
-		if access, err := bundle.OpenAccess(head, values); err == nil {
-			return access, nil
-		}
-	}
-	return bundle.Access{}, nil
-}
-
 // publication is a publish that is ready to be written.
 type publication struct {
 	prefix     string
@@ -142,6 +43,7 @@ type publication struct {
 	warnings   []bundle.Warning
 	lines      []string // what changes, in words
 	removed    []string // people who are let in now and would not be
+	unknown    error    // of what was put there; nil, if all of it is known
 
 	dressing    dressing     // of secrets that are made
 	redressings []redressing // of secrets that are there
@@ -244,7 +146,8 @@ func differing(sealed bundle.Sealed, prefix string, there remote) []change {
 }
 
 // alone refuses to write over what another copy of the folder has published since the
-// secrets were read: AWS has no write that depends on what is there.
+// secrets were read. AWS has no write that depends on what is there: what is put just
+// then is known by the value before it, which [readRemote] looks at.
 func (p *publication) alone(ctx context.Context, v vault) error {
 	now, err := v.get(ctx, bundle.AccessID(p.prefix))
 	if err == nil && !now.holds(p.head.Reveal()) {
@@ -257,10 +160,10 @@ func (p *publication) alone(ctx context.Context, v vault) error {
 // alone makes the rest count. What it makes has an ARN only then; the head is
 // completed with those.
 func (p *publication) write(ctx context.Context, v vault, progress func(change)) error {
-	if err := p.alone(ctx, v); err != nil {
-		return err
-	}
 	for _, r := range p.redressings {
+		if err := p.alone(ctx, v); err != nil {
+			return err
+		}
 		if err := v.redress(ctx, r); err != nil {
 			return err
 		}
@@ -272,12 +175,10 @@ func (p *publication) write(ctx context.Context, v vault, progress func(change))
 		return fmt.Errorf("%w; %d of %s were written: running gateways keep what they have, publish again", err, written, plural(len(p.changes), "secret", "secrets"))
 	}
 	for i, c := range p.changes {
+		if err := p.alone(ctx, v); err != nil {
+			return brokeOff(i, err)
+		}
 		if c.id == bundle.AccessID(p.prefix) {
-			if i > 0 {
-				if err := p.alone(ctx, v); err != nil {
-					return brokeOff(i, err)
-				}
-			}
 			var err error
 			if p.sealed, err = p.sealed.WithShards(p.arns); err != nil {
 				return err

@@ -33,8 +33,9 @@ import (
 // shelf is Secrets Manager in memory, that can refuse one call.
 type shelf struct {
 	values map[string][]byte
+	before map[string][]byte // what they were before
 	writes []string
-	fail   string // "put vpn/access"
+	fail   string // "put vpn/access"; "before vpn/access/000" is to read what was
 	err    error
 	// contents are of the heads that were published, in their order.
 	contents []string
@@ -67,13 +68,18 @@ func (s *shelf) check(verb, id string) error {
 
 func (s *shelf) GetSecretValue(_ context.Context, in *secretsmanager.GetSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error) {
 	id := nameOf(in.SecretId)
-	if err := s.check("get", id); err != nil {
-		return nil, err
-	}
-	if aws.ToString(in.VersionStage) != "AWSCURRENT" {
+	verb, of := "get", s.values
+	switch aws.ToString(in.VersionStage) {
+	case "AWSCURRENT":
+	case "AWSPREVIOUS":
+		verb, of = "before", s.before
+	default:
 		return nil, errors.New("the stage was not asked for by name")
 	}
-	if value, ok := s.values[id]; ok && value != nil {
+	if err := s.check(verb, id); err != nil {
+		return nil, err
+	}
+	if value, ok := of[id]; ok && value != nil {
 		return &secretsmanager.GetSecretValueOutput{SecretBinary: value, ARN: aws.String(arnOf(id))}, nil
 	}
 	return nil, &types.ResourceNotFoundException{}
@@ -109,7 +115,10 @@ func (s *shelf) store(verb, id string, text *string, binary []byte) error {
 	if text != nil {
 		binary = []byte(*text)
 	}
-	s.values[id] = binary
+	if s.before == nil {
+		s.before = map[string][]byte{}
+	}
+	s.before[id], s.values[id] = s.values[id], binary
 	s.writes = append(s.writes, verb+" "+id)
 	return nil
 }
@@ -129,24 +138,9 @@ func publishAfter(s *shelf, server bundle.Server, access bundle.Access, last aut
 	if err != nil {
 		return publication{}, err
 	}
-	past := authority.NewPast(slices.Concat(server.CA, s.had), append(access.Revoked(), s.tookBack...)...)
-	if err := checkRevoked(server, past, "vpn", there); err != nil {
-		return publication{}, err
-	}
-	if err := checkNumbers(server, access, "vpn", there); err != nil {
-		return publication{}, err
-	}
-	if err := checkReplace(server, past, "vpn", there); err != nil {
-		return publication{}, err
-	}
-	p, err := plan(server, access, "vpn", there, last.Generation, testNow)
+	o := offer{server: server, access: access, past: authority.NewPast(slices.Concat(server.CA, s.had), append(access.Revoked(), s.tookBack...)...), last: last}
+	p, err := o.over(ctx, v, there, publishOrder{prefix: "vpn"}, testNow)
 	if err != nil {
-		return publication{}, err
-	}
-	if err := p.compare(ctx, v, there); err != nil {
-		return publication{}, err
-	}
-	if err := p.checkCopy(there, past, last); err != nil {
 		return publication{}, err
 	}
 	if err := p.write(ctx, v, func(change) {}); err != nil {

@@ -192,8 +192,16 @@ func (o offer) over(ctx context.Context, v vault, there remote, order publishOrd
 	if err := checkNumbers(o.server, o.access, order.prefix, there); err != nil {
 		return publication{}, err
 	}
+	unknown := there.unknownTo(order.prefix, o.last)
+	// Who says --replace has been told what that may do.
+	refused := func(err error) error {
+		if err == nil || unknown == nil {
+			return err
+		}
+		return fmt.Errorf("%w; before that: %w", err, unknown)
+	}
 	if !order.replace {
-		if err := checkReplace(o.server, o.past, order.prefix, there); err != nil {
+		if err := refused(checkReplace(o.server, o.past, order.prefix, there)); err != nil {
 			return publication{}, err
 		}
 	}
@@ -201,14 +209,15 @@ func (o offer) over(ctx context.Context, v vault, there remote, order publishOrd
 	if err != nil {
 		return publication{}, err
 	}
+	p.unknown = unknown
 	if err := p.compare(ctx, v, there); err != nil {
 		return publication{}, err
 	}
 	if !order.replace {
-		if err := p.checkCopy(there, o.past, o.last); err != nil {
+		if err := refused(p.checkCopy(there, o.past, o.last)); err != nil {
 			return publication{}, err
 		}
-		if err := checkForgotten(o.past, order.prefix, there); err != nil {
+		if err := refused(checkForgotten(o.past, order.prefix, there)); err != nil {
 			return publication{}, err
 		}
 	}
@@ -231,6 +240,9 @@ func (d *desk) publishOver(ctx context.Context, folder authority.Folder, v vault
 	}
 	if o.folder.Migrating() {
 		d.warn("the window for old profiles is open, and the gateway without tls-crypt-v2; \"migration status\" tells who needs it, \"migration close\" ends it")
+	}
+	if p.unknown != nil {
+		d.warn("%v", p.unknown)
 	}
 	for _, w := range p.warnings {
 		d.warn("%s", w)

@@ -29,6 +29,9 @@ import (
 // not everywhere the version that was put last.
 const currentStage = "AWSCURRENT"
 
+// previousStage is what the version of before has, until there is yet another.
+const previousStage = "AWSPREVIOUS"
+
 // secretsAPI is what is used of AWS Secrets Manager.
 type secretsAPI interface {
 	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
@@ -116,12 +119,8 @@ func (v vault) get(ctx context.Context, id string) (stored, error) {
 	defer v.watch("reading", id)()
 	out, err := v.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(id), VersionStage: aws.String(currentStage)})
 	if err == nil {
-		value := out.SecretBinary
-		if out.SecretString != nil {
-			value = []byte(*out.SecretString)
-		}
 		asked, _ := awsmiddleware.GetServerTime(out.ResultMetadata)
-		return stored{exists: true, arn: aws.ToString(out.ARN), value: bundle.NewSecret(value), asked: asked}, nil
+		return stored{exists: true, arn: aws.ToString(out.ARN), value: valueOf(out), asked: asked}, nil
 	}
 	if _, none := errors.AsType[*types.ResourceNotFoundException](err); !none {
 		return stored{}, explainAWS("reading", id, "secretsmanager:GetSecretValue", err)
@@ -139,6 +138,32 @@ func (v vault) get(ctx context.Context, id string) (stored, error) {
 	}
 	asked, _ := awsmiddleware.GetServerTime(described.ResultMetadata)
 	return stored{exists: true, arn: aws.ToString(described.ARN), asked: asked}, nil
+}
+
+// before reads the value that a secret had before the one that it has; empty, if there was
+// none. What AWS does not give, as where a policy names the stage or the KMS key of then
+// is gone, is no reason to end: refused says why.
+func (v vault) before(ctx context.Context, id string) (value bundle.Secret, refused, err error) {
+	defer v.watch("reading", id)()
+	out, err := v.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(id), VersionStage: aws.String(previousStage)})
+	if err == nil {
+		return valueOf(out), nil, nil
+	}
+	if _, none := errors.AsType[*types.ResourceNotFoundException](err); none {
+		return bundle.Secret{}, nil, nil
+	}
+	explained := explainAWS("reading what was before in", id, "secretsmanager:GetSecretValue", err)
+	if _, is := errors.AsType[smithy.APIError](err); is {
+		return bundle.Secret{}, explained, nil
+	}
+	return bundle.Secret{}, nil, explained
+}
+
+func valueOf(out *secretsmanager.GetSecretValueOutput) bundle.Secret {
+	if out.SecretString != nil {
+		return bundle.NewSecret([]byte(*out.SecretString))
+	}
+	return bundle.NewSecret(out.SecretBinary)
 }
 
 // askedAt is AWS's clock in an answer that is an error.
