@@ -31,17 +31,11 @@ func planned(ctx context.Context, folder authority.Folder, plan func(authority.F
 	if _, is := errors.AsType[leftBehind](err); !is {
 		return err
 	}
-	release, err := folder.Lock(ctx)
+	current, release, err := folder.Lock(ctx)
 	if err != nil {
 		return err
 	}
-	return errors.Join(func() error {
-		current, err := folder.Reopen()
-		if err != nil {
-			return err
-		}
-		return plan(current)
-	}(), release())
+	return errors.Join(plan(current), release())
 }
 
 // serialThere is that of the certificate in the profile of a person that is there; nil, if

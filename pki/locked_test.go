@@ -99,7 +99,7 @@ func whileItWaits(t *testing.T, office authority.Folder, endpoint string, do fun
 // endOfWaiting is [whileItWaits] of a command that may fail.
 func endOfWaiting(t *testing.T, office authority.Folder, endpoint string, do func(), args ...string) (string, error) {
 	t.Helper()
-	release, err := office.Lock(t.Context())
+	_, release, err := office.Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,15 +81,11 @@ func (d *desk) windowCommand(w window) *cobra.Command {
 }
 
 func (d *desk) moveWindow(ctx context.Context, folder authority.Folder, w window, allowed func(window, []authority.Person) error) error {
-	release, err := folder.Lock(ctx)
+	current, release, err := folder.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	return errors.Join(func() error {
-		current, err := authority.Open(folder.Path())
-		if err != nil {
-			return err
-		}
 		if current.Migrating() == (w.wrapping == bundle.NoWrapping) {
 			return fmt.Errorf("changing the window for old profiles: it is %s already", map[string]string{"open": "open", "close": "closed"}[w.verb])
 		}

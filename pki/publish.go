@@ -127,17 +127,11 @@ func (d *desk) sayWaits(other authority.Holder) {
 // locked does something that takes no longer than the folder's files: who waits for AWS
 // keeps nobody from revoking.
 func locked(ctx context.Context, folder authority.Folder, do func(authority.Folder) error) error {
-	release, err := folder.Lock(ctx)
+	current, release, err := folder.Lock(ctx)
 	if err != nil {
 		return err
 	}
-	return errors.Join(func() error {
-		current, err := folder.Reopen() // another may have written while this one waited
-		if err != nil {
-			return err
-		}
-		return do(current)
-	}(), release())
+	return errors.Join(do(current), release())
 }
 
 // offer is what there is to publish at a place, as the folder had it at one moment.

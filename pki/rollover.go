@@ -338,22 +338,17 @@ func (d *desk) withIssuers(ctx context.Context, folder authority.Folder, do func
 	return d.withKeys(ctx, folder, ofAll, do)
 }
 
-// withKeys asks for the passphrase, locks the folder, reads it anew, and does
-// something with the keys.
+// withKeys asks for the passphrase, locks the folder, and does something with the keys.
 func (d *desk) withKeys(ctx context.Context, folder authority.Folder, which opening, do func(authority.Folder, []authority.Issuer, authority.Keys) error) error {
 	keys, err := d.keys(ctx, folder, which)
 	if err != nil {
 		return err
 	}
-	release, err := folder.Lock(ctx)
+	current, release, err := folder.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	return errors.Join(func() error {
-		current, err := folder.Reopen()
-		if err != nil {
-			return err
-		}
 		swept, err := current.Sweep(d.now())
 		if err != nil {
 			return err

@@ -100,15 +100,11 @@ func setAddress(folder authority.Folder, wanted roster.Address) amendment {
 }
 
 func (d *desk) setPerson(ctx context.Context, folder authority.Folder, name string, changes []amendment) error {
-	release, err := folder.Lock(ctx)
+	folder, release, err := folder.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	return errors.Join(func() error {
-		folder, err := folder.Reopen()
-		if err != nil {
-			return err
-		}
 		person, err := member(folder, name)
 		if err != nil {
 			return fmt.Errorf("changing %q: %w", name, err)

@@ -269,19 +269,19 @@ func TestMakeLeavesNothing(t *testing.T) {
 
 func TestLockIsForOne(t *testing.T) {
 	folder := newFolder(t)
-	release, err := folder.Lock(context.Background())
+	_, release, err := folder.Lock(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := folder.Lock(ctx); err == nil {
+	if _, _, err := folder.Lock(ctx); err == nil {
 		t.Error("locked twice")
 	}
 	if err := release(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := folder.Lock(context.Background())
+	_, again, err := folder.Lock(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

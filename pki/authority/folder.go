@@ -50,6 +50,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
@@ -66,6 +68,8 @@ type Folder struct {
 	// cas are the CAs in force: the one that signs, and after it the one that
 	// it is replacing, if any.
 	cas []*x509.Certificate
+	// lock is of the file "lock", where [Folder.Lock] has given this; nil otherwise.
+	lock *flock.Flock
 }
 
 type mark struct {
@@ -184,7 +188,9 @@ func (f Folder) Reopen() (Folder, error) {
 	if err == nil && bytes.Equal(raw, f.raw) {
 		return f, nil
 	}
-	return Open(f.path)
+	current, err := Open(f.path)
+	current.lock = f.lock
+	return current, err
 }
 
 // hasFirst tells whether there is the first CA of an authority: it stays for ever.

@@ -27,10 +27,11 @@ const lockWait = 10 * time.Second
 // lockPause is between two tries.
 const lockPause = 50 * time.Millisecond
 
-// Lock makes this process the only one that writes, until release is called.
-func (f Folder) Lock(ctx context.Context) (release func() error, err error) {
+// Lock makes this process the only one that writes, until release is called. It returns
+// the authority as it is then: another may have written while this one waited.
+func (f Folder) Lock(ctx context.Context) (current Folder, release func() error, err error) {
 	path := f.at("lock")
-	release, err = acquire(ctx, path, lockWait, 0)
+	f.lock, err = acquire(ctx, path, lockWait, 0)
 	switch {
 	case errors.Is(err, context.Canceled):
 		err = errors.New("interrupted")
@@ -38,9 +39,12 @@ func (f Folder) Lock(ctx context.Context) (release func() error, err error) {
 		err = fmt.Errorf("another vpnami-pki is writing in it for more than %s%s: wait for it to end", lockWait, heldBy(path).inBrackets())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("locking the authority in %q: %w", f.path, err)
+		return Folder{}, nil, fmt.Errorf("locking the authority in %q: %w", f.path, err)
 	}
-	return release, nil
+	if current, err = f.Reopen(); err != nil {
+		return Folder{}, nil, errors.Join(err, letGo(f.lock))
+	}
+	return current, func() error { return letGo(f.lock) }, nil
 }
 
 // LockPublish makes this process the only one that publishes what the folder has,
@@ -49,10 +53,10 @@ func (f Folder) Lock(ctx context.Context) (release func() error, err error) {
 func (f Folder) LockPublish(ctx context.Context, longest time.Duration, waits func(Holder)) (release func() error, err error) {
 	path := f.at("publish.lock")
 	// Not at once: who ends just now is not worth a word.
-	release, err = acquire(ctx, path, time.Second, longest)
+	lock, err := acquire(ctx, path, time.Second, longest)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		waits(heldBy(path))
-		release, err = acquire(ctx, path, longest, longest)
+		lock, err = acquire(ctx, path, longest, longest)
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -63,12 +67,12 @@ func (f Folder) LockPublish(ctx context.Context, longest time.Duration, waits fu
 	if err != nil {
 		return nil, fmt.Errorf("locking the authority in %q for a publish: %w", f.path, err)
 	}
-	return release, nil
+	return func() error { return letGo(lock) }, nil
 }
 
 // acquire locks a file, and writes in it who has it and, if that is known, for how
 // long at most. The error is that of the context if another holds it.
-func acquire(ctx context.Context, path string, wait, longest time.Duration) (release func() error, err error) {
+func acquire(ctx context.Context, path string, wait, longest time.Duration) (*flock.Flock, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	lock := flock.New(path)
@@ -84,10 +88,12 @@ func acquire(ctx context.Context, path string, wait, longest time.Duration) (rel
 	if raw, err := json.Marshal(me); err == nil {
 		note(path, raw)
 	}
-	return func() error {
-		note(path, nil)
-		return lock.Unlock()
-	}, nil
+	return lock, nil
+}
+
+func letGo(lock *flock.Flock) error {
+	note(lock.Path(), nil)
+	return lock.Unlock()
 }
 
 // noteSize is more than who holds a lock takes, with the longest names that Linux and
@@ -114,11 +120,12 @@ const quiet = 2 * time.Second
 
 // keepFromWriting has nobody write until release is called, if that can be had soon.
 func (f Folder) keepFromWriting() (release func()) {
-	path := f.at("lock")
-	if heldBy(path).Process == os.Getpid() {
+	// Nobody is told by the number of their process: that of another container may be
+	// the same.
+	if f.lock != nil && f.lock.Locked() {
 		return func() {} // this one writes
 	}
-	lock := flock.New(path)
+	lock := flock.New(f.at("lock"))
 	for end := time.Now().Add(quiet); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if held, err := lock.TryRLock(); held || err != nil {
 			break

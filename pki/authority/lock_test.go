@@ -5,6 +5,7 @@ package authority
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ import (
 // TestWhoHoldsTheLock is told to whoever waits for it, and to nobody when it is free
 // again.
 func TestWhoHoldsTheLock(t *testing.T) {
-	folder := Folder{path: t.TempDir()}
+	folder := newFolder(t)
 	release, err := folder.LockPublish(t.Context(), time.Minute, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +34,7 @@ func TestWhoHoldsTheLock(t *testing.T) {
 		t.Errorf("told %+v: %s", told, told)
 	}
 	// It keeps nobody from writing.
-	other, err := folder.Lock(t.Context())
+	_, other, err := folder.Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func TestWhoHoldsTheLock(t *testing.T) {
 	}
 	interrupted, interrupt := context.WithCancel(t.Context())
 	interrupt()
-	if _, err := folder.Lock(interrupted); err == nil || !strings.Contains(err.Error(), ": interrupted") {
+	if _, _, err := folder.Lock(interrupted); err == nil || !strings.Contains(err.Error(), ": interrupted") {
 		t.Errorf("interrupted: %v", err)
 	}
 	if err := errors.Join(release(), other()); err != nil {
@@ -81,10 +82,15 @@ func TestReadBesideAWriter(t *testing.T) {
 	if _, err := folder.CRLs(now); err == nil || !strings.Contains(err.Error(), "it lacks the certificate") {
 		t.Errorf("a command was broken off: %v", err)
 	}
-	lock := flock.New(folder.at("lock")) // as another process has it
+	lock := flock.New(folder.at("lock")) // as another process has it, of another container, with the same number
 	if held, err := lock.TryLock(); !held || err != nil {
 		t.Fatal(held, err)
 	}
+	raw, err := json.Marshal(Holder{Process: os.Getpid(), By: operator(), Since: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	note(folder.at("lock"), raw)
 	time.AfterFunc(200*time.Millisecond, func() {
 		if err := errors.Join(Replace(folder.at(caFile(1, "crl.pem")), publicFile, after), lock.Unlock()); err != nil {
 			t.Error(err)
@@ -96,13 +102,21 @@ func TestReadBesideAWriter(t *testing.T) {
 	}
 	// Who writes itself does not wait for itself.
 	between()
-	release, err := folder.Lock(t.Context())
+	writing, release, err := folder.Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	if _, err := folder.CRLs(now); err == nil || time.Since(begun) > quiet/2 {
+	if _, err := writing.CRLs(now); err == nil || time.Since(begun) > quiet/2 {
 		t.Errorf("the writer itself, after %s: %v", time.Since(begun), err)
+	}
+	// Nor once it has changed what is in force.
+	if writing, err = writing.RenewServer([]Issuer{issuer}); err != nil {
+		t.Fatal(err)
+	}
+	begun = time.Now()
+	if _, err := writing.CRLs(now); err == nil || time.Since(begun) > quiet/2 {
+		t.Errorf("the writer itself with other keys of the gateway, after %s: %v", time.Since(begun), err)
 	}
 	if err := release(); err != nil {
 		t.Fatal(err)

@@ -166,7 +166,7 @@ func (f Folder) commit(now time.Time, changed mark, entries ...Entry) (Folder, e
 	if err := Replace(f.at(markFile), publicFile, raw); err != nil {
 		return Folder{}, err
 	}
-	return Open(f.path)
+	return f.Reopen()
 }
 
 // Dependent is somebody who cannot connect any more once the roll-over ends.
