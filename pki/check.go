@@ -52,11 +52,11 @@ or would be refused, 2 the command line is wrong.`,
 			if days < 0 || days > most {
 				return usage(cmd, "--days is %d, it must be 0 to %d", days, most)
 			}
-			folder, people, standing, err := d.everybody(cmd)
+			folder, err := d.open(cmd)
 			if err != nil {
 				return err
 			}
-			ends, err := endings(folder, people, standing, time.Duration(days)*24*time.Hour, d.now())
+			ends, err := d.check(folder, time.Duration(days)*24*time.Hour)
 			if err != nil {
 				return err
 			}
@@ -75,6 +75,18 @@ or would be refused, 2 the command line is wrong.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "a list of objects, for programs")
 	d.folderFlag(cmd)
 	return cmd
+}
+
+// check reads what ends within a time, and says what is in doubt.
+func (d *desk) check(folder authority.Folder, within time.Duration) (ends []ending, err error) {
+	err = d.look(folder, func(folder authority.Folder) ([]error, error) {
+		people, standing, doubts, err := everybody(folder, d.now())
+		if err == nil {
+			ends, err = endings(folder, people, standing, within, d.now())
+		}
+		return doubts, err
+	})
+	return ends, err
 }
 
 // endings finds what ends within a time, what ends first in front.
@@ -102,10 +114,18 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 	if folder.RollingOver() {
 		another, inPlace = "vpnami-pki rollover end", "vpnami-pki rollover start"
 	}
-	// What ends with its CA is not made longer by the same CA.
-	renewed := func(by string, notAfter time.Time, ca *x509.Certificate) string {
-		if notAfter.Before(ca.NotAfter) {
+	// A CA that is being replaced signs nothing more where its key is lost.
+	kept := folder.KeptKeys()
+	signed := func(by string, place int) string {
+		if slices.Contains(kept, place) {
 			return by
+		}
+		return another
+	}
+	// What ends with its CA is not made longer by the same CA.
+	renewed := func(by string, notAfter time.Time, place int) string {
+		if notAfter.Before(cas[place].NotAfter) {
+			return signed(by, place)
 		}
 		return another
 	}
@@ -114,13 +134,18 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 		begins("ca", shown(ca.Subject.CommonName), ca.NotBefore, ca.NotAfter, inPlace)
 	}
 	gateways := func(kind string, c *x509.Certificate) {
-		look(kind, shown(c.Subject.CommonName), c.NotAfter, renewed("vpnami-pki renew-server", c.NotAfter, cas[len(cas)-1]))
-		begins(kind, shown(c.Subject.CommonName), c.NotBefore, c.NotAfter, "vpnami-pki renew-server")
+		const renew = "vpnami-pki renew-server"
+		look(kind, shown(c.Subject.CommonName), c.NotAfter, renewed(renew, c.NotAfter, len(cas)-1))
+		begins(kind, shown(c.Subject.CommonName), c.NotBefore, c.NotAfter, signed(renew, len(cas)-1))
 	}
 	gateways("server", server.Certificate)
 	gateways("probe", server.Probe.Certificate)
 	for i, list := range access.CRLs() {
-		look("crl", shown(cas[i].Subject.CommonName), list.NextUpdate, renewed("vpnami-pki crl", list.NextUpdate, cas[i]))
+		const sign = "vpnami-pki crl"
+		look("crl", shown(cas[i].Subject.CommonName), list.NextUpdate, renewed(sign, list.NextUpdate, i))
+		if !now.Before(cas[i].NotBefore) { // else it begins with its CA
+			begins("crl", shown(cas[i].Subject.CommonName), list.ThisUpdate, list.NextUpdate, signed(sign, i))
+		}
 	}
 	for _, p := range people {
 		// Somebody with two certificates is out when the later ends; somebody
@@ -136,13 +161,16 @@ func endings(folder authority.Folder, people []authority.Person, standing author
 		case abandoned(standing, c):
 			add("client", p.Name, &c.NotBefore, c.NotAfter, renew)
 		case state != authority.Revoked && state != authority.Foreign:
-			look("client", p.Name, c.NotAfter, renewed(renew, c.NotAfter, cas[0]))
+			look("client", p.Name, c.NotAfter, renewed(renew, c.NotAfter, 0))
 			begins("client", p.Name, c.NotBefore, c.NotAfter, renew)
 		}
 	}
 	slices.SortStableFunc(ends, func(a, b ending) int { return a.NotAfter.Compare(b.NotAfter) })
-	// What has ended, or not begun, is refused as well, and is told of with its remedy.
-	if slices.ContainsFunc(ends, func(e ending) bool { return e.Kind != "client" && (e.Days < 0 || e.NotBefore != nil) }) {
+	// What of the gateway's has ended, or not begun, is refused as well, and is told of with
+	// its remedy.
+	if slices.ContainsFunc(ends, func(e ending) bool {
+		return e.Kind != "client" && e.Kind != "crl" && (e.Days < 0 || e.NotBefore != nil)
+	}) {
 		return ends, nil
 	}
 	return ends, checkTaken(server, access, now)

@@ -42,11 +42,19 @@ has them all.`,
 		Example: "  vpnami-pki list --folder office\n  vpnami-pki list --folder office --json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, people, standing, err := d.everybody(cmd)
+			folder, err := d.open(cmd)
 			if err != nil {
 				return err
 			}
-			lines := listPeople(people, standing, d.now())
+			var lines []listed
+			err = d.look(folder, func(folder authority.Folder) ([]error, error) {
+				people, standing, doubts, err := everybody(folder, d.now())
+				lines = listPeople(people, standing, d.now())
+				return doubts, err
+			})
+			if err != nil {
+				return err
+			}
 			if asJSON {
 				return d.encode(lines)
 			}

@@ -118,7 +118,11 @@ func (d *desk) setPerson(ctx context.Context, folder authority.Folder, name stri
 			return err
 		}
 		// It is done, whatever became of what is revoked.
-		if standing, err := d.standing(folder, person); err == nil {
+		standing, doubts, err := standingOf(folder, d.now(), person)
+		for _, doubt := range doubts {
+			d.warn("%v", doubt)
+		}
+		if err == nil {
 			d.showPerson(personToShow(person, standing, d.now()))
 		} else {
 			d.say("changed %s", person.Name)

@@ -48,15 +48,19 @@ func (d *desk) showCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			person, err := member(folder, args[0])
-			if err != nil {
-				return fmt.Errorf("showing %q: %w", args[0], err)
-			}
-			standing, err := d.standing(folder, person)
+			var shown shownPerson
+			err = d.look(folder, func(folder authority.Folder) ([]error, error) {
+				person, err := member(folder, args[0])
+				if err != nil {
+					return nil, fmt.Errorf("showing %q: %w", args[0], err)
+				}
+				standing, doubts, err := standingOf(folder, d.now(), person)
+				shown = personToShow(person, standing, d.now())
+				return doubts, err
+			})
 			if err != nil {
 				return err
 			}
-			shown := personToShow(person, standing, d.now())
 			if asJSON {
 				return d.encode(shown)
 			}

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
@@ -29,32 +27,42 @@ func stateOf(standing authority.Standing, c authority.Issued, now time.Time) str
 	return string(state)
 }
 
-// standing is how the certificates of people stand; what is not known of them is said.
-func (d *desk) standing(folder authority.Folder, people ...authority.Person) (authority.Standing, error) {
-	standing, err := folder.Standing(d.now())
+// standingOf is how the certificates of people stand, and what is not known of them.
+func standingOf(folder authority.Folder, now time.Time, people ...authority.Person) (standing authority.Standing, doubts []error, err error) {
+	standing, err = folder.Standing(now)
 	listed := folder.CheckListed()
 	if listed != nil {
-		d.warn("%v", listed)
+		doubts = append(doubts, listed)
 	}
 	if unread := standing.Unread(people...); unread != nil && (listed == nil || unread.Error() != listed.Error()) {
-		d.warn("%v", unread)
+		doubts = append(doubts, unread)
 	}
-	return standing, err
+	return standing, doubts, err
 }
 
-// everybody opens the authority, and reads who is in its roster and how their
-// certificates stand.
-func (d *desk) everybody(cmd *cobra.Command) (authority.Folder, []authority.Person, authority.Standing, error) {
-	folder, err := d.open(cmd)
-	if err != nil {
-		return authority.Folder{}, nil, authority.Standing{}, err
+// everybody is who is in the roster, and [standingOf] them.
+func everybody(folder authority.Folder, now time.Time) (people []authority.Person, standing authority.Standing, doubts []error, err error) {
+	if people, err = folder.People(); err != nil {
+		return nil, authority.Standing{}, nil, err
 	}
-	people, err := folder.People()
-	if err != nil {
-		return authority.Folder{}, nil, authority.Standing{}, err
+	standing, doubts, err = standingOf(folder, now, people...)
+	return people, standing, doubts, err
+}
+
+// look reads what several files have, and says what is in doubt. Another command may
+// write meanwhile: what fails, or is in doubt, is read once more while none does.
+func (d *desk) look(folder authority.Folder, read func(authority.Folder) (doubts []error, err error)) error {
+	doubts, err := read(folder)
+	if err != nil || len(doubts) > 0 {
+		err = folder.Quietly(func(current authority.Folder) (err error) {
+			doubts, err = read(current)
+			return err
+		})
 	}
-	standing, err := d.standing(folder, people...)
-	return folder, people, standing, err
+	for _, doubt := range doubts {
+		d.warn("%v", doubt)
+	}
+	return err
 }
 
 // early tells of a certificate that nobody can come in with yet: it was made while the

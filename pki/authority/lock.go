@@ -134,6 +134,19 @@ func (f Folder) keepFromWriting() (release func()) {
 	return func() { _ = lock.Unlock() }
 }
 
+// Quietly reads while nobody writes, if that can be had soon, of the authority as it is
+// then: what looks damaged may be that another command is between two writes, or has
+// changed what is in force since this one was opened.
+func (f Folder) Quietly(read func(Folder) error) error {
+	release := f.keepFromWriting()
+	defer release()
+	current, err := f.Reopen()
+	if err != nil {
+		return err
+	}
+	return read(current)
+}
+
 // Holder is who holds a lock.
 type Holder struct {
 	Process int       `json:"process"`
