@@ -44,7 +44,7 @@ Exit code 3 tells that there is something to do.`,
 				}
 				return verdict(findings)
 			}
-			d.say("%s is of a %s:", args[0], directives.RoleOf(lines))
+			d.say("%s is of a %s:", shown(args[0]), directives.RoleOf(lines))
 			if err := d.tellFindings(findings); err != nil {
 				return err
 			}

@@ -127,7 +127,7 @@ func misplaced(l Line, mode Role) (Finding, bool) {
 	case mode == Server && isIn(inClients, l.Name):
 		found.Why = "it is for a client"
 		if l.Name == "redirect-gateway" || l.Name == "redirect-private" {
-			found.Instead = `push "` + l.String() + `"`
+			found.Instead = `push "` + readable(l.String()) + `"`
 		}
 	default:
 		return Finding{}, false
@@ -174,7 +174,7 @@ func opinion(l Line, role Role, rules []rule) Finding {
 	switch {
 	case isKnown(l.Name):
 	case isOf(l.Name, onWindows):
-		found = Finding{On26: removed, On27: removed, Why: "it is for Windows: elsewhere OpenVPN does not start with it", Instead: "setenv opt " + l.String()}
+		found = Finding{On26: removed, On27: removed, Why: "it is for Windows: elsewhere OpenVPN does not start with it", Instead: "setenv opt " + readable(l.String())}
 		if l.Optional {
 			found.Why, found.Instead = "it is for Windows, and passed over elsewhere", ""
 		}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -199,11 +200,24 @@ func (s *source) until(tag string) (string, error) {
 	for {
 		piece, more := s.next(longestLine - 1)
 		if !more {
-			return "", fmt.Errorf("<%s> has no end </%s> (is the file cut off?)", tag, tag)
+			return "", fmt.Errorf("<%s> has no end </%s> (is the file cut off?)", readable(tag), readable(tag))
 		}
 		if strings.HasPrefix(strings.TrimLeft(piece, spaces), "</"+tag+">") {
 			return text.String(), nil
 		}
 		text.WriteString(piece)
 	}
+}
+
+// readable is text of a file as it may be told: without what turns, hides or colours text.
+func readable(text string) string {
+	var out strings.Builder
+	for _, r := range text {
+		if strconv.IsPrint(r) {
+			out.WriteRune(r)
+		} else {
+			out.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return out.String()
 }
