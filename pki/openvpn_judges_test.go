@@ -150,6 +150,20 @@ func (o office) judgesValues(t *testing.T) {
 	}
 }
 
+// takesNewGroups has the OpenSSL of this machine decide what lint says that it decides.
+func (o office) takesNewGroups(t *testing.T) {
+	version, err := exec.Command("openvpn", "--version").Output()
+	found := regexp.MustCompile(`library versions: OpenSSL (\d+)\.(\d+)`).FindSubmatch(version)
+	if found == nil {
+		t.Skipf("NOT FOR THIS VERSION: it does not say which OpenSSL it has (%v)", err)
+	}
+	major, minor := string(found[1]), string(found[2])
+	knows := major > "3" || major == "3" && minor >= "5"
+	if log, starts := o.judged(t, directives.Server, directives.NewGroups()); starts != knows {
+		t.Errorf("with OpenSSL %s.%s OpenVPN starts: %v\n%s", major, minor, starts, log)
+	}
+}
+
 // startsWithAll puts to OpenVPN in one configuration what lint has nothing to say
 // of.
 func (o office) startsWithAll(t *testing.T, role directives.Role) {

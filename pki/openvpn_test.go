@@ -190,6 +190,7 @@ func testOpenVPNInside(t *testing.T) {
 			}
 		}
 	})
+	t.Run("lint knows what OpenSSL decides", func(t *testing.T) { office.takesNewGroups(t) })
 	t.Run("lint judges values as OpenVPN does", func(t *testing.T) { office.judgesValues(t) })
 	t.Run("OpenVPN's own keys are read", func(t *testing.T) {
 		keysOfOpenVPN(t)

@@ -56,10 +56,11 @@ func knownCiphers(list string) (takes, all bool) {
 	return takes && one, all
 }
 
-// groups are those that TLS has in OpenSSL 3.0, where capitals count, and suites13 what
-// TLS 1.3 encrypts with.
+// groups are those that TLS has in OpenSSL 3.0, where capitals count, newGroups what 3.5
+// has more, and suites13 what TLS 1.3 encrypts with.
 const (
-	groups = `
+	newGroups = "X25519MLKEM768 SecP256r1MLKEM768 SecP384r1MLKEM1024 MLKEM512 MLKEM768 MLKEM1024 DEFAULT"
+	groups    = `
 X25519 x25519 X448 x448 P-192 P-224 P-256 P-384 P-521 prime192v1 prime256v1 secp160k1 secp160r1 secp160r2 secp192k1 secp192r1
 secp224k1 secp224r1 secp256k1 secp256r1 secp384r1 secp521r1 brainpoolP256r1 brainpoolP384r1 brainpoolP512r1
 ffdhe2048 ffdhe3072 ffdhe4096 ffdhe6144 ffdhe8192 sect163k1 sect163r1 sect163r2 sect193r1 sect193r2 sect233k1 sect233r1
@@ -72,6 +73,17 @@ sect239k1 sect283k1 sect283r1 sect409k1 sect409r1 sect571k1 sect571r1
 func knownGroups(list string) bool {
 	known := strings.Fields(groups)
 	return !slices.ContainsFunc(strings.Split(list, ":"), func(group string) bool { return !slices.Contains(known, group) })
+}
+
+// knownNewGroups tells whether OpenSSL 3.5 has all of a list. There, what has a question
+// mark may be lacking, and slashes, stars and minuses say more of the order.
+func knownNewGroups(list string) bool {
+	known := strings.Fields(groups + newGroups)
+	return !slices.ContainsFunc(strings.FieldsFunc(list, func(r rune) bool { return r == ':' || r == '/' }), func(group string) bool {
+		name := strings.TrimLeft(group, "?*-")
+		optional := strings.Contains(group[:len(group)-len(name)], "?")
+		return !optional && !slices.Contains(known, name)
+	})
 }
 
 // hasSuite tells of a list with colons whether OpenSSL 3 has one of it, for TLS 1.2 and

@@ -137,6 +137,7 @@ func TestPlaces(t *testing.T) {
 		{server, "redirect-gateway def1", Server, Fatal, `push "redirect-gateway def1"`},
 		{client, "redirect-gateway def1", Client, Works, ""},
 		{client, "dh dh2048.pem", Client, Warns, nothing},
+		{client, "persist-key", Client, Works, ""},
 		{client, "tls-version-max 1.1", Client, Works, nothing},
 		{client, "setenv opt tls-version-max 1.1", Client, Works, nothing},
 	} {
@@ -243,6 +244,31 @@ func TestNewIsToldFromUnknown(t *testing.T) {
 		}
 		if found := Lint(lines)[1]; found.On26 != want[0] || found.On27 != want[1] {
 			t.Errorf("%s: %s and %s, want %v", line, found.On26, found.On27, want)
+		}
+	}
+}
+
+// TestGroups has lists of which OpenSSL 3.5 has more than 3.0.
+func TestGroups(t *testing.T) {
+	for list, want := range map[string][2]Effect{
+		"X25519:prime256v1":                     {Works, Works},
+		"X25519MLKEM768:X25519:prime256v1":      {Fatal, Works},
+		"?SecP256r1MLKEM768:*X25519/-ffdhe2048": {Fatal, Works},
+		"?NOSUCH:X25519":                        {Fatal, Works},
+		"X25519:NOSUCH":                         {Fatal, Fatal},
+		"X25519MLKEM768:NOSUCH":                 {Fatal, Fatal},
+		"X25519Kyber768Draft00":                 {Fatal, Fatal},
+	} {
+		lines, err := Parse([]byte("client\ntls-groups " + list + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := Lint(lines)[1]
+		if found.On26 != want[0] || found.On27 != want[1] || found.Instead != nothing {
+			t.Errorf("%s: %+v, want %v", list, found, want)
+		}
+		if want[0] != want[1] && !strings.Contains(found.Why, "it takes OpenSSL 3.5") {
+			t.Errorf("%s: %s", list, found.Why)
 		}
 	}
 }
@@ -356,7 +382,7 @@ func TestValues(t *testing.T) {
 		"port openvpn":       {On26: Works, On27: Works, Why: "where the machine's /etc/services does not have that name, OpenVPN does not start, or goes nowhere", Instead: "port with a number from 1 to 65535"},
 		"port -1":            {On26: Fatal, On27: Fatal, Why: `"-1" is none`, Instead: "port with a number from 1 to 65535"},
 		"compat-mode 2.10.0": {On26: Works, On27: Works},
-		"tls-groups X25519":  {On26: Works, On27: Works, Why: "it switches off the post-quantum exchange that 2.7 has by default, or names what OpenSSL 3.0 does not know, which is fatal", Instead: nothing},
+		"tls-groups X25519":  {On26: Works, On27: Works, Why: "it switches off the post-quantum exchange that 2.7 has by default", Instead: nothing},
 	} {
 		lines, err := Parse([]byte(line + "\n" + server + "\n"))
 		if err != nil {

@@ -29,6 +29,9 @@ func Examples() []Example {
 		if slices.Contains([]string{"auth-user-pass-optional", "username-as-common-name"}, r.name) {
 			continue // they need a directive that names one
 		}
+		if r.example == newGroupsLine {
+			continue // see [NewGroups]
+		}
 		line := r.example
 		if line == "" {
 			line = r.name
@@ -76,6 +79,10 @@ func Examples() []Example {
 		Example{Line: "setenv opt comp-lzo", Role: Client, On26: Warns},
 		Example{Line: "foo-bar", On26: Fatal})
 }
+
+// NewGroups is a line with which OpenVPN starts where its OpenSSL is 3.5 or later, whatever
+// it is itself.
+func NewGroups() string { return newGroupsLine }
 
 // ValueExamples are lines whose arguments are at the ends of what OpenVPN takes, and
 // beyond, each with what [Lint] says of it.

@@ -23,7 +23,9 @@ type rule struct {
 
 const (
 	nothing = "nothing: leave it out"
-	ofToday = "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM"
+	// newGroupsLine is what the OpenSSL decides of, and not the OpenVPN.
+	newGroupsLine = "tls-groups X25519MLKEM768:X25519:prime256v1"
+	ofToday       = "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM"
 )
 
 func rules() []rule {
@@ -92,13 +94,15 @@ func rules() []rule {
 		{name: "tls-auth", on26: Works, on27: Works, why: "one key for everybody, in every profile", instead: "tls-crypt-v2, a key for each client (a server may have both while profiles change)"},
 		{name: "tls-crypt", on26: Works, on27: Works, why: "one key for everybody, in every profile", instead: "tls-crypt-v2, a key for each client"},
 		{name: "ecdh-curve", on26: Ignored, on27: Ignored, why: "OpenSSL 3 chooses by itself", instead: nothing, example: "ecdh-curve prime256v1"},
-		{name: "tls-groups", when: func(args []string) bool { return !knownGroups(args[0]) }, on26: Fatal, on27: Fatal, why: "OpenSSL 3.0 does not have all of it, and does not start then", instead: nothing, example: "tls-groups X25519:NOSUCH"},
-		{name: "tls-groups", on26: Works, on27: Works, why: "it switches off the post-quantum exchange that 2.7 has by default, or names what OpenSSL 3.0 does not know, which is fatal", instead: nothing, example: "tls-groups X25519:prime256v1"},
+		{name: "tls-groups", when: func(args []string) bool { return !knownGroups(args[0]) && knownNewGroups(args[0]) }, on26: Fatal, on27: Works, why: "it takes OpenSSL 3.5, as Ubuntu 26.04 and Debian 13 have: with an older one, as in Ubuntu 24.04 and Debian 12, no OpenVPN starts; 2.7 has the post-quantum exchange by default", instead: nothing, example: newGroupsLine},
+		{name: "tls-groups", when: func(args []string) bool { return !knownGroups(args[0]) }, on26: Fatal, on27: Fatal, why: "OpenSSL does not have all of it, and OpenVPN does not start then", instead: nothing, example: "tls-groups X25519:NOSUCH"},
+		{name: "tls-groups", on26: Works, on27: Works, why: "it switches off the post-quantum exchange that 2.7 has by default", instead: nothing, example: "tls-groups X25519:prime256v1"},
 		{name: "tls-cipher", on26: Works, on27: Works, why: "OpenVPN's and OpenSSL's own choice is stronger than most lists", instead: "tls-version-min 1.2 and tls-cert-profile preferred", example: "tls-cipher TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384"},
 		{name: "auth", when: unknownTo(digests, moreDigests, "none"), on26: Fatal, on27: Fatal, why: "OpenSSL 3 does not have it", instead: nothing, example: "auth NOSUCH"},
 		{name: "auth", when: first("none", "NONE"), on26: Works, on27: Works, why: "packets can be forged where the cipher is not of today (AEAD)", instead: nothing, example: "auth none"},
 		{name: "auth", on26: Works, on27: Works, why: "the ciphers of today (AEAD) do not use it", instead: nothing, example: "auth SHA256"},
-		{name: "persist-key", on26: Works, on27: Warns, why: "2.6 needs it with \"user\" and tls-crypt-v2, or any client ends the daemon; 2.7 always does so"},
+		{name: "persist-key", role: Client, on26: Works, on27: Warns, why: "2.6 needs it with \"user\", to connect again with a key that root alone reads; 2.7 always does so"},
+		{name: "persist-key", role: Server, on26: Works, on27: Warns, why: "2.6 needs it with \"user\" and tls-crypt-v2, or any client ends the daemon; 2.7 always does so"},
 		{name: "remote-cert-tls", role: Client, when: first("client"), on26: Works, on27: Works, why: "it refuses every gateway, and takes another client for one", instead: "remote-cert-tls server", example: "remote-cert-tls client"},
 		{name: "remote-cert-tls", role: Server, when: first("server"), on26: Works, on27: Works, why: "it refuses every client, and takes the server's own certificate for one", instead: "remote-cert-tls client", example: "remote-cert-tls server"},
 		{name: "opt-verify", role: Server, on26: Warns, on27: Ignored, instead: nothing, why: "removed"},
