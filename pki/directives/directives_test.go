@@ -372,17 +372,19 @@ func TestWhatIsCountedIsKnown(t *testing.T) {
 func TestValues(t *testing.T) {
 	const server = "server 10.8.0.0 255.255.255.0"
 	for line, want := range map[string]Finding{
-		"hand-window 60":     {On26: Works, On27: Works},
-		"hand-window word":   {On26: Works, On27: Fatal, Why: `"word" is none: 2.6 takes it for 0`, Instead: "hand-window with a whole number from 0 on"},
-		"hand-window 60s":    {On26: Works, On27: Fatal, Why: `"60s" is none: 2.6 takes it for 60`, Instead: "hand-window with a whole number from 0 on"},
-		"script-security 4":  {On26: Works, On27: Fatal, Why: `"4" is none`, Instead: "script-security with a whole number from 0 to 3"},
-		"fragment 10":        {On26: Fatal, On27: Fatal, Why: `"10" is none`, Instead: "fragment with a whole number from 68 on"},
-		"max-clients 1 2":    {On26: Fatal, On27: Fatal, Why: "it takes 1 argument and has 2: OpenVPN does not know it so", Instead: "the same with 1 argument"},
-		"port 70000":         {On26: Works, On27: Works, Why: "there is no such port: it is cut off, and becomes another", Instead: "port with a number from 1 to 65535"},
-		"port openvpn":       {On26: Works, On27: Works, Why: "where the machine's /etc/services does not have that name, OpenVPN does not start, or goes nowhere", Instead: "port with a number from 1 to 65535"},
-		"port -1":            {On26: Fatal, On27: Fatal, Why: `"-1" is none`, Instead: "port with a number from 1 to 65535"},
-		"compat-mode 2.10.0": {On26: Works, On27: Works},
-		"tls-groups X25519":  {On26: Works, On27: Works, Why: "it switches off the post-quantum exchange that 2.7 has by default", Instead: nothing},
+		"hand-window 60":                 {On26: Works, On27: Works},
+		"hand-window word":               {On26: Works, On27: Fatal, Why: `"word" is none: 2.6 takes it for 0`, Instead: "hand-window with a whole number from 0 on"},
+		"hand-window 60s":                {On26: Works, On27: Fatal, Why: `"60s" is none: 2.6 takes it for 60`, Instead: "hand-window with a whole number from 0 on"},
+		"script-security 4":              {On26: Works, On27: Fatal, Why: `"4" is none`, Instead: "script-security with a whole number from 0 to 3"},
+		"fragment 10":                    {On26: Fatal, On27: Fatal, Why: `"10" is none`, Instead: "fragment with a whole number from 68 on"},
+		"max-clients 1 2":                {On26: Fatal, On27: Fatal, Why: "it takes 1 argument and has 2: OpenVPN does not know it so", Instead: "the same with 1 argument"},
+		"port 70000":                     {On26: Works, On27: Works, Why: "there is no such port: it is cut off, and becomes another", Instead: "port with a number from 1 to 65535"},
+		"port openvpn":                   {On26: Works, On27: Works, Why: "where the machine's /etc/services does not have that name, OpenVPN does not start, or goes nowhere", Instead: "port with a number from 1 to 65535"},
+		"port -1":                        {On26: Fatal, On27: Fatal, Why: `"-1" is none`, Instead: "port with a number from 1 to 65535"},
+		"compat-mode 2.10.0":             {On26: Works, On27: Works},
+		"dhcp-option DOMAIN example.com": {On26: Works, On27: Works},
+		"dhcp-option DNS ns.example.com": {On26: Works, On27: Fatal, Why: `"ns.example.com" is none`, Instead: "dhcp-option with an address"},
+		"tls-groups X25519":              {On26: Works, On27: Works, Why: "it switches off the post-quantum exchange that 2.7 has by default", Instead: nothing},
 	} {
 		lines, err := Parse([]byte(line + "\n" + server + "\n"))
 		if err != nil {

@@ -129,7 +129,7 @@ func ValueExamples() []Example {
 		"compat-mode 2.4.0-rc1", "compat-mode 2.4.x", "compat-mode 2.10.0", "compat-mode 1.9.9", "tls-groups " + strings.Join(strings.Fields(groups), ":"), "tls-groups PRIME256V2",
 		"tls-ciphersuites NOSUCH:TLS_AES_256_GCM_SHA384:TLS-AES-128-CCM-SHA256", "tls-cipher NOSUCH:TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384", "tls-cipher DEFAULT:!EXP:!LOW", "tls-cipher DHE-RSA-AES256-SHA",
 		"verify-hash " + strings.Repeat("00:", 19) + "00", "peer-fingerprint " + strings.Repeat("Ff:", 31) + "ff", "redirect-gateway def1 ipv6 !ipv4 bypass-dns block-local local autolocal bypass-dhcp",
-		"server-ipv6 fd00::", "server-ipv6 fd00::5/124", "route-gateway dhcp", "vlan-accept tagged", "auth-gen-token 3600 119 external-auth", "auth-gen-token 3600 120 external-auth",
+		"server-ipv6 fd00::", "server-ipv6 fd00::5/124", "dhcp-option DOMAIN example.com", "route-gateway dhcp", "vlan-accept tagged", "auth-gen-token 3600 119 external-auth", "auth-gen-token 3600 120 external-auth",
 	} {
 		put(line)
 	}

@@ -19,6 +19,7 @@ type value struct {
 	line  string // with "#" where it stands; of "#...", each argument from there on
 	takes func(text string) bool
 	is    string // what it is to be
+	of    string // the first argument, where it is of that alone
 	on26  Effect // of what is wrong; empty: [Fatal], as it is in 2.7
 	// What it must not be, and other lines that are beside it when OpenVPN is asked.
 	wrong []string
@@ -73,7 +74,7 @@ func values() []value {
 		{line: "redirect-gateway #...", takes: oneOf(flags), is: "some of " + flags, wrong: []string{"word", "def1 word"}},
 		{line: "redirect-private #...", takes: oneOf(flags), is: "some of " + flags, wrong: []string{"word"}},
 		{line: "resolv-retry #", takes: either(oneOf("infinite"), number), is: `a number of seconds, or "infinite"`, on26: Works},
-		{line: "dhcp-option DNS #", takes: either(is4, is6), is: "an address", on26: Works},
+		{line: "dhcp-option DNS #", of: "DNS", takes: either(is4, is6), is: "an address", on26: Works},
 		{line: "setenv # x", takes: func(text string) bool { return len(text) > 1 }, is: "a name of two letters or more", wrong: []string{"A"}},
 		{line: "tls-cipher #", takes: hasSuite, is: "a list with one at least that OpenSSL 3 has", wrong: []string{"word", "TLS-RSA-WITH-RC4-128-SHA"}},
 		{line: "tls-ciphersuites #", takes: either(hasSuite13, func(text string) bool { return text == "" }), is: "a list with one at least of TLS_AES_256_GCM_SHA384, TLS_CHACHA20_POLY1305_SHA256 and TLS_AES_128_GCM_SHA256", wrong: []string{"word"}},
@@ -96,6 +97,9 @@ func misformed(l Line, values []value) (Finding, bool) {
 
 // given are the arguments of a line that are to have the form.
 func (v value) given(l Line) []string {
+	if v.of != "" && (len(l.Args) == 0 || l.Args[0] != v.of) {
+		return nil
+	}
 	if first, each := strings.CutSuffix(v.line, "..."); each {
 		if first == l.Name+" #" && !l.Inlined {
 			return l.Args
