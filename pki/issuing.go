@@ -202,6 +202,9 @@ func (f *profileFlags) order(cmd *cobra.Command, folder authority.Folder, d *des
 		if order.template, err = profile.ParseTemplate(string(text), order.form, folder.ServerName()); err != nil {
 			return issuing{}, fmt.Errorf("reading the template %q: %w", f.template, err)
 		}
+		for _, doubt := range order.template.Doubtful {
+			d.warn("the template %q has %s", f.template, doubt)
+		}
 	}
 	remotes := f.remotes
 	if len(remotes) == 0 && strings.Contains(folder.ServerName(), ".") {

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -166,6 +167,7 @@ func TestTemplateStarts(t *testing.T) {
 		"keepalive 10": "with \"keepalive 10\": it takes 2 arguments and has 1", "script-security 3 system": "with \"script-security 3 system\": it takes 1 argument and has 2",
 		"up /bin/true": "without script-security", "block-outside-dns": "with \"block-outside-dns\": it is for Windows: elsewhere OpenVPN does not start with it: write instead setenv opt block-outside-dns", "extra-certs [inline]": "it names a file that is called \"[inline]\"",
 		"data-ciphers AES-256-GCM:NOSUCH": "OpenSSL 3 does not have all of it", "auth NOSUCH": "OpenSSL 3 does not have it", "cd C:\\x": "a backslash stands before what needs none",
+		"no-replay": "OpenVPN 2.7 does not start with \"no-replay\": it takes away the protection from replayed packets: write instead nothing: leave it out", "max-routes-per-client 0": "OpenVPN 2.7 does not start with \"max-routes-per-client 0\"",
 		"<connection>\nport 1\n</connection>": "there is no \"remote\" in it", "<connection>\nremote a\nverb 3\n</connection>": "OpenVPN does not take it in a <connection>",
 	} {
 		for _, form := range Forms() {
@@ -180,6 +182,35 @@ func TestTemplateStarts(t *testing.T) {
 	for _, line := range []string{"script-security 2\nup /bin/true", "setenv opt block-outside-dns", "ignore-unknown-option of-tomorrow\nof-tomorrow 1", "auth-user-pass", "<connection>\nremote a\n</connection>"} {
 		if _, err := ParseTemplate("{{.Profile}}"+line+"\n", Inline, "server"); err != nil {
 			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
+
+// TestTemplateIsDoubted has lines that OpenVPN takes, and that should not be there.
+func TestTemplateIsDoubted(t *testing.T) {
+	for line, want := range map[string]string{
+		"ns-cert-type server":       "write instead remote-cert-tls server",
+		"comp-lzo":                  "compression leaks what is sent",
+		"tls-cert-profile insecure": "write instead tls-cert-profile preferred",
+		"setenv opt comp-lzo":       "compression leaks what is sent",
+	} {
+		for _, form := range Forms() {
+			made, err := ParseTemplate("{{.Profile}}"+line+"\n", Form(form), "server")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(made.Doubtful) != 1 || !strings.HasPrefix(made.Doubtful[0], strconv.Quote(line)+": ") || !strings.Contains(made.Doubtful[0], want) {
+				t.Errorf("%s: %q: %q", form, line, made.Doubtful)
+			}
+		}
+	}
+	for _, line := range []string{"", "dhcp-option DOMAIN example.com", "script-security 2\nup /bin/true", "auth-user-pass"} {
+		made, err := ParseTemplate("{{.Profile}}"+line+"\n", Inline, "server")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(made.Doubtful) > 0 {
+			t.Errorf("%q: %q", line, made.Doubtful)
 		}
 	}
 }

@@ -21,7 +21,12 @@ import (
 
 // Template is an operator's own form of the text of profiles: a text/template
 // over [Fields].
-type Template struct{ parsed *template.Template }
+type Template struct {
+	parsed *template.Template
+	// Doubtful are directives of it that OpenVPN takes, and that should not be there,
+	// with why.
+	Doubtful []string
+}
 
 // Fields are what a template can name.
 type Fields struct {
@@ -47,11 +52,12 @@ func ParseTemplate(text string, form Form, serverName string) (*Template, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTemplate, err)
 	}
-	t := &Template{parsed}
+	t := &Template{parsed: parsed}
 	var first error
 	for _, sample := range samples(serverName) {
-		_, err := t.render(sample.fields(form.placed(sample.Name)))
+		text, err := t.render(sample.fields(form.placed(sample.Name)))
 		if err == nil {
+			t.Doubtful = doubtful(text)
 			return t, nil
 		}
 		first = cmp.Or(first, err)
@@ -76,22 +82,43 @@ func samples(serverName string) []Profile {
 	return all
 }
 
-// checkStarts refuses lines with which OpenVPN does not start.
+// checkStarts refuses lines with which OpenVPN does not start: it is not known which one
+// a person has.
 func checkStarts(lines []directives.Line) error {
 	for _, found := range directives.Lint(lines) {
-		if found.On26 == directives.Unknown || found.On26 == directives.Fatal {
-			lacking, word := "with", strconv.Quote(found.Directive)
-			if found.Line == 0 {
-				lacking, word = "without", strings.TrimPrefix(found.Directive, "no ")
-			}
-			instead := ""
-			if found.Instead != "" {
-				instead = ": write instead " + found.Instead
-			}
-			return fmt.Errorf("%w: OpenVPN 2.6 does not start %s %s: %s%s", ErrNoTemplate, lacking, word, found.Why, instead)
+		version := "2.7"
+		switch {
+		case found.On26 == directives.Unknown || found.On26 == directives.Fatal:
+			version = "2.6"
+		case found.On27 != directives.Fatal:
+			continue
 		}
+		lacking, word := "with", strconv.Quote(found.Directive)
+		if found.Line == 0 {
+			lacking, word = "without", strings.TrimPrefix(found.Directive, "no ")
+		}
+		instead := ""
+		if found.Instead != "" {
+			instead = ": write instead " + found.Instead
+		}
+		return fmt.Errorf("%w: OpenVPN %s does not start %s %s: %s%s", ErrNoTemplate, version, lacking, word, found.Why, instead)
 	}
 	return nil
+}
+
+// doubtful is what lint would have written otherwise in a text that OpenVPN takes.
+func doubtful(text []byte) []string {
+	lines, err := directives.Parse(text)
+	if err != nil {
+		return nil
+	}
+	var doubts []string
+	for _, found := range directives.Lint(lines) {
+		if found.Line > 0 && found.Instead != "" {
+			doubts = append(doubts, fmt.Sprintf("%q: %s: write instead %s", found.Directive, found.Why, found.Instead))
+		}
+	}
+	return doubts
 }
 
 // render refuses a result with which OpenVPN does not start, one with which a client
