@@ -22,7 +22,7 @@ func fitHelp(root *cobra.Command) {
 		const slop = 5
 		cmd.SetUsageTemplate(strings.NewReplacer(
 			".FlagUsages |", fmt.Sprintf(".FlagUsagesWrapped %d |", helpWidth-slop),
-			" for more information about a command.", " tells more of one.",
+			"Use \"{{.CommandPath}} [command] --help\" for more information about a command.", "\"{{.CommandPath}} COMMAND --help\" tells more of a command.",
 		).Replace(cmd.UsageTemplate()))
 		give(cmd, args)
 	})

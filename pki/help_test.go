@@ -26,6 +26,9 @@ func TestHelpFits(t *testing.T) {
 		if !strings.Contains(out.String(), "Usage:") {
 			t.Errorf("%q gives no help: %q", cmd.CommandPath(), out.String())
 		}
+		if cmd.HasAvailableSubCommands() && !strings.HasSuffix(out.String(), "\n\""+cmd.CommandPath()+" COMMAND --help\" tells more of a command.\n") {
+			t.Errorf("%s --help ends so: %q", cmd.CommandPath(), out.String()[max(0, out.Len()-100):])
+		}
 		for line := range strings.Lines(out.String()) {
 			if line = strings.TrimSuffix(line, "\n"); len([]rune(line)) > helpWidth {
 				t.Errorf("%s --help has a line of %d columns: %s", cmd.CommandPath(), len([]rune(line)), line)
