@@ -23,6 +23,9 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
+// takenKeys are those that [bundle.CheckKey] takes.
+const takenKeys = "taken are keys on P-256, P-384 and P-521, Ed25519 keys, and RSA keys of 2048 bits or more"
+
 // ParseRequest reads a certificate request (PKCS#10, PEM) for a person. Of it
 // only the key counts; but a name of somebody else in it is a mistake, and
 // refused.
@@ -33,16 +36,23 @@ func ParseRequest(text []byte, name string) (crypto.PublicKey, error) {
 	}
 	request, err := x509.ParseCertificateRequest(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("it is no certificate request: %w", err)
+		return nil, fmt.Errorf("it is no certificate request that is read here: %w; %s", err, takenKeys)
 	}
-	if err := request.CheckSignature(); err != nil {
+	if request.PublicKey == nil {
+		return nil, fmt.Errorf("its key is of a kind that is not known here: %s", takenKeys)
+	}
+	if err := bundle.CheckKey(request.PublicKey); err != nil {
+		return nil, fmt.Errorf("its key is not taken: %w; %s", err, takenKeys)
+	}
+	err = request.CheckSignature()
+	if _, weak := errors.AsType[x509.InsecureAlgorithmError](err); weak || errors.Is(err, x509.ErrUnsupportedAlgorithm) {
+		return nil, fmt.Errorf("that it is signed with its own key cannot be seen: %w: make it with SHA-256 (\"openssl req -new -sha256\")", err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("it is not signed with its own key: %w", err)
 	}
 	if cn := request.Subject.CommonName; cn != "" && cn != name {
 		return nil, fmt.Errorf("it is of %+q, not of %q: issue to that name, or let the request have no name", cn, name)
-	}
-	if err := bundle.CheckKey(request.PublicKey); err != nil {
-		return nil, fmt.Errorf("its key is not taken: %w", err)
 	}
 	return request.PublicKey, nil
 }

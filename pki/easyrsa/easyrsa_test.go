@@ -151,6 +151,42 @@ func TestReadRefusesTwoOfOneSerial(t *testing.T) {
 	}
 }
 
+// TestUnlock has the forms of a key that OpenSSL writes in the clear.
+func TestUnlock(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sec1, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	parameters := block("EC PARAMETERS", []byte("\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"))
+	for text, want := range map[string]string{
+		block("EC PRIVATE KEY", sec1):              "",
+		block("PRIVATE KEY", pkcs8):                "",
+		parameters + block("EC PRIVATE KEY", sec1): "",
+		parameters:                         "it is no PEM",
+		block("DSA PRIVATE KEY", sec1[:9]): `it is a "DSA PRIVATE KEY", not a private key that is known here: write a copy of the PKI's key anew, with "openssl pkcs8 -topk8"`,
+	} {
+		p := PKI{CA: &x509.Certificate{PublicKey: key.Public()}, keyFile: filepath.Join(t.TempDir(), "ca.key")}
+		if err := os.WriteFile(p.keyFile, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		opened, err := p.Unlock(func() ([]byte, error) { t.Error("a passphrase is asked for"); return nil, nil })
+		if want == "" && (err != nil || !key.Equal(opened)) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s%v, want %q", text, err, want)
+		}
+	}
+}
+
 // TestReadThroughLinks: a PKI under a configuration tool may have links for files. One
 // that is passed over is a certificate that seems lost.
 func TestReadThroughLinks(t *testing.T) {

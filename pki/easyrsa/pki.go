@@ -215,7 +215,10 @@ func (p PKI) unlock(passphrase func() ([]byte, error)) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(raw)
+	block, rest := pem.Decode(raw)
+	if block != nil && block.Type == "EC PARAMETERS" { // which "openssl ecparam -genkey" puts before the key
+		block, _ = pem.Decode(rest)
+	}
 	if block == nil {
 		return nil, errors.New("it is no PEM (is the file damaged?)")
 	}
@@ -254,7 +257,7 @@ func (p PKI) unlock(passphrase func() ([]byte, error)) (crypto.Signer, error) {
 	if old {
 		return nil, ErrPassphrase // the padding fitted by chance
 	}
-	return nil, fmt.Errorf("it is a %q, not a private key that is known here", block.Type)
+	return nil, fmt.Errorf("it is a %q, not a private key that is known here: write a copy of the PKI's key anew, with \"openssl pkcs8 -topk8\"", block.Type)
 }
 
 // isUnknown tells whether a key was not even tried to be decrypted. The library
