@@ -10,9 +10,13 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,6 +105,37 @@ func TestPublishWithAWrongClock(t *testing.T) {
 		if err := at(off).publish(t.Context(), folder, order); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("the clock is %s off: %v, want %q", off, err, want)
 		}
+	}
+}
+
+// TestPublishedIsReadBack has a way to AWS on which a shard comes back altered: the
+// command does not say that a gateway takes it.
+func TestPublishedIsReadBack(t *testing.T) {
+	behind, folder := quickOffice(t)
+	to, err := url.Parse(behind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.ModifyResponse = func(answer *http.Response) error {
+		if !strings.HasSuffix(answer.Request.Header.Get("X-Amz-Target"), ".GetSecretValue") {
+			return nil
+		}
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			return err
+		}
+		text = bytes.Replace(text, []byte(`"SecretBinary": "H4sI`), []byte(`"SecretBinary": "h4sI`), 1)
+		answer.Body = io.NopCloser(bytes.NewReader(text))
+		return nil
+	}
+	way := httptest.NewServer(proxy)
+	t.Cleanup(way.Close)
+	publish := startAt(t, way.URL, folder, "publish", "--secret", "altered/office", "--folder", "office")
+	<-publish.ended
+	said := publish.out.String()
+	if publish.err == nil || !strings.Contains(said, `reading back secret "altered/office/access/000": it is not what was written`) || strings.Contains(said, "read back and checked") {
+		t.Errorf("%v\n%s", publish.err, said)
 	}
 }
 
