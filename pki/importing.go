@@ -109,7 +109,7 @@ func (d *desk) importEasyRSA(dir string, plan authority.Plan, passphraseFile str
 	if err != nil {
 		return err
 	}
-	d.swept(authority.SweepBuilding(plan.Path, d.now()))
+	plan.Left = d.sweepBuilding(plan.Path)
 	if n := taken.certificates + len(taken.adopted.Others); n > 1000 { // some hundred a second
 		d.say("taking over %d certificates...", n)
 	}

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"strconv"
 	"strings"
@@ -67,7 +68,7 @@ func (d *desk) init(ctx context.Context, plan authority.Plan, keeping keeperFlag
 	if err != nil {
 		return err
 	}
-	d.swept(authority.SweepBuilding(plan.Path, d.now()))
+	plan.Left = d.sweepBuilding(plan.Path)
 	folder, err := authority.Make(plan, keeper, d.now())
 	if err != nil {
 		return err
@@ -84,6 +85,26 @@ func (d *desk) init(ctx context.Context, plan authority.Plan, keeping keeperFlag
 		return nil
 	}
 	d.say("keep a copy of the folder, and the passphrase apart from it: without either nobody can be added")
+	return nil
+}
+
+// sweepBuilding removes what a kill left of making an authority, and returns what was
+// signed there.
+func (d *desk) sweepBuilding(path string) []*x509.Certificate {
+	swept, gateways, err := authority.SweepBuilding(path, d.now())
+	d.swept(swept, err)
+	return gateways
+}
+
+// sweep removes what a kill left in an authority, and beside it. Whoever calls it has
+// locked the folder.
+func (d *desk) sweep(folder authority.Folder) error {
+	swept, err := folder.Sweep(d.now())
+	d.swept(swept, nil)
+	if err != nil {
+		return err
+	}
+	d.swept(folder.SweepBeside(d.now()))
 	return nil
 }
 

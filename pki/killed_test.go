@@ -6,8 +6,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,8 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/youmark/pkcs8"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
@@ -179,68 +175,6 @@ func saysOneOf(out []byte, words string) bool {
 	return false
 }
 
-func command(t *testing.T, folder string, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "vpnami-pki", args...)
-	cmd.Dir, cmd.Env = folder, append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("vpnami-pki %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-}
-
-// twoOffices makes a folder with an authority of two people, and one in which a
-// roll-over of it is ready to end.
-func twoOffices(t *testing.T) (start, rolling string) {
-	t.Helper()
-	start = filepath.Join(t.TempDir(), "start")
-	if err := os.Mkdir(start, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	command(t, start, "init", "office", "--server-name", "vpn.example.com")
-	openQuickly(t, filepath.Join(start, "office", "ca", "1", "ca.key"))
-	command(t, start, "issue", "client1", "client2", "--folder", "office")
-	rolling = copyFolder(t, start)
-	command(t, rolling, "rollover", "start", "--folder", "office")
-	openQuickly(t, filepath.Join(rolling, "office", "ca", "2", "ca.key"))
-	command(t, rolling, "renew", "client1", "client2", "--folder", "office", "--out", "renewed")
-	return start, rolling
-}
-
-// openQuickly encrypts the key of a CA anew, under the same passphrase and with
-// one round of the derivation: a thousand commands open it here.
-func openQuickly(t *testing.T, path string) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		t.Fatalf("%s is no PEM", path)
-	}
-	key, err := pkcs8.ParsePKCS8PrivateKey(block.Bytes, []byte("correct horse"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if block.Bytes, err = pkcs8.MarshalPrivateKey(key, []byte("correct horse"), &pkcs8.Opts{
-		Cipher: pkcs8.AES256CBC, KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 16, IterationCount: 1, HMACHash: crypto.SHA256},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func copyFolder(t *testing.T, from string) string {
-	t.Helper()
-	to := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	return to
-}
-
 // threads are those of which one is killed.
 type threads string
 
@@ -273,50 +207,6 @@ func killedAt(t *testing.T, folder, call string, n int, who threads, args []stri
 	}
 	t.Fatalf("killing at %s %d: %v\n%s", call, n, err, out)
 	return false
-}
-
-// checkWhole has the folder opened and read; where none is yet, there is none
-// by half.
-func checkWhole(t *testing.T, folder, where string) {
-	t.Helper()
-	path := filepath.Join(folder, "office")
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	fail := func(err error) {
-		if err != nil {
-			t.Errorf("%s: %v", where, err)
-		}
-	}
-	office, err := authority.Open(path)
-	if err != nil {
-		fail(err)
-		return
-	}
-	_, err = office.Server()
-	fail(err)
-	_, err = office.Wrapper()
-	fail(err)
-	_, err = office.Standing(time.Now())
-	fail(err)
-	people, err := office.People()
-	fail(err)
-	for _, p := range people {
-		// Whoever is in the roster has a certificate, on record.
-		certificates, err := office.OfRoster(p, p.Certificates)
-		fail(err)
-		for _, c := range certificates {
-			_, err := os.Stat(filepath.Join(office.Path(), "certificates", c.Serial.Text(16)+".crt"))
-			fail(err)
-		}
-		if len(certificates) == 0 {
-			t.Errorf("%s: %q has no certificate", where, p.Name)
-		}
-	}
-	// A list either has all that is revoked or is refused by name.
-	if _, err := office.CRLs(time.Now()); err != nil && !strings.Contains(err.Error(), `with "vpnami-pki crl"`) {
-		fail(err)
-	}
 }
 
 // checkSwept looks in an authority for what a broken-off command left:

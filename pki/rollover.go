@@ -349,11 +349,9 @@ func (d *desk) withKeys(ctx context.Context, folder authority.Folder, which open
 		return err
 	}
 	return errors.Join(func() error {
-		swept, err := current.Sweep(d.now())
-		if err != nil {
+		if err := d.sweep(current); err != nil {
 			return err
 		}
-		d.swept(swept, nil)
 		places, err := which(current)
 		if err != nil {
 			return err

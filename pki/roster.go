@@ -105,6 +105,7 @@ func (d *desk) setPerson(ctx context.Context, folder authority.Folder, name stri
 		return err
 	}
 	return errors.Join(func() error {
+		d.swept(folder.SweepBeside(d.now()))
 		person, err := member(folder, name)
 		if err != nil {
 			return fmt.Errorf("changing %q: %w", name, err)

@@ -20,6 +20,9 @@ import (
 // "publish.lock" is held by the one publish that is under way, for as long as AWS
 // takes: one that began earlier must not write over one that began later.
 
+// lockFile is the first of the two.
+const lockFile = "lock"
+
 // lockWait is how long a command waits for another to end: longer than any but
 // a huge one takes, shorter than a person's patience.
 const lockWait = 10 * time.Second
@@ -30,7 +33,7 @@ const lockPause = 50 * time.Millisecond
 // Lock makes this process the only one that writes, until release is called. It returns
 // the authority as it is then: another may have written while this one waited.
 func (f Folder) Lock(ctx context.Context) (current Folder, release func() error, err error) {
-	path := f.at("lock")
+	path := f.at(lockFile)
 	f.lock, err = acquire(ctx, path, lockWait, 0)
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -125,7 +128,7 @@ func (f Folder) keepFromWriting() (release func()) {
 	if f.lock != nil && f.lock.Locked() {
 		return func() {} // this one writes
 	}
-	lock := flock.New(f.at("lock"))
+	lock := flock.New(f.at(lockFile))
 	for end := time.Now().Add(quiet); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if held, err := lock.TryRLock(); held || err != nil {
 			break

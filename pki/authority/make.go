@@ -5,6 +5,7 @@ package authority
 
 import (
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,6 +28,9 @@ type Plan struct {
 	Network    string   // of the tunnel; empty: bundle.DefaultNetwork
 
 	Adopted *Adopted // a CA that is there already, and what it signed; nil: a new one
+	// Left are certificates of a gateway that [SweepBuilding] found: those of the CA are
+	// told of in the log.
+	Left []*x509.Certificate
 }
 
 // Check refuses what cannot be made, before a passphrase is asked for.
@@ -126,16 +130,24 @@ func Make(plan Plan, keeper Keeper, now time.Time) (Folder, error) {
 	if err != nil {
 		return Folder{}, fmt.Errorf("making the folder %q: %w", plan.Path, err)
 	}
+	held, err := hold(building)
+	failed := func(err error) (Folder, error) {
+		return Folder{}, errors.Join(err, held.Unlock(), os.RemoveAll(building))
+	}
+	if err != nil {
+		return failed(fmt.Errorf("making the folder %q: %w", plan.Path, err))
+	}
 	if err := fill(building, plan, keeper, now); err != nil {
-		return Folder{}, errors.Join(fmt.Errorf("making the authority %q: %w", plan.Name, err), os.RemoveAll(building))
+		return failed(fmt.Errorf("making the authority %q: %w", plan.Name, err))
 	}
 	// An empty folder was allowed above; os.Rename would not replace it.
 	if err := os.Remove(plan.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Folder{}, errors.Join(fmt.Errorf("making the folder %q: %w", plan.Path, err), os.RemoveAll(building))
+		return failed(fmt.Errorf("making the folder %q: %w", plan.Path, err))
 	}
-	if err := rename(building, plan.Path); err != nil {
-		return Folder{}, errors.Join(fmt.Errorf("making the folder %q: %w", plan.Path, err), os.RemoveAll(building))
+	if err := renameHeld(building, plan.Path, held); err != nil {
+		return failed(fmt.Errorf("making the folder %q: %w", plan.Path, err))
 	}
+	defer func() { _ = held.Unlock() }()
 	if err := syncFolder(parent); err != nil {
 		return Folder{}, err
 	}
@@ -145,13 +157,6 @@ func Make(plan Plan, keeper Keeper, now time.Time) (Folder, error) {
 // filesAtOnce are far below the 256 open files of macOS, the least of the systems'
 // defaults.
 const filesAtOnce = 128
-
-// startBuilding makes the folder that becomes the one at path; [SweepBuilding]
-// knows its name.
-func startBuilding(path string) (string, error) {
-	path = filepath.Clean(path)
-	return os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
-}
 
 func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 	key, keyFile, kept, err := keeper.newKey(rand.Reader)
@@ -196,13 +201,15 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 		NewFile{caFile(1, keyFile), privateFile, kept},
 		NewFile{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(adopted.Revoked)},
 		NewFile{caFile(1, "crl.pem"), publicFile, crlPEM(list)},
-		NewFile{"lock", privateFile, nil},
 		NewFile{"log.jsonl", privateFile, nil},
 		NewFile{markFile, publicFile, marked})
 	entries := []Entry{{Action: "init", Name: plan.Name, Certificate: issuer.certificate}}
 	for _, c := range certificates {
 		files = append(files, NewFile{certificateFile(c.certificate), publicFile, bundle.CertificatesPEM(c.certificate)})
 		entries = append(entries, Entry{Action: c.action, Name: c.certificate.Subject.CommonName, Certificate: c.certificate})
+	}
+	for _, c := range plan.Left {
+		entries = append(entries, leftBy(issuer.certificate, c)...)
 	}
 	more, taken, err := adopted.files()
 	if err != nil {

@@ -22,7 +22,7 @@ func (f Folder) SetWrapping(now time.Time, wrapping bundle.Wrapping) (Folder, er
 	}
 	changed := f.mark
 	changed.Wrapping = wrapping
-	return f.commit(now, changed, Entry{Action: action, Name: f.mark.Name})
+	return f.commit(now, changed, named{}, Entry{Action: action, Name: f.mark.Name})
 }
 
 // NewProfile is what profiles made now are to connect to: both kinds of

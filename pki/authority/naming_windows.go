@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gofrs/flock"
 	"golang.org/x/sys/windows"
 )
 
@@ -33,4 +34,10 @@ func rename(from, to string) error {
 			return err
 		}
 	}
+}
+
+// renameHeld is [rename] of a folder with a lock in it, which is let go: Windows denies it
+// while a file in it is open.
+func renameHeld(from, to string, lock *flock.Flock) error {
+	return errors.Join(lock.Unlock(), rename(from, to))
 }

@@ -166,7 +166,7 @@ func (f Folder) person(file string) (Person, error) {
 	}
 	for _, c := range p.Certificates {
 		if c.CA > f.mark.Signing {
-			return Person{}, fmt.Errorf("reading the roster: %q has a certificate of CA %d, and %s knows %d alone: it is older than the roster: put the newest back; if it is lost, write \"signing\": %d in it, and as \"server\" the highest number in %q; and \"previous\": %d only if log.jsonl has no \"rollover-end\" after its last \"rollover-start\": that CA lets in again whom the end cut off", p.Name, c.CA, markFile, f.mark.Signing, c.CA, f.at("server"), c.CA-1)
+			return Person{}, fmt.Errorf("reading the roster: %q has a certificate of CA %d, and %s knows %d alone: it is older than the roster: put the newest back; if it is lost, write \"signing\": %d in it, and as \"server\" the highest number in %q; and \"previous\": %d only if log.jsonl has no \"rollover-end\" after its last \"rollover-start\" (one that a line with \"-failed\" takes back does not count): that CA lets in again whom the end cut off", p.Name, c.CA, markFile, f.mark.Signing, c.CA, f.at("server"), c.CA-1)
 		}
 	}
 	if strings.ToLower(p.Name)+".json" != file {

@@ -8,9 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
@@ -63,21 +63,21 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 	if err != nil {
 		return Folder{}, err
 	}
-	err = f.fillFolder(f.at("ca", fmt.Sprint(number)), []NewFile{
-		{f.at(caFile(number, "ca.crt")), publicFile, bundle.CertificatesPEM(next.certificate)},
-		{f.at(caFile(number, keyFile)), privateFile, kept},
-		{f.at(caFile(number, "revoked.tsv")), privateFile, encodeRevoked(nil)},
-		{f.at(caFile(number, "crl.pem")), publicFile, crlPEM(list)},
-	})
-	if err != nil {
-		return Folder{}, fmt.Errorf("making the second CA: %w", err)
-	}
 	changed.Skipped = slices.Clone(f.mark.Skipped)
 	for between := f.mark.Signing + 1; between < number; between++ {
 		changed.Skipped = append(changed.Skipped, between)
 	}
 	changed.Signing = number
-	return f.commit(issuer.now, changed, Entry{Action: "rollover-start", Name: f.mark.Name, Certificate: next.certificate})
+	started, err := f.commit(issuer.now, changed, named{folder: filepath.Join("ca", strconv.Itoa(number)), inside: []NewFile{
+		{"ca.crt", publicFile, bundle.CertificatesPEM(next.certificate)},
+		{keyFile, privateFile, kept},
+		{"revoked.tsv", privateFile, encodeRevoked(nil)},
+		{"crl.pem", publicFile, crlPEM(list)},
+	}}, Entry{Action: "rollover-start", Name: f.mark.Name, Certificate: next.certificate})
+	if err != nil {
+		return Folder{}, fmt.Errorf("starting a roll-over: making the second CA: %w", err)
+	}
+	return started, nil
 }
 
 // EndRollover gives the gateway certificates of the CA that signs, and takes
@@ -96,7 +96,11 @@ func (f Folder) EndRollover(issuer Issuer) (Folder, error) {
 	}
 	changed := f.mark
 	changed.Previous = 0
-	return f.newServer(issuer, changed, Entry{Action: "rollover-end", Name: f.mark.Name, Certificate: issuer.certificate})
+	ended, err := f.newServer(issuer, changed, Entry{Action: "rollover-end", Name: f.mark.Name, Certificate: issuer.certificate})
+	if err != nil {
+		return Folder{}, fmt.Errorf("ending the roll-over: %w", err)
+	}
+	return ended, nil
 }
 
 // RenewServer gives the gateway another certificate and key, and another probe.
@@ -128,45 +132,17 @@ func (f Folder) newServer(issuer Issuer, changed mark, entries ...Entry) (Folder
 	if err != nil {
 		return Folder{}, err
 	}
-	for i := range files {
-		files[i].Path = f.at(files[i].Path)
-	}
-	if err := f.fillFolder(f.at("server", fmt.Sprint(changed.Server)), files); err != nil {
-		return Folder{}, fmt.Errorf("making the gateway's certificates: %w", err)
+	for i, file := range files {
+		files[i].Path = filepath.Base(file.Path)
 	}
 	for _, c := range certificates {
-		if err := Create(f.at(certificateFile(c.certificate)), publicFile, bundle.CertificatesPEM(c.certificate)); err != nil {
-			return Folder{}, err
-		}
 		entries = append(entries, Entry{Action: c.action, Name: nameOf(c.certificate), Certificate: c.certificate})
 	}
-	return f.commit(issuer.now, changed, entries...)
-}
-
-// fillFolder makes a numbered folder, which counts once authority.json names it.
-func (f Folder) fillFolder(path string, files []NewFile) error {
-	if err := os.Mkdir(path, folderMode); err != nil {
-		return err
-	}
-	if err := CreateAll(files); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// commit puts another mark in force.
-func (f Folder) commit(now time.Time, changed mark, entries ...Entry) (Folder, error) {
-	raw, err := encode(changed)
+	renewed, err := f.commit(issuer.now, changed, named{filepath.Join("server", strconv.Itoa(changed.Server)), files, certificates}, entries...)
 	if err != nil {
-		return Folder{}, err
+		return Folder{}, fmt.Errorf("making the gateway's certificates: %w", err)
 	}
-	if err := f.Log(now, entries...); err != nil {
-		return Folder{}, err
-	}
-	if err := Replace(f.at(markFile), publicFile, raw); err != nil {
-		return Folder{}, err
-	}
-	return f.Reopen()
+	return renewed, nil
 }
 
 // Dependent is somebody who cannot connect any more once the roll-over ends.

@@ -18,18 +18,23 @@ import (
 )
 
 // leftAfter is when what is still temporary was left by a kill: a file is
-// temporary for milliseconds, an authority for a second.
+// temporary for milliseconds.
 const leftAfter = time.Minute
 
 // SweepProfiles removes from a folder the profiles that a kill left half
 // written: each may hold a person's key. It returns their paths.
 func SweepProfiles(folder string, now time.Time) ([]string, error) {
-	return sweep(folder, now, func(name string, info fs.FileInfo) bool {
+	found, err := find(folder, func(name string, info fs.FileInfo) bool {
+		if now.Sub(info.ModTime()) < leftAfter {
+			return false
+		}
 		if info.IsDir() {
 			return isProfile(filepath.Join(folder, info.Name()), strings.TrimSuffix(name, ".tblk"))
 		}
 		return info.Mode().IsRegular() && (strings.HasSuffix(name, ".ovpn") || strings.HasSuffix(name, ".p12"))
 	})
+	swept, failed := removeAll(found)
+	return swept, errors.Join(err, failed)
 }
 
 // isProfile tells whether a folder has files of the profile of somebody and nothing
@@ -47,29 +52,8 @@ func isProfile(path, person string) bool {
 	})
 }
 
-// SweepBuilding removes what a kill left of making an authority at path: it
-// may hold a CA's key. It returns the paths.
-func SweepBuilding(path string, now time.Time) ([]string, error) {
-	path = filepath.Clean(path)
-	parent := filepath.Dir(path)
-	return sweep(parent, now, func(name string, info fs.FileInfo) bool {
-		return name == filepath.Base(path) && info.IsDir() && isBuilding(filepath.Join(parent, info.Name()))
-	})
-}
-
-// isBuilding tells whether there is nothing in a folder but what [Make] puts
-// there first.
-func isBuilding(path string) bool {
-	entries, err := os.ReadDir(path)
-	return err == nil && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
-		known := []string{"ca", "server", "people", "certificates", "lock", "log.jsonl", markFile}
-		_, temporary := temporaryOf(entry.Name())
-		return !temporary && !slices.Contains(known, entry.Name())
-	})
-}
-
-// sweep goes through what has the form of a temporary name.
-func sweep(folder string, now time.Time, ours func(name string, info fs.FileInfo) bool) ([]string, error) {
+// find goes through what has the form of a temporary name.
+func find(folder string, ours func(name string, info fs.FileInfo) bool) ([]string, error) {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -77,25 +61,33 @@ func sweep(folder string, now time.Time, ours func(name string, info fs.FileInfo
 	if err != nil {
 		return nil, fmt.Errorf("looking for what a broken-off command left: %w", err)
 	}
-	var swept []string
-	var failed error
+	var found []string
 	for _, entry := range entries {
 		name, temporary := temporaryOf(entry.Name())
 		if !temporary {
 			continue
 		}
 		info, err := entry.Info()
-		if err != nil || now.Sub(info.ModTime()) < leftAfter || !ours(name, info) {
+		if err != nil || !ours(name, info) {
 			continue // gone, or being written now, or somebody else's
 		}
-		path := filepath.Join(folder, entry.Name())
+		found = append(found, filepath.Join(folder, entry.Name()))
+	}
+	return found, nil
+}
+
+// removeAll returns what it could remove.
+func removeAll(paths []string) ([]string, error) {
+	var removed []string
+	var failed error
+	for _, path := range paths {
 		if err := os.RemoveAll(path); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("removing what a broken-off command left: %w", err))
 			continue
 		}
-		swept = append(swept, path)
+		removed = append(removed, path)
 	}
-	return swept, failed
+	return removed, failed
 }
 
 // temporaryOf is the name that a temporary one stands for: os.CreateTemp and
@@ -118,7 +110,8 @@ const unfinishedAfter = 24 * time.Hour
 // Sweep removes what a broken-off command left in the folder: temporary files,
 // a CA or a set of the gateway's keys that never came into force, and sets that
 // are no longer in force. Only the holder of the lock may call it. It returns the
-// paths of the CAs and sets that never came into force.
+// paths of the CAs and sets that never came into force; the log tells of what was signed
+// in them.
 //
 // It passes over the two folders with a file for each person and certificate:
 // to list a hundred thousand takes longer than to issue, and nothing in them is
@@ -135,13 +128,18 @@ func (f Folder) sweep(now time.Time, folders ...string) ([]string, error) {
 		return nil, err
 	}
 	unfinished, kept, err := f.above(now)
+	temporary := func(name string) bool { _, is := temporaryOf(name); return is }
+	for _, folder := range []string{"ca", "server"} {
+		more, failed := f.look(folder, temporary)
+		unfinished, err = append(unfinished, more...), errors.Join(err, failed)
+	}
 	folders = append(folders, filepath.Join("server", strconv.Itoa(f.mark.Server)))
 	for _, number := range f.mark.numbers() {
 		folders = append(folders, filepath.Join("ca", strconv.Itoa(number)))
 	}
-	stale := slices.Clone(unfinished)
+	var stale []string
 	for _, folder := range append(folders, kept...) {
-		more, failed := f.look(folder, func(name string) bool { _, is := temporaryOf(name); return is })
+		more, failed := f.look(folder, temporary)
 		stale, err = append(stale, more...), errors.Join(err, failed)
 	}
 	// A CA that was replaced stays, as the record that it is.
@@ -150,7 +148,11 @@ func (f Folder) sweep(now time.Time, folders ...string) ([]string, error) {
 	for _, path := range append(stale, more...) {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
-	return unfinished, err
+	if failed := f.logLeft(now, unfinished); failed != nil {
+		return nil, errors.Join(err, failed)
+	}
+	unfinished, failed = removeAll(unfinished)
+	return unfinished, errors.Join(err, failed)
 }
 
 // look finds what is stale in a folder.

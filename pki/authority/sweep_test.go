@@ -5,6 +5,7 @@ package authority
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -27,14 +29,8 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 	if err := written.Close(); err != nil {
 		t.Fatal(err)
 	}
-	building, err := startBuilding(filepath.Join(folder, "office"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	plan := Plan{Path: filepath.Join(folder, "office"), Name: "office", ServerName: "office-vpn", Network: "10.0.255.0/24"}
-	if err := fill(building, plan, UnderPassphrase{Passphrase: passphrase}, now); err != nil {
-		t.Fatal(err)
-	}
+	building, lock := startedBuilding(t, plan)
 	// Killed before the first file was in it.
 	empty, err := startBuilding(filepath.Join(folder, "client1.tblk"))
 	if err != nil {
@@ -45,7 +41,7 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 		if _, err := SweepProfiles(folder, at); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := SweepBuilding(plan.Path, at); err != nil {
+		if _, _, err := SweepBuilding(plan.Path, at); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,12 +56,136 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 	if sweep(time.Now()); left() != 3 {
 		t.Errorf("what is being written was swept: %d of %q, %q, %q left", left(), profile, building, empty)
 	}
-	if sweep(time.Now().Add(2 * leftAfter)); left() != 0 {
+	if sweep(time.Now().Add(2 * leftAfter)); left() != 1 { // the one may take long
+		t.Errorf("an authority that is being made was swept: %d left", left())
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if sweep(time.Now()); left() != 0 {
 		t.Errorf("%d of %q, %q, %q left", left(), profile, building, empty)
 	}
 	if swept, err := SweepProfiles(filepath.Join(folder, "none"), now); err != nil || swept != nil {
 		t.Errorf("a folder that is not there: %q, %v", swept, err)
 	}
+}
+
+// startedBuilding is an authority that is being made, of which all is there but its name.
+func startedBuilding(t *testing.T, plan Plan) (string, *flock.Flock) {
+	t.Helper()
+	building, err := startBuilding(plan.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := hold(building)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lock.Unlock() })
+	if err := fill(building, plan, UnderPassphrase{Passphrase: passphrase}, now); err != nil {
+		t.Fatal(err)
+	}
+	return building, lock
+}
+
+// TestBuildingIsSweptBesideAnother: what a kill left of making an authority is swept by
+// whatever is done with one beside it, also of another name; what may be in use, or is
+// another's, stays.
+func TestBuildingIsSweptBesideAnother(t *testing.T) {
+	folder := newFolder(t)
+	beside := filepath.Dir(folder.Path())
+	own := filepath.Join(beside, "."+filepath.Base(folder.Path())+".1.tmp")
+	var stays []string
+	for _, path := range []string{own, filepath.Join(beside, ".lab.1.tmp"), filepath.Join(beside, ".notes.1.tmp")} {
+		if err := os.Mkdir(path, folderMode); err != nil {
+			t.Fatal(err)
+		}
+		stays = append(stays, path)
+	}
+	if err := os.WriteFile(filepath.Join(stays[2], lockFile), nil, privateFile); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(stays[2], "notes.txt"), nil, privateFile); err != nil {
+		t.Fatal(err)
+	}
+	building, lock := startedBuilding(t, Plan{Path: filepath.Join(beside, "other"), Name: "other", ServerName: "other-vpn", Network: "10.0.255.0/24"})
+	if swept, err := folder.SweepBeside(time.Now()); err != nil || len(swept) != 0 {
+		t.Errorf("swept %q, %v", swept, err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if swept, err := folder.SweepBeside(time.Now()); err != nil || !slices.Equal(swept, []string{building}) {
+		t.Errorf("swept %q, want %q, %v", swept, building, err)
+	}
+	// Of what was killed before it had a lock the age tells, where the name does.
+	if swept, err := folder.SweepBeside(time.Now().Add(2 * leftAfter)); err != nil || !slices.Equal(swept, []string{own}) {
+		t.Errorf("swept %q, want %q, %v", swept, own, err)
+	}
+	for _, path := range stays[1:] {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSweptIsLogged: a CA that is in force may have signed for a gateway in what a kill
+// left of taking it over.
+func TestSweptIsLogged(t *testing.T) {
+	folder := newFolder(t)
+	issuer := unlock(t, folder, now)
+	wrapper, err := folder.Wrapper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(building string) []made {
+		t.Helper()
+		files, certificates, err := serverFiles(issuer, mark{Name: "office", ServerName: "office-vpn", Server: 1}, wrapper)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			path := filepath.Join(building, file.Path)
+			if err := os.MkdirAll(filepath.Dir(path), folderMode); err != nil {
+				t.Fatal(err)
+			}
+			if filepath.Base(path) == "probe.crt" { // not all had their names
+				path = filepath.Join(filepath.Dir(path), ".probe.crt.123.tmp")
+			}
+			if err := os.WriteFile(path, file.Data, file.Mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return certificates
+	}
+	logged := func(certificates []made) {
+		t.Helper()
+		raw, err := os.ReadFile(folder.at("log.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range certificates {
+			if want := fmt.Sprintf("%q,\"name\":%q,\"serial\":\"%s\",\"sha256\":\"%s\"", c.action+"-failed", c.certificate.Subject.CommonName, c.certificate.SerialNumber, hashOf(c.certificate.Raw)); strings.Count(string(raw), want) != 1 {
+				t.Errorf("the log has no %s:\n%s", want, raw)
+			}
+		}
+	}
+	building, err := startBuilding(folder.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificates := in(building)
+	if swept, err := folder.SweepBeside(time.Now().Add(2 * leftAfter)); err != nil || !slices.Equal(swept, []string{building}) {
+		t.Errorf("swept %q, %v", swept, err)
+	}
+	logged(certificates)
+	// So it may in what was to be the next set of the gateway's keys.
+	set := folder.at("server", ".2.123.tmp")
+	certificates = in(set)
+	if swept, err := folder.Sweep(now); err != nil || !slices.Equal(swept, []string{set}) {
+		t.Errorf("swept %q, %v", swept, err)
+	}
+	logged(certificates)
 }
 
 // TestSweepLeavesWhatIsAnothers: names and content only look like those of a profile.

@@ -1,0 +1,161 @@
+// SPDX-FileCopyrightText: The vpnami authors
+// SPDX-License-Identifier: MPL-2.0
+
+package authority
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
+)
+
+// startBuilding makes the folder that becomes the one at path.
+func startBuilding(path string) (string, error) {
+	path = filepath.Clean(path)
+	return os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+}
+
+// hold locks an authority that is being made: by that it is known from one that a kill
+// left. Where a file system has no locks, its age tells.
+func hold(building string) (*flock.Flock, error) {
+	path := filepath.Join(building, lockFile)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, privateFile)
+	if err == nil {
+		err = file.Close()
+	}
+	lock := flock.New(path)
+	if err == nil {
+		_, _ = lock.TryLock()
+	}
+	return lock, err
+}
+
+// SweepBuilding removes what a kill left of making an authority at path, or another
+// beside it: there may be a CA's key in it, and those of a gateway. It returns the paths,
+// and the certificates of the gateways, for the log of the authority that is made next.
+func SweepBuilding(path string, now time.Time) ([]string, []*x509.Certificate, error) {
+	found, err := findBuilding(path, now)
+	var gateways []*x509.Certificate
+	for _, path := range found {
+		gateways = append(gateways, gatewaysIn(path)...)
+	}
+	swept, failed := removeAll(found)
+	return swept, gateways, errors.Join(err, failed)
+}
+
+// SweepBeside is [SweepBuilding] beside the authority itself; the log tells of what it
+// had signed there.
+func (f Folder) SweepBeside(now time.Time) ([]string, error) {
+	path, err := Resolve(f.path)
+	if err != nil {
+		return nil, fmt.Errorf("looking for what a broken-off command left: %w", err)
+	}
+	found, err := findBuilding(path, now)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, nil // who may not look there made nothing there
+	}
+	if failed := f.logLeft(now, found); failed != nil {
+		return nil, errors.Join(err, failed)
+	}
+	swept, failed := removeAll(found)
+	return swept, errors.Join(err, failed)
+}
+
+func findBuilding(path string, now time.Time) ([]string, error) {
+	path = filepath.Clean(path)
+	parent := filepath.Dir(path)
+	return find(parent, func(name string, info fs.FileInfo) bool {
+		building := filepath.Join(parent, info.Name())
+		if !info.IsDir() || !isBuilding(building) {
+			return false
+		}
+		lock := flock.New(filepath.Join(building, lockFile))
+		if _, err := os.Stat(lock.Path()); err == nil {
+			if free, err := lock.TryLock(); err == nil {
+				_ = lock.Unlock()
+				return free
+			}
+		}
+		// It was killed before it had a lock, or none can be had here.
+		return name == filepath.Base(path) && now.Sub(info.ModTime()) >= leftAfter
+	})
+}
+
+// isBuilding tells whether there is nothing in a folder but what [Make] puts
+// there first.
+func isBuilding(path string) bool {
+	entries, err := os.ReadDir(path)
+	return err == nil && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
+		known := []string{"ca", "server", "people", "certificates", lockFile, "log.jsonl", markFile}
+		_, temporary := temporaryOf(entry.Name())
+		return !temporary && !slices.Contains(known, entry.Name())
+	})
+}
+
+// gatewaysIn are the certificates of a gateway, and of its probe, that lie anywhere in a
+// folder, also under temporary names. What cannot be read is passed over: the folder is
+// to go.
+func gatewaysIn(folder string) []*x509.Certificate {
+	var found []*x509.Certificate
+	_ = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return nil
+		}
+		name := entry.Name()
+		if of, temporary := temporaryOf(name); temporary {
+			name = of
+		}
+		if name != "server.crt" && name != "probe.crt" {
+			return nil
+		}
+		if raw, err := os.ReadFile(path); err == nil {
+			if certificates, err := bundle.ParseCertificates(raw); err == nil {
+				found = append(found, certificates...)
+			}
+		}
+		return nil
+	})
+	return found
+}
+
+// logLeft tells of the certificates of gateways in folders that are about to be removed,
+// where one of the CAs in force signed them and they are not on record.
+func (f Folder) logLeft(now time.Time, folders []string) error {
+	var entries []Entry
+	for _, folder := range folders {
+		for _, c := range gatewaysIn(folder) {
+			if _, err := os.Stat(f.at(certificateFile(c))); err == nil {
+				continue
+			}
+			for _, ca := range f.cas {
+				entries = append(entries, leftBy(ca, c)...)
+			}
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	return f.Log(now, entries...)
+}
+
+// leftBy tells of a certificate of a gateway that a broken-off command left, if a CA
+// signed it.
+func leftBy(ca, c *x509.Certificate) []Entry {
+	if c.CheckSignatureFrom(ca) != nil {
+		return nil
+	}
+	action := loggedProbe
+	if slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
+		action = loggedServer
+	}
+	return undone([]Entry{{Action: action, Name: nameOf(c), Certificate: c, Detail: "a broken-off command left it; its key was removed"}})
+}
