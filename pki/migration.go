@@ -68,11 +68,11 @@ func (d *desk) windowCommand(w window) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			allowed := d.refuseCut
+			cutting := refuseCut
 			if cut {
-				allowed = d.tellCut
+				cutting = d.tellCut
 			}
-			return d.moveWindow(cmd.Context(), folder, w, allowed)
+			return d.moveWindow(cmd.Context(), folder, w, cutting)
 		},
 	}
 	cmd.Flags().BoolVar(&cut, "cut", false, "do it although people are cut off")
@@ -80,12 +80,13 @@ func (d *desk) windowCommand(w window) *cobra.Command {
 	return cmd
 }
 
-func (d *desk) moveWindow(ctx context.Context, folder authority.Folder, w window, allowed func(window, []authority.Person) error) error {
+func (d *desk) moveWindow(ctx context.Context, folder authority.Folder, w window, cutting func(window, []authority.Person) (tell func(), err error)) error {
 	current, release, err := folder.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	return errors.Join(func() error {
+		d.swept(current.SweepBeside(d.now()))
 		if current.Migrating() == (w.wrapping == bundle.NoWrapping) {
 			return fmt.Errorf("changing the window for old profiles: it is %s already", map[string]string{"open": "open", "close": "closed"}[w.verb])
 		}
@@ -93,8 +94,9 @@ func (d *desk) moveWindow(ctx context.Context, folder authority.Folder, w window
 		if err != nil {
 			return err
 		}
+		tell := func() {}
 		if len(people) > 0 {
-			if err := allowed(w, people); err != nil {
+			if tell, err = cutting(w, people); err != nil {
 				return err
 			}
 		}
@@ -102,19 +104,20 @@ func (d *desk) moveWindow(ctx context.Context, folder authority.Folder, w window
 		if err != nil {
 			return err
 		}
+		tell()
 		d.say("%s", w.done)
 		d.sayPublish(moved)
 		return nil
 	}(), release())
 }
 
-func (d *desk) refuseCut(w window, people []authority.Person) error {
-	return fmt.Errorf("changing the window for old profiles: to %s it would cut off %s: %s: renew them first, or say --cut", w.verb, plural(len(people), "person", "people"), some(namesOf(people)))
+func refuseCut(w window, people []authority.Person) (tell func(), err error) {
+	return nil, fmt.Errorf("changing the window for old profiles: to %s it would cut off %s: %s: renew them first, or say --cut", w.verb, plural(len(people), "person", "people"), some(namesOf(people)))
 }
 
-func (d *desk) tellCut(_ window, people []authority.Person) error {
-	d.warn("cut off from the next publish on: %s", some(namesOf(people)))
-	return nil
+// tellCut returns what is to be said once they are cut off.
+func (d *desk) tellCut(_ window, people []authority.Person) (tell func(), err error) {
+	return func() { d.warn("cut off from the next publish on: %s", some(namesOf(people))) }, nil
 }
 
 func (d *desk) migrationStatusCommand() *cobra.Command {
