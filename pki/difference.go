@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"maps"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -183,4 +184,12 @@ func describeServer(server bundle.Server, there remote) []string {
 // lacking are those of some certificates that others have not.
 func lacking(some, others []*x509.Certificate) []*x509.Certificate {
 	return slices.DeleteFunc(slices.Clone(some), func(c *x509.Certificate) bool { return slices.ContainsFunc(others, c.Equal) })
+}
+
+// percent is a share from 0 to 1, never as less than it is.
+func percent(share float64) string {
+	if share < 0.01 {
+		return "less than 1 %"
+	}
+	return fmt.Sprintf("%.0f %%", math.Ceil(share*100))
 }

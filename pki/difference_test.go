@@ -94,3 +94,11 @@ func TestDescribeMany(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 }
+
+func TestPercent(t *testing.T) {
+	for share, want := range map[float64]string{0: "less than 1 %", 0.0099: "less than 1 %", 0.01: "1 %", 0.561: "57 %", 1: "100 %"} {
+		if got := percent(share); got != want {
+			t.Errorf("%v: %q, want %q", share, got, want)
+		}
+	}
+}

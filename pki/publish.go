@@ -43,7 +43,8 @@ secretsmanager:GetSecretValue, DescribeSecret, CreateSecret, PutSecretValue; wit
 --tag TagResource, with --kms-key UpdateSecret, and use of that KMS key.
 
 A secret holds 64 KiB; revocations and roster are compressed and take as many as
-they need, 256 at most.`,
+they need. A gateway takes 256 of them, and 32 MiB unpacked, which come first: some
+140,000 people.`,
 		Example: `  vpnami-pki publish --folder office --secret vpn/office
   vpnami-pki publish --folder office --secret vpn/office --dry-run
   vpnami-pki publish --folder office --secret vpn/office --kms-key alias/vpn`,
@@ -270,7 +271,7 @@ func (d *desk) publishOver(ctx context.Context, folder authority.Folder, v vault
 	for _, r := range p.redressings {
 		d.say("  %s", r)
 	}
-	d.say("  revocations and roster take %s of at most %d", plural(len(p.sealed.Shards), "secret", "secrets"), bundle.MaxShards)
+	d.say("  revocations and roster take %s, %s of what a gateway takes", plural(len(p.sealed.Shards), "secret", "secrets"), percent(p.sealed.Share()))
 	if order.dryRun {
 		for _, c := range p.changes {
 			d.say("would write %s (%d bytes)", c.id, c.size)

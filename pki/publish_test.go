@@ -173,9 +173,11 @@ func TestPublishTenThousandPeople(t *testing.T) {
 			t.Errorf("shard %d has %d bytes, a secret holds 65536", i, len(shard))
 		}
 	}
-	t.Logf("10,000 people and 20,000 revocations take %d secrets of at most %d", len(p.sealed.Shards), bundle.MaxShards)
+	t.Logf("10,000 people and 20,000 revocations take %d secrets, %s of what a gateway takes", len(p.sealed.Shards), percent(p.sealed.Share()))
 
-	// A company grows until it is refused, and that in words.
+	// A company grows until it is refused, and that in words. One of half the size takes
+	// more than half of what there is.
+	share := p.sealed.Share()
 	for people := 20_000; ; people *= 2 {
 		if people > 10_000_000 {
 			t.Fatal("no limit is found")
@@ -188,7 +190,11 @@ func TestPublishTenThousandPeople(t *testing.T) {
 			}
 			break
 		}
-		t.Logf("%d people and %d revocations take %d secrets", people, 2*people, len(p.sealed.Shards))
+		share = p.sealed.Share()
+		t.Logf("%d people and %d revocations take %d secrets, %s of what a gateway takes", people, 2*people, len(p.sealed.Shards), percent(share))
+	}
+	if share < 0.45 || share > 1 {
+		t.Errorf("before it is refused it takes %s of what a gateway takes", percent(share))
 	}
 }
 

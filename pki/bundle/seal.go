@@ -22,6 +22,14 @@ type Sealed struct {
 	Server []byte
 	Head   []byte
 	Shards [][]byte
+	// Unpacked is how many bytes the shards are to a reader, of [MaxAccessBytes].
+	Unpacked int
+}
+
+// Share is how much of what a reader takes the shards are, from 0 to 1: of their number,
+// or of what they are unpacked, whichever is nearer to its limit.
+func (s Sealed) Share() float64 {
+	return max(float64(len(s.Shards))/MaxShards, float64(s.Unpacked)/MaxAccessBytes)
 }
 
 // String tells the values apart without showing them: the server's is keys.
@@ -128,10 +136,11 @@ func seal(server Server, access Access, prefix string, generation uint64) (Seale
 	if err := checkSize(out.Server); err != nil {
 		return Sealed{}, fmt.Errorf("the server secret is too big: %w", err)
 	}
-	packed, err := packAccess(access)
+	packed, unpacked, err := packAccess(access)
 	if err != nil {
 		return Sealed{}, err
 	}
+	out.Unpacked = unpacked
 	head := headDocument{Schema: Schema, Generation: generation, ServerSHA256: hash(out.Server)}
 	for chunk := range slices.Chunk(packed, MaxSecretBytes) {
 		head.Shards = append(head.Shards, shardDocument{ID: ShardID(prefix, len(out.Shards)), SHA256: hash(chunk), Bytes: len(chunk)})
@@ -203,7 +212,7 @@ func (s Sealed) WithShards(ids []string) (Sealed, error) {
 	return s, nil
 }
 
-func packAccess(access Access) ([]byte, error) {
+func packAccess(access Access) (packed []byte, unpacked int, err error) {
 	people := slices.Clone(access.Roster)
 	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(a.Name, b.Name) })
 	doc := accessDocument{CRL: base64.StdEncoding.EncodeToString(access.CRL.Raw), Roster: []personDocument{}}
@@ -222,23 +231,23 @@ func packAccess(access Access) ([]byte, error) {
 	}
 	plain, err := encode(doc)
 	if err != nil {
-		return nil, fmt.Errorf("writing the access document: %w", err)
+		return nil, 0, fmt.Errorf("writing the access document: %w", err)
 	}
 	if len(plain) > MaxAccessBytes {
-		return nil, fmt.Errorf("the CRL and roster have %d bytes; %d is the limit", len(plain), MaxAccessBytes)
+		return nil, 0, fmt.Errorf("the CRL and roster have %d bytes; %d is the limit", len(plain), MaxAccessBytes)
 	}
-	var packed bytes.Buffer
-	writer, err := gzip.NewWriterLevel(&packed, gzip.BestCompression) // no name, no time: deterministic
+	var out bytes.Buffer
+	writer, err := gzip.NewWriterLevel(&out, gzip.BestCompression) // no name, no time: deterministic
 	if err != nil {
-		return nil, fmt.Errorf("compressing the access document: %w", err)
+		return nil, 0, fmt.Errorf("compressing the access document: %w", err)
 	}
 	if _, err := writer.Write(plain); err != nil {
-		return nil, fmt.Errorf("compressing the access document: %w", err)
+		return nil, 0, fmt.Errorf("compressing the access document: %w", err)
 	}
 	if err := writer.Close(); err != nil {
-		return nil, fmt.Errorf("compressing the access document: %w", err)
+		return nil, 0, fmt.Errorf("compressing the access document: %w", err)
 	}
-	return packed.Bytes(), nil
+	return out.Bytes(), len(plain), nil
 }
 
 // encode writes JSON without HTML's escapes, which would be noise in a secret
