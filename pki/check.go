@@ -60,6 +60,7 @@ or would be refused, 2 the command line is wrong.`,
 			if err != nil {
 				return err
 			}
+			ends = in(folder, ends)
 			if asJSON {
 				err = d.encode(ends)
 			} else {
@@ -87,6 +88,16 @@ func (d *desk) check(folder authority.Folder, within time.Duration) (ends []endi
 		return doubts, err
 	})
 	return ends, err
+}
+
+// in has the remedies say which folder they are for.
+func in(folder authority.Folder, ends []ending) []ending {
+	for i, e := range ends {
+		if strings.HasPrefix(e.Remedy, "vpnami-pki ") {
+			ends[i].Remedy += " --folder " + shellWord(folder.Path())
+		}
+	}
+	return ends
 }
 
 // endings finds what ends within a time, what ends first in front.
