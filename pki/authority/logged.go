@@ -22,7 +22,7 @@ import (
 
 // signedEntry tells of a list; [Folder.lastLogged] reads it.
 func signedEntry(ca *x509.Certificate, number *big.Int, der []byte) Entry {
-	return Entry{Action: "sign-crl", Name: ca.Subject.CommonName, Certificate: ca, Detail: numbered + number.String(), CRL: der}
+	return Entry{Action: "sign-crl", Name: nameOf(ca), Certificate: ca, Detail: numbered + number.String(), CRL: der}
 }
 
 const numbered = "number "
@@ -30,7 +30,7 @@ const numbered = "number "
 // signed is the number in a line that [signedEntry] made; nil, if it is another.
 func (line logLine) signed(ca *x509.Certificate) *big.Int {
 	digits, is := strings.CutPrefix(line.Detail, numbered)
-	if line.Action != "sign-crl" || line.Name != ca.Subject.CommonName || !is {
+	if line.Action != "sign-crl" || !is || line.Name != nameOf(ca) && line.Name != ca.Subject.CommonName { // as it is, in older lines
 		return nil
 	}
 	if line.SHA256 != "" && line.SHA256 != hashOf(ca.Raw) { // empty in older lines

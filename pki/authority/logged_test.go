@@ -5,6 +5,8 @@ package authority
 
 import (
 	"crypto"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"io"
 	"math/big"
@@ -208,4 +210,18 @@ func TestFailedIsOfOneCAAndOnce(t *testing.T) {
 		t.Error(err)
 	}
 	told(2, 1)
+}
+
+// TestSignedByAnOddName: the name of a CA of another program is in the log without what
+// turns or hides text; in older lines it is as it is.
+func TestSignedByAnOddName(t *testing.T) {
+	ca := &x509.Certificate{Subject: pkix.Name{CommonName: "A\x1b\u202eB"}, Raw: []byte("ca")}
+	if name := signedEntry(ca, big.NewInt(7), nil).Name; name != `A\x1b\u202eB` {
+		t.Errorf("%q", name)
+	}
+	for name, want := range map[string]bool{`A\x1b\u202eB`: true, "A\x1b\u202eB": true, "AB": false} {
+		if number := (logLine{Action: "sign-crl", Name: name, Detail: "number 7"}).signed(ca); (number != nil) != want {
+			t.Errorf("%q: %v", name, number)
+		}
+	}
 }
