@@ -9,80 +9,86 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
+
+// killed is a command that is killed, or whose calls fail, again and again.
+type killed struct {
+	name string
+	from string
+	args string
+	// done are the words with which the command, given again, says that it
+	// was through already.
+	done string
+	next func(n int) int // the call after the n-th
+}
+
+func oneByOne(n int) int { return n + 1 }
+
+// doubling is for what makes some hundred calls.
+func doubling(n int) int { return max(1, 2*n) }
 
 // TestKilledAtEveryWrite kills each command that changes an authority before
 // its first call of each kind that changes a file, before its second, and so on
 // until it gets through. After every kill the folder opens, says nothing that is not so,
 // and the same command, given again, brings it to its end and leaves nothing
-// behind.
+// behind. Of publish: [TestPublishKilledAtEveryWrite].
 func TestKilledAtEveryWrite(t *testing.T) {
 	need(t, "strace")
 	t.Parallel()
 	start, rolling := twoOffices(t)
 	empty := t.TempDir()
+	old := filepath.Join(t.TempDir(), "old")
+	makeOldPKI(t, filepath.Join(old, "pki"))
+	open := copyFolder(t, start)
+	command(t, open, "migration", "open", "--cut", "--folder", "office")
+	many := copyFolder(t, start)
+	writeNames(t, filepath.Join(many, "people.csv"), atOnce+1)
 
-	for _, c := range []struct {
-		name string
-		from string
-		args []string
-		// done are the words with which the command, given again, says that it
-		// was through already.
-		done string
-	}{
-		{"init", empty, []string{"init", "office"}, "it is there and not empty"},
-		{"issue", start, []string{"issue", "client3", "--folder", "office"}, `"client3.ovpn" is there|the name "client3" is taken`},
-		{"issue folders", start, []string{"issue", "client3", "client4", "--folder", "office", "--format", "files"}, `"client3" is there|"client4" is there|the name "client3" is taken|the name "client4" is taken`},
-		{"renew", start, []string{"renew", "client1", "--folder", "office", "--out", "renewed", "--revoke-old"}, "is there: it is not overwritten|lacks what log.jsonl has"},
-		{"revoke", start, []string{"revoke", "client1", "--folder", "office"}, "all of their certificates are revoked already"},
-		{"crl", start, []string{"crl", "--folder", "office"}, ""},
-		{"roster", start, []string{"roster", "set", "client1", "--ip", "auto", "--folder", "office"}, ""},
-		{"renew-server", start, []string{"renew-server", "--folder", "office"}, ""},
-		{"rollover start", start, []string{"rollover", "start", "--folder", "office"}, "one is under way"},
-		{"rollover end", rolling, []string{"rollover", "end", "--folder", "office"}, "none is under way"},
+	const issued = `"client3.ovpn" is there|"client3.p12" is there|"client3.tblk" is there|"client3" is there|"client4" is there|the name "client3" is taken|the name "client4" is taken`
+	for _, c := range []killed{
+		{"init", empty, "init office", "it is there and not empty", oneByOne},
+		{"import-easyrsa", old, "import-easyrsa pki --folder office --name office", "it is there and not empty", oneByOne},
+		{"issue", start, "issue client3 --folder office", issued, oneByOne},
+		{"issue folders", start, "issue client3 client4 --folder office --format files", issued, oneByOne},
+		{"issue tblk", start, "issue client3 --folder office --format tblk", issued, oneByOne},
+		{"issue p12", start, "issue client3 --folder office --format p12", issued, oneByOne},
+		{"issue many", many, "issue --from people.csv --folder office --out renewed", `the name "p[0-9]+" is taken`, doubling},
+		{"renew", start, "renew client1 --folder office --out renewed --revoke-old", "is there: it is not overwritten|lacks what log.jsonl has", oneByOne},
+		{"revoke", start, "revoke client1 --folder office", "all of their certificates are revoked already", oneByOne},
+		{"revoke foreign", rolling, "revoke --serial 77 --foreign --folder office", "it was revoked on", oneByOne},
+		{"crl", start, "crl --folder office", "^$", oneByOne},
+		{"roster", start, "roster set client1 --ip auto --folder office", "^$", oneByOne},
+		{"renew-server", start, "renew-server --folder office", "^$", oneByOne},
+		{"rollover start", start, "rollover start --folder office", "one is under way", oneByOne},
+		{"rollover end", rolling, "rollover end --folder office", "none is under way", oneByOne},
+		{"migration open", start, "migration open --cut --folder office", "it is open already", oneByOne},
+		{"migration close", open, "migration close --cut --folder office", "it is closed already", oneByOne},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			kills := 0
-			for _, call := range []string{"write", "fsync", "fchmod", "renameat", "renameat2", "unlinkat", "mkdirat", "ftruncate"} {
-				for n, who := 1, everyThread; ; n++ {
+			for at := range calls("write", "fsync", "fchmod", "renameat", "renameat2", "unlinkat", "mkdirat", "ftruncate") {
+				for at.n = c.next(0); ; at.n = c.next(at.n) {
 					folder := copyFolder(t, c.from)
-					if !killedAt(t, folder, call, n, who, c.args) {
-						if who == mainThread || !slices.Contains([]string{"fsync", "renameat", "renameat2"}, call) {
-							break
-						}
-						n, who = 0, mainThread
-						continue
+					if !killedAt(t, folder, at, c.args) {
+						break
 					}
 					kills++
-					where := fmt.Sprintf("killed at %s %d of %s", call, n, who)
-					checkWhole(t, folder, where)
-					aDayLater(t, filepath.Join(folder, "office"))
-					again := exec.CommandContext(t.Context(), "vpnami-pki", c.args...)
-					again.Dir, again.Env = folder, append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse")
-					out, err := again.CombinedOutput()
-					if err != nil && bytes.Contains(out, []byte("so it connects nowhere: remove it")) {
-						removeProfiles(t, folder)
-						command(t, folder, c.args...)
-						err = nil
-					}
-					if err != nil && !saysOneOf(out, c.done) {
-						t.Fatalf("%s, then given again: %v\n%s", where, err, out)
-					}
-					// The next command that writes has swept.
-					command(t, folder, "crl", "--folder", "office")
-					checkWhole(t, folder, where)
-					checkSwept(t, filepath.Join(folder, "office"), where)
+					c.killed(t, folder, "killed at "+at.String())
 					if t.Failed() {
 						t.FailNow()
 					}
@@ -96,6 +102,68 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	}
 }
 
+// killed looks at what a kill left, and at what the command does then.
+func (c killed) killed(t *testing.T, folder, where string) {
+	t.Helper()
+	checkWhole(t, folder, where)
+	checkTold(t, c.from, folder, where)
+	out, err := tried(t, folder, c.args)
+	if err != nil && bytes.Contains(out, []byte("so it connects nowhere: remove it")) {
+		removeProfiles(t, folder)
+		out, err = tried(t, folder, c.args)
+	}
+	if err != nil && !regexp.MustCompile(c.done).Match(out) {
+		t.Fatalf("%s, then given again: %v\n%s", where, err, out)
+	}
+	// The next command that writes has swept.
+	command(t, folder, "crl", "--folder", "office")
+	checkWhole(t, folder, where)
+	checkSwept(t, folder, where)
+}
+
+// TestFailedAtEveryWrite is of commands that put another authority.json in force, at each
+// call of which the disk fails in turn: nothing has changed then, and the log says so.
+func TestFailedAtEveryWrite(t *testing.T) {
+	need(t, "strace")
+	t.Parallel()
+	start, rolling := twoOffices(t)
+	for _, c := range []killed{
+		{"renew-server", start, "renew-server --folder office", "", oneByOne},
+		{"rollover start", start, "rollover start --folder office", "", oneByOne},
+		{"rollover end", rolling, "rollover end --folder office", "", oneByOne},
+		{"migration", start, "migration open --cut --folder office", "", oneByOne},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			before := filesIn(t, c.from)
+			failures := 0
+			for at := range calls("fsync", "fchmod", "renameat", "renameat2", "mkdirat") {
+				for at.n = c.next(0); ; at.n = c.next(at.n) {
+					folder := copyFolder(t, c.from)
+					out, err := traced(t, folder, at, "error=EIO", c.args)
+					if err == nil {
+						break
+					}
+					failures++
+					where := "failed at " + at.String()
+					checkWhole(t, folder, where)
+					if bytes.Contains(out, []byte("it is done all the same")) {
+						continue
+					}
+					if diff := cmp.Diff(before, filesIn(t, folder)); diff != "" || !bytes.Contains(out, []byte("input/output error")) {
+						t.Errorf("%s: it changed\n%s\n%s", where, diff, out)
+					}
+					checkTakenBack(t, c.from, folder, where)
+					command(t, folder, strings.Fields(c.args)...)
+				}
+			}
+			if failures < 5 {
+				t.Errorf("%d failures: the calls are not seen", failures)
+			}
+		})
+	}
+}
+
 // TestRevocationKilledBetweenTwoCAs kills it where the list of the first CA is to be put
 // in place: what "crl" does then leaves the certificate of the second in force, and the
 // way that is told takes it back too.
@@ -103,7 +171,7 @@ func TestRevocationKilledBetweenTwoCAs(t *testing.T) {
 	need(t, "strace")
 	t.Parallel()
 	_, folder := twoOffices(t)
-	if !killedAt(t, folder, "renameat", 2, everyThread, []string{"revoke", "client1", "--folder", "office"}) {
+	if !killedAt(t, folder, call{"renameat", 2, everyThread}, "revoke client1 --folder office") {
 		t.Fatal("it gets through")
 	}
 	cmd := exec.CommandContext(t.Context(), "vpnami-pki", "check", "--folder", "office")
@@ -138,41 +206,22 @@ func TestRevocationKilledBetweenTwoCAs(t *testing.T) {
 	command(t, folder, "check", "--folder", "office")
 }
 
-// aDayLater makes the numbered folders so old that what lacks something is taken for
-// what it is.
-func aDayLater(t *testing.T, office string) {
-	t.Helper()
-	at := time.Now().Add(-25 * time.Hour)
-	for _, pattern := range []string{"ca/*", "server/*"} {
-		folders, err := filepath.Glob(filepath.Join(office, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range folders {
-			if err := os.Chtimes(path, at, at); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
 // removeProfiles removes those that the commands make.
 func removeProfiles(t *testing.T, folder string) {
 	t.Helper()
-	for _, name := range []string{"client3.ovpn", "client3", "client4", "renewed"} {
+	for _, name := range []string{"client3.ovpn", "client3.p12", "client3.tblk", "client3", "client4", "renewed"} {
 		if err := os.RemoveAll(filepath.Join(folder, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func saysOneOf(out []byte, words string) bool {
-	for word := range strings.SplitSeq(words, "|") {
-		if word != "" && bytes.Contains(out, []byte(word)) {
-			return true
-		}
-	}
-	return false
+// tried is a command that may fail.
+func tried(t *testing.T, folder, args string, env ...string) ([]byte, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "vpnami-pki", strings.Fields(args)...)
+	cmd.Dir, cmd.Env = folder, append(append(os.Environ(), quickly()...), env...)
+	return cmd.CombinedOutput()
 }
 
 // threads are those of which one is killed.
@@ -183,20 +232,34 @@ const (
 	mainThread  threads = "the main thread"
 )
 
-// killedAt runs a command that is killed at the n-th system call of a kind that
-// a thread of it makes; false means that none made so many.
-func killedAt(t *testing.T, folder, call string, n int, who threads, args []string) bool {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	follow := []string{"-f"}
-	if who == mainThread {
-		follow = nil
+// call is the n-th system call of a kind that a thread makes.
+type call struct {
+	kind string
+	n    int
+	who  threads
+}
+
+func (c call) String() string { return fmt.Sprintf("%s %d of %s", c.kind, c.n, c.who) }
+
+// calls are of each kind those of every thread and, where several threads make them, those
+// of the main one too: strace counts them for each thread by itself.
+func calls(kinds ...string) iter.Seq[call] {
+	return func(yield func(call) bool) {
+		for _, kind := range kinds {
+			if !yield(call{kind: kind, who: everyThread}) {
+				return
+			}
+			if slices.Contains([]string{"fsync", "renameat", "renameat2"}, kind) && !yield(call{kind: kind, who: mainThread}) {
+				return
+			}
+		}
 	}
-	cmd := exec.CommandContext(ctx, "strace", append(append(follow, "-qq", "-o", filepath.Join(t.TempDir(), "calls"),
-		"-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n), "vpnami-pki-on-one-thread"), args...)...)
-	cmd.Dir, cmd.Env = folder, append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse")
-	out, err := cmd.CombinedOutput()
+}
+
+// killedAt runs a command that is killed at a call; false means that none made so many.
+func killedAt(t *testing.T, folder string, at call, args string, env ...string) bool {
+	t.Helper()
+	out, err := traced(t, folder, at, "signal=SIGKILL", args, env...)
 	if err == nil {
 		return false
 	}
@@ -205,17 +268,35 @@ func killedAt(t *testing.T, folder, call string, n int, who threads, args []stri
 			return true
 		}
 	}
-	t.Fatalf("killing at %s %d: %v\n%s", call, n, err, out)
+	t.Fatalf("killing at %s: %v\n%s", at, err, out)
 	return false
 }
 
+// traced runs a command to which something is done at a call.
+func traced(t *testing.T, folder string, at call, injected, args string, env ...string) ([]byte, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	follow := []string{"-f"}
+	if at.who == mainThread {
+		follow = nil
+	}
+	cmd := exec.CommandContext(ctx, "strace", append(append(follow, "-qq", "-o", filepath.Join(t.TempDir(), "calls"),
+		"-e", "trace="+at.kind, "-e", fmt.Sprintf("inject=%s:%s:when=%d", at.kind, injected, at.n), "vpnami-pki-on-one-thread"), strings.Fields(args)...)...)
+	cmd.Dir, cmd.Env = folder, append(append(os.Environ(), quickly()...), env...)
+	return cmd.CombinedOutput()
+}
+
 // checkSwept looks in an authority for what a broken-off command left:
-// temporary files, and keys that are not in force. What it left outside is swept
-// once it is old: testdata/desk/swept.txtar.
+// temporary files, and keys that are not in force; and beside it for another that was
+// being made. What there is of profiles is swept once it is old:
+// testdata/desk/swept.txtar.
 func checkSwept(t *testing.T, folder, where string) {
 	t.Helper()
+	office := filepath.Join(folder, "office")
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(entry.Name(), ".tmp") {
+		ours := strings.HasPrefix(path, office) || strings.HasPrefix(path, filepath.Join(folder, ".office.")) && !entry.IsDir()
+		if err == nil && ours && strings.Contains(path, ".tmp") {
 			t.Errorf("%s: %q is left", where, path)
 		}
 		return err
@@ -223,7 +304,7 @@ func checkSwept(t *testing.T, folder, where string) {
 	if err != nil {
 		t.Error(err)
 	}
-	servers, err := os.ReadDir(filepath.Join(folder, "server"))
+	servers, err := os.ReadDir(filepath.Join(office, "server"))
 	if err != nil || len(servers) != 1 {
 		t.Errorf("%s: %d sets of the gateway's keys, %v", where, len(servers), err)
 	}

@@ -59,6 +59,27 @@ func TestReadsUnderTheLock(t *testing.T) {
 	if !strings.Contains(out, "added    client1\n") {
 		t.Errorf("it publishes whom another took out:\n%s", out)
 	}
+
+	issuers, err := office.UnlockThose(authority.Keys{Passphrase: []byte("correct horse")}, time.Now(), office.Places())
+	if err != nil {
+		t.Fatal(err)
+	}
+	whileItWaits(t, office, endpoint, func() {
+		if _, err := office.RenewServer(issuers); err != nil {
+			t.Fatal(err)
+		}
+	}, "migration", "open", "--cut", "--folder", office.Path())
+	moved, err := authority.Open(office.Path())
+	if err != nil || !moved.Migrating() {
+		t.Errorf("the window is not open: %v", err)
+	}
+	before, err := office.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after, err := moved.Server(); err != nil || after.Certificate.Equal(before.Certificate) {
+		t.Errorf("the gateway's certificate is that before another made a new one: %v", err)
+	}
 }
 
 // TestLeftBehindIsToldUnderTheLock has another command at work whose profile is there and

@@ -28,9 +28,26 @@ import (
 func command(t *testing.T, folder string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "vpnami-pki", args...)
-	cmd.Dir, cmd.Env = folder, append(os.Environ(), "VPNAMI_PASSPHRASE=correct horse")
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), quickly()...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("vpnami-pki %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// quickly are the variables with which a command asks for nothing.
+func quickly() []string {
+	return []string{"VPNAMI_PASSPHRASE=correct horse", "VPNAMI_P12_PASSWORD=battery staple"}
+}
+
+// writeNames writes a list of so many people.
+func writeNames(t *testing.T, path string, n int) {
+	t.Helper()
+	text := "name\n"
+	for i := range n {
+		text += fmt.Sprintf("p%03d\n", i)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -92,3 +92,20 @@ func checkLogged(t *testing.T, office authority.Folder, where string) {
 		}
 	}
 }
+
+// checkTold wants the log to have more where another authority.json is in force: it has it
+// first.
+func checkTold(t *testing.T, before, after, where string) {
+	t.Helper()
+	same := func(name string) bool {
+		was, _ := os.ReadFile(filepath.Join(before, "office", name)) // before "init" there is none
+		is, err := os.ReadFile(filepath.Join(after, "office", name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return bytes.Equal(was, is)
+	}
+	if !same("authority.json") && same("log.jsonl") {
+		t.Errorf("%s: authority.json is another, and the log does not tell of it", where)
+	}
+}

@@ -30,7 +30,9 @@ func (f Folder) commit(now time.Time, changed mark, with named, entries ...Entry
 		return Folder{}, err
 	}
 	if err := f.Log(now, entries...); err != nil {
-		return Folder{}, errors.Join(err, laid.discard())
+		failed := laid.discard()
+		_ = f.Log(now, undone(entries)...) // some lines may be there; what fails now is told
+		return Folder{}, errors.Join(err, failed)
 	}
 	if err := laid.create(); err != nil {
 		return Folder{}, errors.Join(err, f.Log(now, undone(entries)...))

@@ -50,6 +50,33 @@ func TestGenerationNeverFalls(t *testing.T) {
 	}
 }
 
+// TestPublishedIsReplaced: a kill leaves what was published before, or what is now, and
+// nothing by half.
+func TestPublishedIsReplaced(t *testing.T) {
+	folder := newFolder(t)
+	place := Place{"eu-central-1", "vpn/office"}
+	record := func(generation uint64) []byte {
+		t.Helper()
+		if err := folder.RecordPublish(now, place, generation, "content"); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(folder.at("published.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	before := record(1)
+	kept := filepath.Join(t.TempDir(), "kept") // the same file, by another name
+	if err := os.Link(folder.at("published.json"), kept); err != nil {
+		t.Fatal(err)
+	}
+	after := record(2)
+	if raw, err := os.ReadFile(kept); err != nil || !bytes.Equal(raw, before) || bytes.Equal(before, after) {
+		t.Errorf("the file is written over: %s, %v", raw, err)
+	}
+}
+
 // TestPublishedBefore: a folder from when only the last content was kept goes on.
 func TestPublishedBefore(t *testing.T) {
 	folder := newFolder(t)
