@@ -21,10 +21,13 @@ func TestDurableBeforeItIsSaid(t *testing.T) {
 	need(t, "strace")
 	t.Parallel()
 	start, rolling := twoOffices(t)
+	old := filepath.Join(t.TempDir(), "old")
+	makeOldPKI(t, filepath.Join(old, "pki"))
 	for name, c := range map[string]struct {
 		from, args string
 	}{
 		"init":           {t.TempDir(), "init office"},
+		"import-easyrsa": {old, "import-easyrsa pki --folder office --name office"},
 		"issue":          {start, "issue client3 --folder office"},
 		"issue two":      {start, "issue client3 client4 --folder office --out new"},
 		"issue a folder": {start, "issue client3 --folder office --format tblk"},

@@ -78,6 +78,8 @@ func TestDiskFullAtEveryWrite(t *testing.T) {
 		{"rollover start", start, "rollover start --folder office"},
 		{"rollover end", rolling, "rollover end --folder office"},
 		{"migration", start, "migration open --cut --folder office"},
+		{"renew-server, by lines", nearlyFull(t, start), "renew-server --folder office"},
+		{"rollover end, by lines", nearlyFull(t, rolling), "rollover end --folder office"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -119,6 +121,25 @@ func TestDiskFullAtEveryWrite(t *testing.T) {
 	}
 }
 
+// nearlyFull is a copy of an authority in which the last page of the log has room for one
+// line, and for a part of the next.
+func nearlyFull(t *testing.T, from string) string {
+	t.Helper()
+	folder := copyFolder(t, from)
+	path := filepath.Join(folder, "office", "log.jsonl")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page, room, empty = 4096, 450, `{"action":"change","name":"client1","detail":""}` + "\n"
+	fill := (2*page - room - len(empty) - len(raw)%page) % page
+	line := fmt.Sprintf(`{"action":"change","name":"client1","detail":%q}`, strings.Repeat("x", fill)) + "\n"
+	if err := os.WriteFile(path, append(raw, line...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
 func isThere(path string) bool {
 	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist)
@@ -148,7 +169,7 @@ func filesIn(t *testing.T, folder string) map[string]string {
 }
 
 // checkTakenBack wants beside each new line of the log that tells of what is in force
-// another, that it is not.
+// another, that it is not. There may be one of a line that could not be written.
 func checkTakenBack(t *testing.T, before, after, where string) {
 	t.Helper()
 	read := func(folder string) []byte {
@@ -161,7 +182,7 @@ func checkTakenBack(t *testing.T, before, after, where string) {
 	added := bytes.TrimPrefix(read(after), read(before))
 	for _, action := range []string{"revoke", "revoke-foreign", "issue-server", "issue-probe", "rollover-start", "rollover-end", "migration-open"} {
 		count := func(action string) int { return bytes.Count(added, fmt.Appendf(nil, `"action":%q`, action)) }
-		if done, failed := count(action), count(action+"-failed"); done != failed {
+		if done, failed := count(action), count(action+"-failed"); done > failed {
 			t.Errorf("%s: of %d %q in the log %d failed:\n%s", where, done, action, failed, added)
 		}
 	}

@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,6 +24,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
+	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
 )
 
 // killed is a command that is killed, or whose calls fail, again and again.
@@ -161,6 +163,38 @@ func TestFailedAtEveryWrite(t *testing.T) {
 				t.Errorf("%d failures: the calls are not seen", failures)
 			}
 		})
+	}
+}
+
+// TestImportKilledIsLogged: what the CA had signed for a gateway where a kill left it is in
+// the log of the authority that the same command, given again at once, makes.
+func TestImportKilledIsLogged(t *testing.T) {
+	need(t, "strace")
+	t.Parallel()
+	folder := t.TempDir()
+	makeOldPKI(t, filepath.Join(folder, "pki"))
+	const take = "import-easyrsa pki --folder office --name office"
+	if !killedAt(t, folder, call{"renameat", 1, everyThread}, take) {
+		t.Fatal("it gets through")
+	}
+	left, err := filepath.Glob(filepath.Join(folder, ".office.*.tmp", "server", "1", "server.crt"))
+	if err != nil || len(left) != 1 {
+		t.Fatalf("left is %q, %v", left, err)
+	}
+	text, err := os.ReadFile(left[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificates, err := bundle.ParseCertificates(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := tried(t, folder, take); err != nil || !bytes.Contains(out, []byte("which a broken-off command had left; there were keys in it")) {
+		t.Errorf("%v, %s", err, out)
+	}
+	log, err := os.ReadFile(filepath.Join(folder, "office", "log.jsonl"))
+	if want := fmt.Sprintf(`"issue-server-failed","name":"vpn.example.com","serial":"%s","sha256":"%x"`, certificates[0].SerialNumber, sha256.Sum256(certificates[0].Raw)); err != nil || !bytes.Contains(log, []byte(want)) {
+		t.Errorf("the log has no %s: %s, %v", want, log, err)
 	}
 }
 

@@ -26,8 +26,9 @@
 // the first, and leaves nothing half written: a person is in the roster when
 // their file is there, whole. Everything else is written before it. What is
 // several files, a CA or the gateway's keys, is a folder with a number: it is
-// filled first, and in force from when authority.json, replaced as one, names
-// it.
+// filled under a temporary name, and in force from when authority.json, replaced as
+// one, names it. What the log told of and was not done, a second line takes back, whose
+// action ends in "-failed".
 //
 // The folder is 0700. The gateway's own keys lie in it unencrypted, so that a
 // publish needs no passphrase; who takes them can pose as the gateway, but
