@@ -122,7 +122,7 @@ func (f Folder) putBackCRL(number int) string {
 		return putBack
 	}
 	if number == f.mark.Previous && !f.keepsKey(number) {
-		return putBack + "; if there is none, nothing can be signed in its place, because that CA's key is not in the folder either: " + endIt
+		return putBack + "; if there is none, what was published last has it, in its field \"previous_crl\": that is base64 of the DER, in PREFIX/access/000 and its other shards, put together and unpacked (gzip); else nothing can be signed in its place, because that CA's key is not in the folder either: " + endIt
 	}
 	return putBack + ", then sign it with \"vpnami-pki crl\"; if there is none, remove the file and sign above the number that was published last: \"vpnami-pki crl --above N\""
 }

@@ -200,6 +200,9 @@ func (f Folder) hasFirst() bool {
 	return err == nil
 }
 
+// putBackCA is the way where the certificate of a CA is lost.
+const putBackCA = putBack + "; if there is none, the secret that was published last has it, PREFIX/server in its field \"ca\", and so has each profile, in its <ca>"
+
 // Open reads the authority at path.
 func Open(path string) (Folder, error) {
 	f := Folder{path: path}
@@ -240,7 +243,7 @@ func Open(path string) (Folder, error) {
 	for _, number := range f.mark.numbers() {
 		certificate, err := f.certificate(caFile(number, "ca.crt"))
 		if err != nil {
-			return Folder{}, fmt.Errorf("opening the authority in %q: %w: %s", path, err, putBack)
+			return Folder{}, fmt.Errorf("opening the authority in %q: %w: %s", path, err, putBackCA)
 		}
 		f.cas = append(f.cas, certificate)
 	}

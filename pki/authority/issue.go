@@ -12,9 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
@@ -80,73 +78,6 @@ func (f Folder) checkLookalike(name string, now time.Time) error {
 		}
 	}
 	return nil
-}
-
-// Renewals tells who may be given another certificate.
-type Renewals struct {
-	folder   Folder
-	standing Standing
-	// takenBack are the revoked certificates that are kept here, read once it counts.
-	takenBack func() []*x509.Certificate
-}
-
-// Renewals reads what is revoked, once for all who are renewed.
-func (f Folder) Renewals(now time.Time) (Renewals, error) {
-	if err := checkSigns(f.CA(), now); err != nil {
-		return Renewals{}, err
-	}
-	// The list may know more than revoked.tsv, in whose place an older copy was put.
-	if err := f.CheckListed(); err != nil {
-		return Renewals{}, err
-	}
-	standing, err := f.Standing(now)
-	return Renewals{f, standing, sync.OnceValue(func() []*x509.Certificate { return f.takenBack(standing) })}, err
-}
-
-// Check refuses somebody who was revoked: who renews everybody must not let them in
-// again.
-func (r Renewals) Check(p Person) error {
-	const again = "\"issue\" lets them in again"
-	if _, by, out := r.standing.Out(p); out {
-		return fmt.Errorf("they were revoked on %s (%s); %s", by.At.UTC().Format(time.DateOnly), by.Reason, again)
-	}
-	if len(r.standing.Live(p)) > 0 {
-		return nil
-	}
-	if unread := r.standing.Unread(p); unread != nil {
-		return fmt.Errorf("nothing of theirs is in force, and whether they were revoked is not known: %w; %s", unread, again)
-	}
-	if by, is := r.outside(p); is {
-		return fmt.Errorf("nothing of theirs is in force, and their certificate %s, which %q does not have, was revoked on %s (%s): that file is of an older copy: put the newest back; %s", by.Serial, r.folder.personFile(p.Name), by.At.UTC().Format(time.DateOnly), by.Reason, again)
-	}
-	return nil
-}
-
-// outside finds a revoked certificate of a person that the roster does not have, since
-// an older file was put back, and that was taken back after all that it has was given.
-// What an imported person had before is not in it either.
-func (r Renewals) outside(p Person) (Revocation, bool) {
-	for _, c := range r.takenBack() {
-		by := r.standing.revoked[c.SerialNumber.String()]
-		if p.named(c) && !slices.ContainsFunc(p.Certificates, func(has Issued) bool {
-			return has.Serial == c.SerialNumber.String() || has.NotBefore.After(by.At)
-		}) {
-			return by, true
-		}
-	}
-	return Revocation{}, false
-}
-
-// takenBack reads the revoked certificates that are kept here. One whose file is lost
-// tells no name.
-func (f Folder) takenBack(standing Standing) []*x509.Certificate {
-	var all []*x509.Certificate
-	for _, by := range standing.revoked {
-		if c, err := f.certificate(certificateFileOf(by.Serial)); err == nil {
-			all = append(all, c)
-		}
-	}
-	return all
 }
 
 // Client is what a person needs to connect.
