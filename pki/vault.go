@@ -146,17 +146,19 @@ func (v vault) get(ctx context.Context, id string) (stored, error) {
 func (v vault) before(ctx context.Context, id string) (value bundle.Secret, refused, err error) {
 	defer v.watch("reading", id)()
 	out, err := v.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(id), VersionStage: aws.String(previousStage)})
-	if err == nil {
-		return valueOf(out), nil, nil
+	_, none := errors.AsType[*types.ResourceNotFoundException](err)
+	_, answered := errors.AsType[smithy.APIError](err)
+	const doing, action = "reading what was before in", "secretsmanager:GetSecretValue"
+	switch {
+	case err == nil:
+		value = valueOf(out)
+	case none:
+	case answered:
+		refused = explainAWS(doing, id, action, err)
+	default:
+		return bundle.Secret{}, nil, explainAWS(doing, id, action, err)
 	}
-	if _, none := errors.AsType[*types.ResourceNotFoundException](err); none {
-		return bundle.Secret{}, nil, nil
-	}
-	explained := explainAWS("reading what was before in", id, "secretsmanager:GetSecretValue", err)
-	if _, is := errors.AsType[smithy.APIError](err); is {
-		return bundle.Secret{}, explained, nil
-	}
-	return bundle.Secret{}, nil, explained
+	return value, refused, nil
 }
 
 func valueOf(out *secretsmanager.GetSecretValueOutput) bundle.Secret {
