@@ -145,15 +145,16 @@ func TestPublishOverAPartOfAnother(t *testing.T) {
 	a := bundletest.New(t, testNow)
 	server := a.Server()
 	s := &shelf{values: map[string][]byte{}}
-	var before []*big.Int
-	for i := range int64(12_000) {
-		before = append(before, new(big.Int).Exp(big.NewInt(i+3), big.NewInt(11), nil))
+	var all []*big.Int
+	for i := range int64(20_000) {
+		all = append(all, new(big.Int).Exp(big.NewInt(i+3), big.NewInt(11), nil))
 	}
-	if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(1, before...), Roster: people(2)}, 0); err != nil {
-		t.Fatal(err)
+	before := all[100:] // with more in front of them every shard is another
+	if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(1, before...), Roster: people(2)}, 0); err != nil || s.values["vpn/access/001"] == nil {
+		t.Fatalf("%v, or there is no second shard", err)
 	}
 	s.fail, s.err = "put vpn/access/001", errors.New("connection reset")
-	if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(2, append(before, big.NewInt(7))...), Roster: people(2)}, 1); err == nil || !strings.Contains(err.Error(), "1 of ") {
+	if _, err := publishTo(s, server, bundle.Access{CRL: a.CRL(2, all...), Roster: people(2)}, 1); err == nil || !strings.Contains(err.Error(), "1 of ") {
 		t.Fatal(err)
 	}
 	there, err := readRemote(t.Context(), vault{api: s}, "vpn")
