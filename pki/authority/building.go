@@ -75,11 +75,13 @@ func findBuilding(path string, now time.Time) ([]string, error) {
 	parent := filepath.Dir(path)
 	return find(parent, func(name string, info fs.FileInfo) bool {
 		building := filepath.Join(parent, info.Name())
-		if !info.IsDir() || !isBuilding(building) {
+		entries, is := readBuilding(building)
+		if !info.IsDir() || !is {
 			return false
 		}
-		lock := flock.New(filepath.Join(building, lockFile))
-		if _, err := os.Stat(lock.Path()); err == nil {
+		// Whoever makes it holds the lock before there is anything else in it.
+		if len(entries) > 1 && slices.Contains(entries, lockFile) {
+			lock := flock.New(filepath.Join(building, lockFile))
 			if free, err := lock.TryLock(); err == nil {
 				_ = lock.Unlock()
 				return free
@@ -90,15 +92,21 @@ func findBuilding(path string, now time.Time) ([]string, error) {
 	})
 }
 
-// isBuilding tells whether there is nothing in a folder but what [Make] puts
+// readBuilding has the names in a folder, if there is nothing in it but what [Make] puts
 // there first.
-func isBuilding(path string) bool {
+func readBuilding(path string) (names []string, is bool) {
 	entries, err := os.ReadDir(path)
-	return err == nil && !slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
+	if err != nil {
+		return nil, false
+	}
+	for _, entry := range entries {
 		known := []string{"ca", "server", "people", "certificates", lockFile, "log.jsonl", markFile}
-		_, temporary := temporaryOf(entry.Name())
-		return !temporary && !slices.Contains(known, entry.Name())
-	})
+		if _, temporary := temporaryOf(entry.Name()); !temporary && !slices.Contains(known, entry.Name()) {
+			return nil, false
+		}
+		names = append(names, entry.Name())
+	}
+	return names, true
 }
 
 // gatewaysIn are the certificates of a gateway, and of its probe, that lie anywhere in a

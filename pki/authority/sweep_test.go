@@ -96,7 +96,7 @@ func TestBuildingIsSweptBesideAnother(t *testing.T) {
 	beside := filepath.Dir(folder.Path())
 	own := filepath.Join(beside, "."+filepath.Base(folder.Path())+".1.tmp")
 	var stays []string
-	for _, path := range []string{own, filepath.Join(beside, ".lab.1.tmp"), filepath.Join(beside, ".notes.1.tmp")} {
+	for _, path := range []string{own, filepath.Join(beside, ".lab.1.tmp"), filepath.Join(beside, ".notes.1.tmp"), filepath.Join(beside, ".begun.1.tmp")} {
 		if err := os.Mkdir(path, folderMode); err != nil {
 			t.Fatal(err)
 		}
@@ -106,6 +106,10 @@ func TestBuildingIsSweptBesideAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(stays[2], "notes.txt"), nil, privateFile); err != nil {
+		t.Fatal(err)
+	}
+	// Its maker is about to lock it.
+	if err := os.WriteFile(filepath.Join(stays[3], lockFile), nil, privateFile); err != nil {
 		t.Fatal(err)
 	}
 	building, lock := startedBuilding(t, Plan{Path: filepath.Join(beside, "other"), Name: "other", ServerName: "other-vpn", Network: "10.0.255.0/24"})
