@@ -18,17 +18,17 @@ import (
 	"github.com/vpnami/packer-plugin-vpnami/pki/profile"
 )
 
-// leftBehind is that profiles are there of certificates that never got into the
+// leftBehindError is that profiles are there of certificates that never got into the
 // roster: a command was killed between the two.
-type leftBehind struct{ error }
+type leftBehindError struct{ error }
 
-func (e leftBehind) Unwrap() error { return e.error }
+func (e leftBehindError) Unwrap() error { return e.error }
 
 // planned is what a plan says. Of another command that runs now, profiles are there as well
 // before their people are in the roster: what was left behind is told once nobody writes.
 func planned(ctx context.Context, folder authority.Folder, plan func(authority.Folder) error) error {
 	err := plan(folder)
-	if _, is := errors.AsType[leftBehind](err); !is {
+	if _, is := errors.AsType[leftBehindError](err); !is {
 		return err
 	}
 	current, release, err := folder.Lock(ctx)
@@ -91,9 +91,9 @@ func removal(paths []string) string {
 // refuseLeft says what a command that broke off has left, and what to do.
 func (o issuing) refuseLeft(names, paths []string) error {
 	if len(paths) == 1 {
-		return leftBehind{fmt.Errorf("%s %q: %q is there, left by a command that broke off: its certificate is not in the roster, so it connects nowhere: remove it, and give the command again", o.doing, names[0], paths[0])}
+		return leftBehindError{fmt.Errorf("%s %q: %q is there, left by a command that broke off: its certificate is not in the roster, so it connects nowhere: remove it, and give the command again", o.doing, names[0], paths[0])}
 	}
-	return leftBehind{fmt.Errorf("%s %s: what a command that broke off has left is there: its certificates are not in the roster, so it connects nowhere: remove it, and give the command again: %s", o.doing, some(names), removal(paths))}
+	return leftBehindError{fmt.Errorf("%s %s: what a command that broke off has left is there: its certificates are not in the roster, so it connects nowhere: remove it, and give the command again: %s", o.doing, some(names), removal(paths))}
 }
 
 // amongMany adds to why somebody's name is taken what there is of the others: a command
@@ -127,5 +127,5 @@ func (o issuing) amongMany(folder authority.Folder, name string, why error) erro
 	if len(left) == 0 {
 		return why
 	}
-	return leftBehind{fmt.Errorf("%w; of others a command that broke off has left profiles, which connect nowhere: remove those before: %s", why, removal(left))}
+	return leftBehindError{fmt.Errorf("%w; of others a command that broke off has left profiles, which connect nowhere: remove those before: %s", why, removal(left))}
 }

@@ -113,26 +113,29 @@ func readBuilding(path string) (names []string, is bool) {
 // folder, also under temporary names. What cannot be read is passed over: the folder is
 // to go.
 func gatewaysIn(folder string) []*x509.Certificate {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
 	var found []*x509.Certificate
-	_ = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return nil
-		}
-		name := entry.Name()
-		if of, temporary := temporaryOf(name); temporary {
-			name = of
-		}
-		if name != "server.crt" && name != "probe.crt" {
-			return nil
-		}
-		if raw, err := os.ReadFile(path); err == nil {
-			if certificates, err := bundle.ParseCertificates(raw); err == nil {
-				found = append(found, certificates...)
-			}
+	_ = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() && isGateways(entry.Name()) {
+			raw, _ := root.ReadFile(path)
+			certificates, _ := bundle.ParseCertificates(raw)
+			found = append(found, certificates...)
 		}
 		return nil
 	})
 	return found
+}
+
+// isGateways tells whether a file is of a certificate of the gateway, or is to be.
+func isGateways(name string) bool {
+	if of, temporary := temporaryOf(name); temporary {
+		name = of
+	}
+	return name == "server.crt" || name == "probe.crt"
 }
 
 // logLeft tells of the certificates of gateways in folders that are about to be removed,

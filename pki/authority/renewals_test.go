@@ -111,11 +111,11 @@ func TestRenewedWhoWasImported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed := func(days, life time.Duration) *x509.Certificate {
+	signed := func(days, life int) *x509.Certificate {
 		t.Helper()
 		i := theirs
-		i.now = now.Add(days * aDay)
-		pair, err := i.pair("ann", x509.ExtKeyUsageClientAuth, i.until(life*aDay))
+		i.now = now.AddDate(0, 0, days)
+		pair, err := i.pair("ann", x509.ExtKeyUsageClientAuth, i.until(time.Duration(life)*aDay))
 		if err != nil {
 			t.Fatal(err)
 		}
