@@ -146,7 +146,7 @@ func isThere(path string) bool {
 }
 
 // filesIn are hashes of what is in the files of a folder, by path; of its folders, the
-// paths. The log and the lock are left out, and a folder for profiles that has none.
+// paths. The log and the locks are left out, and a folder for profiles that has none.
 func filesIn(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -163,7 +163,7 @@ func filesIn(t *testing.T, folder string) map[string]string {
 		t.Fatal(err)
 	}
 	maps.DeleteFunc(found, func(path, hash string) bool {
-		return path == "office/log.jsonl" || path == "office/lock" || path == "renewed" && hash == ""
+		return path == "office/log.jsonl" || path == "office/lock" || path == "office/publish.lock" || path == "renewed" && hash == ""
 	})
 	return found
 }
@@ -180,7 +180,7 @@ func checkTakenBack(t *testing.T, before, after, where string) {
 		return raw
 	}
 	added := bytes.TrimPrefix(read(after), read(before))
-	for _, action := range []string{"revoke", "revoke-foreign", "issue-server", "issue-probe", "rollover-start", "rollover-end", "migration-open"} {
+	for _, action := range []string{"revoke", "revoke-foreign", "issue-server", "issue-probe", "rollover-start", "rollover-end", "migration-open", "change", "publish"} {
 		count := func(action string) int { return bytes.Count(added, fmt.Appendf(nil, `"action":%q`, action)) }
 		if done, failed := count(action), count(action+"-failed"); done > failed {
 			t.Errorf("%s: of %d %q in the log %d failed:\n%s", where, done, action, failed, added)

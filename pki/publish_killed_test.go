@@ -6,9 +6,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/authority"
 )
@@ -53,5 +57,26 @@ func TestPublishKilledAtEveryWrite(t *testing.T) {
 	t.Logf("killed at %d calls", kills)
 	if kills < 5 {
 		t.Errorf("%d kills: the calls are not seen", kills)
+	}
+}
+
+// TestPublishFailedBeforeItIsPut: where the generation cannot be kept nothing is put, and
+// the log does not say so.
+func TestPublishFailedBeforeItIsPut(t *testing.T) {
+	need(t, "strace")
+	endpoint, start := quickOffice(t)
+	before := filesIn(t, start)
+	folder := copyFolder(t, start)
+	const publish = "publish --folder office --secret failed/office"
+	out, err := traced(t, folder, call{"renameat", 1, everyThread}, "error=EIO", publish, besideAWS(endpoint)...)
+	if err == nil || !bytes.Contains(out, []byte("input/output error")) || bytes.Contains(out, []byte("wrote ")) {
+		t.Errorf("%v, %s", err, out)
+	}
+	if diff := cmp.Diff(before, filesIn(t, folder)); diff != "" {
+		t.Error(diff)
+	}
+	checkTakenBack(t, start, folder, "failed")
+	if log, err := os.ReadFile(filepath.Join(folder, "office", "log.jsonl")); err != nil || !bytes.Contains(log, []byte(`"publish-failed"`)) {
+		t.Errorf("the log: %s, %v", log, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -38,12 +39,45 @@ func (f Folder) commit(now time.Time, changed mark, with named, entries ...Entry
 		return Folder{}, errors.Join(err, f.Log(now, undone(entries)...))
 	}
 	if err := laid.mark.Replace(); err != nil {
-		if there, unread := os.ReadFile(f.at(markFile)); unread != nil || !bytes.Equal(there, f.raw) {
-			return Folder{}, fmt.Errorf("%w: it is done all the same, and lost if the machine stops before the disk has it", err)
+		if laid.mark.mayBeThere() {
+			return Folder{}, doneAllTheSame(err)
 		}
 		return Folder{}, errors.Join(err, laid.remove(), f.Log(now, undone(entries)...))
 	}
 	return f.Reopen()
+}
+
+// replaceLogged replaces a file of the folder, of which the log tells before: as [Folder.commit].
+func (f Folder) replaceLogged(now time.Time, file NewFile, entry Entry) error {
+	prepared, err := Prepare([]NewFile{file})
+	if err != nil {
+		return err
+	}
+	if err := f.Log(now, entry); err != nil {
+		failed := prepared.Discard()
+		_ = f.Log(now, undone([]Entry{entry})...)
+		return errors.Join(err, failed)
+	}
+	if err := prepared.Replace(); err != nil {
+		if prepared.mayBeThere() {
+			return doneAllTheSame(err)
+		}
+		return errors.Join(err, f.Log(now, undone([]Entry{entry})...))
+	}
+	return nil
+}
+
+func doneAllTheSame(err error) error {
+	return fmt.Errorf("%w: it is done all the same, and lost if the machine stops before the disk has it", err)
+}
+
+// mayBeThere tells, where files could not be replaced, whether one was: it has its name,
+// and the disk alone does not say that it has it. Of one that cannot be read nobody knows.
+func (p Prepared) mayBeThere() bool {
+	return slices.ContainsFunc(p.files, func(file NewFile) bool {
+		there, err := os.ReadFile(file.Path)
+		return bytes.Equal(there, file.Data) || err != nil && !errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // undone tell of what entries tell of that it did not come into force.

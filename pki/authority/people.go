@@ -142,10 +142,9 @@ func (f Folder) Change(now time.Time, person Person) error {
 	if err != nil {
 		return fmt.Errorf("changing %q in the roster: %w", person.Name, err)
 	}
-	if err := f.Log(now, Entry{Action: "change", Name: person.Name, Detail: fmt.Sprintf("address %s, groups %q, note %q", person.Address, person.Groups, person.Note)}); err != nil {
-		return err
-	}
-	if err := Replace(f.personFile(person.Name), privateFile, raw); err != nil {
+	err = f.replaceLogged(now, NewFile{f.personFile(person.Name), privateFile, raw},
+		Entry{Action: "change", Name: person.Name, Detail: fmt.Sprintf("address %s, groups %q, note %q", person.Address, person.Groups, person.Note)})
+	if err != nil {
 		return fmt.Errorf("changing %q in the roster: %w", person.Name, err)
 	}
 	return nil

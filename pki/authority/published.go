@@ -78,10 +78,11 @@ func (f Folder) RecordPublish(now time.Time, place Place, generation uint64, con
 	last.Told = "" // until it is there
 	last.Generation, last.Time = max(last.Generation, generation), now.UTC().Truncate(time.Second)
 	published[place] = last
-	if err := f.Log(now, Entry{Action: "publish", Name: place.Prefix, Detail: fmt.Sprintf("generation %d in %s", generation, place.Region)}); err != nil {
+	file, err := f.publishedFile(published)
+	if err != nil {
 		return err
 	}
-	return f.writePublished(published)
+	return f.replaceLogged(now, file, Entry{Action: "publish", Name: place.Prefix, Detail: fmt.Sprintf("generation %d in %s", generation, place.Region)})
 }
 
 // RecordTold keeps what the gateways of a place are told, once it is there.
@@ -93,13 +94,17 @@ func (f Folder) RecordTold(place Place, told string) error {
 	last := published[place]
 	last.Told = told
 	published[place] = last
-	return f.writePublished(published)
+	file, err := f.publishedFile(published)
+	if err != nil {
+		return err
+	}
+	return Replace(file.Path, file.Mode, file.Data)
 }
 
-func (f Folder) writePublished(published map[Place]Publish) error {
+func (f Folder) publishedFile(published map[Place]Publish) (NewFile, error) {
 	raw, err := encode(published)
 	if err != nil {
-		return fmt.Errorf("writing what is published: %w", err)
+		return NewFile{}, fmt.Errorf("writing what is published: %w", err)
 	}
-	return Replace(f.at("published.json"), privateFile, raw)
+	return NewFile{f.at("published.json"), privateFile, raw}, nil
 }
