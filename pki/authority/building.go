@@ -25,18 +25,32 @@ func startBuilding(path string) (string, error) {
 }
 
 // hold locks an authority that is being made: by that it is known from one that a kill
-// left. Where a file system has no locks, its age tells.
+// left. What is in the lock file is not true of a copy, nor of the authority once it has
+// its name.
 func hold(building string) (*flock.Flock, error) {
 	path := filepath.Join(building, lockFile)
+	mark, err := heldMark(building)
+	if err != nil {
+		return nil, err
+	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, privateFile)
-	if err == nil {
-		err = file.Close()
+	if err != nil {
+		return nil, err
+	}
+	_, err = file.WriteString(mark)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, err
 	}
 	lock := flock.New(path)
-	if err == nil {
-		_, _ = lock.TryLock()
-	}
-	return lock, err
+	_, _ = lock.TryLock() // where a file system has no locks, its age tells
+	return lock, nil
+}
+
+// heldMark is what the lock of an authority has that is being made in a folder, by this
+// machine.
+func heldMark(building string) (string, error) {
+	host, err := os.Hostname()
+	return fmt.Sprintf("making %s on %s\n", filepath.Base(building), host), err
 }
 
 // SweepBuilding removes what a kill left of making an authority at path, or another
@@ -80,16 +94,34 @@ func findBuilding(path string, now time.Time) ([]string, error) {
 			return false
 		}
 		// Whoever makes it holds the lock before there is anything else in it.
-		if len(entries) > 1 && slices.Contains(entries, lockFile) {
-			lock := flock.New(filepath.Join(building, lockFile))
-			if free, err := lock.TryLock(); err == nil {
-				_ = lock.Unlock()
-				return free
-			}
+		if nothing := len(entries) == 0 || slices.Equal(entries, []string{lockFile}); nothing {
+			return name == filepath.Base(path) && now.Sub(info.ModTime()) >= leftAfter
 		}
-		// It was killed before it had a lock, or none can be had here.
-		return name == filepath.Base(path) && now.Sub(info.ModTime()) >= leftAfter
+		return wasLeft(building, now)
 	})
+}
+
+// wasLeft tells whether nobody is making an authority in a folder any more. A finished
+// one, or a copy of one, is no such folder.
+func wasLeft(building string, now time.Time) bool {
+	lock := flock.New(filepath.Join(building, lockFile))
+	info, err := os.Lstat(lock.Path())
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	mark, err := heldMark(building)
+	if err != nil || info.Size() != int64(len(mark)) {
+		return false
+	}
+	if held, err := os.ReadFile(lock.Path()); err != nil || string(held) != mark {
+		return false
+	}
+	free, err := lock.TryLock()
+	if err != nil {
+		return now.Sub(info.ModTime()) >= unfinishedAfter // none can be had here
+	}
+	_ = lock.Unlock()
+	return free
 }
 
 // readBuilding has the names in a folder, if there is nothing in it but what [Make] puts
@@ -120,7 +152,7 @@ func gatewaysIn(folder string) []*x509.Certificate {
 	defer root.Close()
 	var found []*x509.Certificate
 	_ = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() && isGateways(entry.Name()) {
+		if err == nil && isGateways(entry) {
 			raw, _ := root.ReadFile(path)
 			certificates, _ := bundle.ParseCertificates(raw)
 			found = append(found, certificates...)
@@ -131,11 +163,14 @@ func gatewaysIn(folder string) []*x509.Certificate {
 }
 
 // isGateways tells whether a file is of a certificate of the gateway, or is to be.
-func isGateways(name string) bool {
+func isGateways(file fs.DirEntry) bool {
+	const most = 1 << 20 // a thousand times what one takes
+	name := file.Name()
 	if of, temporary := temporaryOf(name); temporary {
 		name = of
 	}
-	return name == "server.crt" || name == "probe.crt"
+	info, err := file.Info()
+	return (name == "server.crt" || name == "probe.crt") && err == nil && info.Mode().IsRegular() && info.Size() < most
 }
 
 // logLeft tells of the certificates of gateways in folders that are about to be removed,

@@ -131,11 +131,11 @@ func Make(plan Plan, keeper Keeper, now time.Time) (Folder, error) {
 		return Folder{}, fmt.Errorf("making the folder %q: %w", plan.Path, err)
 	}
 	held, err := hold(building)
+	if err != nil {
+		return Folder{}, errors.Join(fmt.Errorf("making the folder %q: %w", plan.Path, err), os.RemoveAll(building))
+	}
 	failed := func(err error) (Folder, error) {
 		return Folder{}, errors.Join(err, held.Unlock(), os.RemoveAll(building))
-	}
-	if err != nil {
-		return failed(fmt.Errorf("making the folder %q: %w", plan.Path, err))
 	}
 	if err := fill(building, plan, keeper, now); err != nil {
 		return failed(fmt.Errorf("making the authority %q: %w", plan.Name, err))

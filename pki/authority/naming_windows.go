@@ -37,7 +37,8 @@ func rename(from, to string) error {
 }
 
 // renameHeld is [rename] of a folder with a lock in it, which is let go: Windows denies it
-// while a file in it is open.
+// while a file in it is open. What is in the lock file goes too, so that nobody takes the
+// folder for one that was left.
 func renameHeld(from, to string, lock *flock.Flock) error {
-	return errors.Join(lock.Unlock(), rename(from, to))
+	return errors.Join(lock.Unlock(), os.Truncate(lock.Path(), 0), rename(from, to))
 }

@@ -108,7 +108,18 @@ func TestBuildingIsSweptBesideAnother(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(stays[2], "notes.txt"), nil, privateFile); err != nil {
 		t.Fatal(err)
 	}
-	// Its maker is about to lock it.
+	// A copy of the whole, of which the age does not tell; and one that has no key in it
+	// yet, and a lock that its maker is about to take.
+	for _, name := range []string{".other.20261127.tmp", "." + filepath.Base(folder.Path()) + ".20261127.tmp"} {
+		copied := filepath.Join(beside, name)
+		if err := os.CopyFS(copied, os.DirFS(folder.Path())); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(copied, now, now.Add(-24*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		stays = append(stays, copied)
+	}
 	if err := os.WriteFile(filepath.Join(stays[3], lockFile), nil, privateFile); err != nil {
 		t.Fatal(err)
 	}
@@ -178,8 +189,15 @@ func TestSweptIsLogged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	lock, err := hold(building)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
 	certificates := in(building)
-	if swept, err := folder.SweepBeside(time.Now().Add(2 * leftAfter)); err != nil || !slices.Equal(swept, []string{building}) {
+	if swept, err := folder.SweepBeside(time.Now()); err != nil || !slices.Equal(swept, []string{building}) {
 		t.Errorf("swept %q, %v", swept, err)
 	}
 	logged(certificates)
