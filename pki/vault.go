@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -147,18 +148,25 @@ func (v vault) before(ctx context.Context, id string) (value bundle.Secret, refu
 	defer v.watch("reading", id)()
 	out, err := v.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(id), VersionStage: aws.String(previousStage)})
 	_, none := errors.AsType[*types.ResourceNotFoundException](err)
-	_, answered := errors.AsType[smithy.APIError](err)
 	const doing, action = "reading what was before in", "secretsmanager:GetSecretValue"
 	switch {
 	case err == nil:
 		value = valueOf(out)
 	case none:
-	case answered:
+	case isForGood(err):
 		refused = explainAWS(doing, id, action, err)
 	default:
 		return bundle.Secret{}, nil, explainAWS(doing, id, action, err)
 	}
 	return value, refused, nil
+}
+
+// isForGood tells whether the same question would have the same answer in a minute: what
+// is only throttled, or asked with a session that has ended, is not lost
+// (https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html).
+func isForGood(err error) bool {
+	answer, is := errors.AsType[smithy.APIError](err)
+	return is && slices.Contains([]string{"AccessDeniedException", "AccessDenied", "DecryptionFailure", "InvalidRequestException"}, answer.ErrorCode())
 }
 
 func valueOf(out *secretsmanager.GetSecretValueOutput) bundle.Secret {
