@@ -41,7 +41,11 @@ func planned(ctx context.Context, folder authority.Folder, plan func(authority.F
 // serialThere is that of the certificate in the profile of a person that is there; nil, if
 // it cannot be told.
 func (o issuing) serialThere(name string) *big.Int {
-	text, err := readUpTo(filepath.Join(o.out, o.form.Text(name)), directives.MaxBytes)
+	path := filepath.Join(o.out, o.form.Text(name))
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil // a pipe would be waited for
+	}
+	text, err := readUpTo(path, directives.MaxBytes)
 	if err != nil {
 		return nil
 	}
@@ -79,8 +83,8 @@ func (o issuing) there(name string) []string {
 	return slices.DeleteFunc(o.paths(name), func(path string) bool { _, err := os.Lstat(path); return err != nil })
 }
 
-// removal says which files are to be removed, so that they can be copied.
-func removal(paths []string) string {
+// toMove says which files are to be moved away, so that they can be copied.
+func toMove(paths []string) string {
 	var words []string
 	for _, path := range paths {
 		words = append(words, shellWord(path))
@@ -88,12 +92,15 @@ func removal(paths []string) string {
 	return strings.Join(words, " ")
 }
 
-// refuseLeft says what a command that broke off has left, and what to do.
+// refuseLeft says what may be left of a command that broke off, and what to do. It looks
+// as if a file of people/ were lost, and then the profile may be somebody's only key.
 func (o issuing) refuseLeft(names, paths []string) error {
-	if len(paths) == 1 {
-		return leftBehindError{fmt.Errorf("%s %q: %q is there, left by a command that broke off: its certificate is not in the roster, so it connects nowhere: remove it, and give the command again", o.doing, names[0], paths[0])}
+	if len(names) == 1 {
+		return leftBehindError{fmt.Errorf("%s %q: %s is there, and its certificate is not in the roster: if people/%s.json was lost, or is an older one, put it back from your newest copy of the folder; else a command broke off before anybody was let in with it: move it away, and give the command again",
+			o.doing, names[0], toMove(paths), strings.ToLower(names[0]))}
 	}
-	return leftBehindError{fmt.Errorf("%s %s: what a command that broke off has left is there: its certificates are not in the roster, so it connects nowhere: remove it, and give the command again: %s", o.doing, some(names), removal(paths))}
+	return leftBehindError{fmt.Errorf("%s %s: profiles are there whose certificates are not in the roster: if files in people/ were lost, or are older ones, put them back from your newest copy of the folder; else a command broke off before anybody was let in with them: move them away, and give the command again: %s",
+		o.doing, some(names), toMove(paths))}
 }
 
 // amongMany adds to why somebody's name is taken what there is of the others: a command
@@ -127,5 +134,5 @@ func (o issuing) amongMany(folder authority.Folder, name string, why error) erro
 	if len(left) == 0 {
 		return why
 	}
-	return leftBehindError{fmt.Errorf("%w; of others a command that broke off has left profiles, which connect nowhere: remove those before: %s", why, removal(left))}
+	return leftBehindError{fmt.Errorf("%w; of others profiles are there whose certificates are not in the roster, as of a command that broke off: if people/ is whole, move those away before: %s", why, toMove(left))}
 }
