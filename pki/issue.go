@@ -133,6 +133,9 @@ func (d *desk) issue(ctx context.Context, folder authority.Folder, order issuing
 // planIssue finds what would fail, before anything is asked or written, and
 // makes of the wanted people those of the roster.
 func (d *desk) planIssue(folder authority.Folder, order issuing) ([]authority.Person, error) {
+	if err := order.checkOnce(); err != nil {
+		return nil, err
+	}
 	var people []authority.Person
 	for _, wanted := range order.people {
 		if !filepath.IsLocal(wanted.Name) && bundle.CheckName(wanted.Name) == nil {

@@ -59,15 +59,22 @@ func (o issuing) paths(name string) []string {
 	return paths
 }
 
+// checkOnce refuses somebody who is given twice.
+func (o issuing) checkOnce() error {
+	seen := map[string]bool{}
+	for _, wanted := range o.people {
+		if seen[strings.ToLower(wanted.Name)] {
+			return fmt.Errorf("%s %q: the name is given twice (capitals do not count)", o.doing, wanted.Name)
+		}
+		seen[strings.ToLower(wanted.Name)] = true
+	}
+	return nil
+}
+
 // checkFiles refuses to overwrite a profile.
 func (o issuing) checkFiles(folder authority.Folder, people []authority.Person) error {
-	seen := map[string]bool{}
 	var names, left []string
 	for _, person := range people {
-		if seen[strings.ToLower(person.Name)] {
-			return fmt.Errorf("%s %q: the name is given twice (capitals do not count)", o.doing, person.Name)
-		}
-		seen[strings.ToLower(person.Name)] = true
 		there := o.there(person.Name)
 		switch {
 		case len(there) == 0:

@@ -88,11 +88,9 @@ func (d *desk) renew(ctx context.Context, folder authority.Folder, order issuing
 				return errors.Join(issued, err)
 			}
 		}
-		if err := errors.Join(issued, after.do(folder, issuers, old)); err != nil {
-			return err
-		}
-		d.sayPublish(folder)
-		return nil
+		err = errors.Join(issued, after.do(folder, issuers, old))
+		d.sayPublish(folder) // whatever failed: they are renewed
+		return err
 	})
 }
 
@@ -137,6 +135,9 @@ func (d *desk) had(folder authority.Folder, order issuing, people []authority.Pe
 }
 
 func (d *desk) planRenewal(folder authority.Folder, order issuing) ([]authority.Person, error) {
+	if err := order.checkOnce(); err != nil {
+		return nil, err
+	}
 	renewals, err := folder.Renewals(order.now)
 	if err != nil {
 		return nil, fmt.Errorf("renewing: %w", err)

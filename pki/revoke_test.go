@@ -20,7 +20,7 @@ import (
 // TestPublishCommandCanBeGiven has a shell read the command that a revocation
 // ends with: somebody copies it at midnight.
 func TestPublishCommandCanBeGiven(t *testing.T) {
-	for _, name := range []string{"office", "my office", "Ann's $HOME; `id` \"x\""} {
+	for _, name := range []string{"office", "my office", "Ann's $HOME; `id` \"x\"", "Ann's \x1b[31m\a\u202eé \\ \"x\""} {
 		path := filepath.Join(t.TempDir(), name)
 		folder, err := authority.Make(authority.Plan{Path: path, Name: "office"}, authority.UnderPassphrase{Passphrase: []byte("correct horse")}, testNow)
 		if err != nil {
@@ -35,7 +35,11 @@ func TestPublishCommandCanBeGiven(t *testing.T) {
 		if !found {
 			t.Fatalf("there is no command in %q", out.String())
 		}
-		words, err := exec.CommandContext(t.Context(), "sh", "-c", "printf '%s\\n' "+command).CombinedOutput()
+		if strings.ContainsAny(command, "\x1b\a\u202e") {
+			t.Errorf("%q would turn or hide text", command)
+		}
+		// Debian's sh does not know $'...' yet.
+		words, err := exec.CommandContext(t.Context(), "bash", "-c", "printf '%s\\n' "+command).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%q: %v", command, err)
 		}

@@ -201,7 +201,7 @@ func (f Folder) hasFirst() bool {
 }
 
 // putBackCA is the way where the certificate of a CA is lost.
-const putBackCA = putBack + "; if there is none, the secret that was published last has it, PREFIX/server in its field \"ca\", and so has each profile, in its <ca>"
+const putBackCA = putBack + "; if there is none, the secret that was published last has it, PREFIX/server in its field \"ca\", and so has each profile, in its <ca>; where two are there, the first is of the CA that signs, the second of the one that it replaces"
 
 // Open reads the authority at path.
 func Open(path string) (Folder, error) {
