@@ -185,7 +185,7 @@ func (r remote) isOf(last authority.Publish) bool {
 func (r remote) unknownTo(prefix string, last authority.Publish) error {
 	ours := r.isOf(last)
 	shard := bundle.ShardID(prefix, 0)
-	versions := fmt.Sprintf("\"aws secretsmanager list-secret-version-ids --include-deprecated --secret-id %s\" has what there was of it", shard)
+	versions := fmt.Sprintf("\"aws secretsmanager list-secret-version-ids --include-deprecated --secret-id %s\" lists what there was of it, which \"aws secretsmanager get-secret-value --version-id ID --secret-id %s\" has, of a region that is not your profile's with --region", shard, shard)
 	const comesIn = "whom that revokes and this folder does not would come in again: find them, and revoke them here as well; "
 	switch {
 	case r.lostErr != nil && !ours:
