@@ -5,8 +5,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +27,7 @@ this is needed only when nothing else has been done for long, or when a command
 was broken off between revoking and signing. A gateway keeps out who is revoked
 also when its CRL is past its date, and locks nobody else out then. What the signed
 list or the log has revoked, and revoked.tsv has not (an older copy of it was put
-back), is taken over.
+back, or a command was broken off), is taken over, and named.
 
 Where the newest copy of the folder was lost, what was published since has a
 higher number, and gateways take no lower one: --above signs above that.`,
@@ -69,33 +71,65 @@ func (d *desk) crl(ctx context.Context, folder authority.Folder, above *big.Int)
 			}
 			all = append(all, gathered)
 		}
-		kept := folder.KeptKeys()
-		for i, place := range kept {
-			if _, err := folder.SignGathered(issuers[i], all[place]); err != nil {
-				return err
-			}
+		signed, err := folder.SignGathered(d.now(), issuers, all...)
+		done := d.tellSigned(folder, signed)
+		if err == nil {
+			err = d.tellUnsigned(folder)
 		}
-		for place := range all {
-			if slices.Contains(kept, place) {
-				continue
-			}
-			if err := folder.Mend(d.now(), all[place]); err != nil {
-				return err
-			}
+		if err != nil && len(done) > 0 {
+			err = fmt.Errorf("%s, and no more: %w", strings.Join(done, ", "), err)
 		}
-		lists, err := folder.CRLs(d.now())
 		if err != nil {
 			return err
-		}
-		for i, list := range lists {
-			name := shown(folder.CAs()[i].Subject.CommonName)
-			if !slices.Contains(kept, i) {
-				d.warn("the CRL of %s is not signed anew: its key is not in the folder; it stays number %s, until %s", name, list.Number, day(list.NextUpdate))
-				continue
-			}
-			d.say("signed the CRL of %s: number %s, until %s, %s", name, list.Number, day(list.NextUpdate), plural(len(list.RevokedCertificateEntries), "certificate", "certificates"))
 		}
 		d.sayPublish(folder)
 		return nil
 	})
+}
+
+// tellSigned says what was done for each CA, and returns it.
+func (d *desk) tellSigned(folder authority.Folder, signed []authority.Signed) (done []string) {
+	for place, list := range signed {
+		name := shown(folder.CAs()[place].Subject.CommonName)
+		d.tellTakenOver(list.TakenOver)
+		switch {
+		case list.Number != nil:
+			d.say("signed the CRL of %s: number %s, until %s, %s", name, list.Number, day(list.Until), plural(list.Listed, "certificate", "certificates"))
+			done = append(done, "signed the CRL of "+name)
+		case len(list.TakenOver) > 0:
+			done = append(done, "wrote down what is revoked of "+name)
+		}
+	}
+	return done
+}
+
+// tellUnsigned names the lists that are as they were.
+func (d *desk) tellUnsigned(folder authority.Folder) error {
+	lists, err := folder.CRLs(d.now())
+	if err != nil {
+		return err
+	}
+	kept := folder.KeptKeys()
+	for place, list := range lists {
+		if !slices.Contains(kept, place) {
+			d.warn("the CRL of %s is not signed anew: its key is not in the folder; it stays number %s, until %s", shown(folder.CAs()[place].Subject.CommonName), list.Number, day(list.NextUpdate))
+		}
+	}
+	return nil
+}
+
+// tellTakenOver names whom a newly signed list takes out besides those who were asked for.
+func (d *desk) tellTakenOver(over []authority.TakenOver) {
+	if len(over) == 0 {
+		return
+	}
+	var each []string
+	for _, o := range over {
+		text := fmt.Sprintf("serial %s (%s, %s)", o.Serial, o.Reason, day(o.At))
+		if o.Name != "" {
+			text = shown(o.Name) + " " + text
+		}
+		each = append(each, text)
+	}
+	d.warn("revoked besides, as the list signed before or log.jsonl has it, and revoked.tsv had not: %s; \"vpnami-pki issue\" gives another certificate to who is to come in", some(each))
 }

@@ -266,7 +266,9 @@ func (d *desk) issueAll(ctx context.Context, folder authority.Folder, issuer aut
 		return fmt.Errorf("making the folder for profiles: %w", err)
 	}
 	d.swept(authority.SweepProfiles(order.out, order.now))
-	if err := folder.RenewCRL(issuer); err != nil {
+	over, err := folder.RenewCRL(issuer)
+	d.tellTakenOver(over)
+	if err != nil {
 		return err
 	}
 	wrapper, err := folder.Wrapper()

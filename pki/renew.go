@@ -191,7 +191,9 @@ func renewedOf(folder authority.Folder, people []authority.Person) ([]authority.
 }
 
 func (d *desk) revokeOld(folder authority.Folder, issuers []authority.Issuer, old []authority.Revocable) error {
-	if err := folder.Revoke(issuers, authority.Superseded, old...); err != nil {
+	over, err := folder.Revoke(issuers, authority.Superseded, old...)
+	d.tellTakenOver(over)
+	if err != nil {
 		return d.stillIn(folder, old, err)
 	}
 	for _, c := range old {

@@ -105,7 +105,9 @@ func (d *desk) revokeForeign(ctx context.Context, folder authority.Folder, reaso
 		if err := folder.CheckForeign(serials...); err != nil { // again, now that nobody else writes
 			return err
 		}
-		if err := folder.RevokeForeign(issuers, reason, serials...); err != nil {
+		over, err := folder.RevokeForeign(issuers, reason, serials...)
+		d.tellTakenOver(over)
+		if err != nil {
 			return err
 		}
 		for _, serial := range serials {
@@ -155,7 +157,9 @@ func (d *desk) revoke(ctx context.Context, folder authority.Folder, reason autho
 		if err != nil {
 			return err
 		}
-		if err := folder.Revoke(issuers, reason, certificates...); err != nil {
+		over, err := folder.Revoke(issuers, reason, certificates...)
+		d.tellTakenOver(over)
+		if err != nil {
 			return err
 		}
 		for _, c := range certificates {

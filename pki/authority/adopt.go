@@ -111,7 +111,7 @@ func (a Adopted) files() ([]NewFile, []Entry, error) {
 		entries = append(entries, Entry{Action: "import-other", Name: nameOf(c), Certificate: c})
 	}
 	for _, r := range a.Revoked {
-		entries = append(entries, Entry{Action: "import-revoked", Name: r.Serial.String(), Detail: r.Reason.String()})
+		entries = append(entries, Entry{Action: "import-revoked", Name: r.Serial.String(), CA: a.CA, Detail: r.Reason.String()})
 	}
 	return files, entries, nil
 }

@@ -198,7 +198,7 @@ func TestCRLIsRenewedFromHalfItsLife(t *testing.T) {
 		at   time.Duration
 		want int64
 	}{{CRLLife/2 - time.Hour, 1}, {CRLLife/2 + time.Hour, 2}, {CRLLife/2 + 2*time.Hour, 2}} {
-		if err := folder.RenewCRL(unlock(t, folder, now.Add(c.at))); err != nil {
+		if _, err := folder.RenewCRL(unlock(t, folder, now.Add(c.at))); err != nil {
 			t.Fatal(err)
 		}
 		lists, err := folder.CRLs(now)

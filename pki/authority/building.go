@@ -132,7 +132,7 @@ func readBuilding(path string) (names []string, is bool) {
 		return nil, false
 	}
 	for _, entry := range entries {
-		known := []string{"ca", "server", "people", "certificates", lockFile, "log.jsonl", markFile}
+		known := []string{"ca", "server", "people", "certificates", lockFile, logFile, markFile}
 		if _, temporary := temporaryOf(entry.Name()); !temporary && !slices.Contains(known, entry.Name()) {
 			return nil, false
 		}

@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,15 +102,6 @@ func (f Folder) inForce() (all [][]Revocation, unread error, err error) {
 // anew is the way where revoked.tsv is gone.
 const anew = "; \"vpnami-pki crl\" makes it anew of the signed list beside it and the log"
 
-// giveAgain is what "vpnami-pki crl" does not do: a revocation that was broken off
-// between the lists of two CAs stands on the first alone.
-func (f Folder) giveAgain() string {
-	if !f.RollingOver() {
-		return ""
-	}
-	return ", and give the revocation again, if one was broken off: it may be on the list of one CA alone"
-}
-
 // putBack is the way where a file cannot be made anew from the others.
 const putBack = "put it back from your newest copy of the folder"
 
@@ -130,7 +120,21 @@ func (f Folder) putBackCRL(number int) string {
 // endIt is the way that is left without the key of a CA that is being replaced.
 const endIt = "\"vpnami-pki rollover end\" takes it out of force (with --cut, where people depend on it still)"
 
-func (f Folder) revocations(number int) ([]Revocation, error) {
+// revokedFile is revoked.tsv of a CA.
+type revokedFile struct {
+	raw     []byte
+	revoked []Revocation
+}
+
+// hash is empty where the file is gone, or damaged.
+func (r revokedFile) hash() string {
+	if r.raw == nil {
+		return ""
+	}
+	return hashOf(r.raw)
+}
+
+func (f Folder) revokedFile(number int) (revokedFile, error) {
 	path := f.at(caFile(number, "revoked.tsv"))
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -138,13 +142,18 @@ func (f Folder) revocations(number int) ([]Revocation, error) {
 		if slices.Contains(f.mark.numbers(), number) {
 			way += anew
 		}
-		return nil, fmt.Errorf("reading what is revoked: %w: %s", err, way)
+		return revokedFile{}, fmt.Errorf("reading what is revoked: %w: %s", err, way)
 	}
 	revoked, err := parseRevoked(raw)
 	if err != nil {
-		return nil, fmt.Errorf("reading what is revoked: %q: %w: %s", path, err, putBack+"; if there is none, remove it"+anew)
+		return revokedFile{}, fmt.Errorf("reading what is revoked: %q: %w: %s", path, err, putBack+"; if there is none, remove it"+anew)
 	}
-	return revoked, nil
+	return revokedFile{raw, revoked}, nil
+}
+
+func (f Folder) revocations(number int) ([]Revocation, error) {
+	file, err := f.revokedFile(number)
+	return file.revoked, err
 }
 
 // CRLs reads the revocation lists last signed, in the order of [Folder.CAs].
@@ -177,7 +186,7 @@ func (f Folder) crl(number int, now time.Time) (*x509.RevocationList, error) {
 	}
 	for _, r := range unexpired(revoked, now) {
 		if !listed[r.Serial.String()] {
-			way := "sign it with \"vpnami-pki crl\"" + f.giveAgain()
+			way := "sign it with \"vpnami-pki crl\""
 			if number == f.mark.Previous && !f.keepsKey(number) {
 				way = "its CA's key is not in the folder to sign it: put that back; if there is none, " + endIt
 			}
@@ -224,10 +233,11 @@ func (f Folder) listOf(number int) (signedCRL, []Revocation, error) {
 	if err != nil {
 		return signedCRL{}, nil, err
 	}
-	revoked, err := f.revocations(number)
+	file, err := f.revokedFile(number)
 	if err != nil {
 		return signedCRL{}, nil, err
 	}
+	revoked := file.revoked
 	beyond, err := signed.beyond(revoked)
 	if err != nil {
 		return signed, revoked, err
@@ -236,12 +246,13 @@ func (f Folder) listOf(number int) (signedCRL, []Revocation, error) {
 	if beyond {
 		return signed, revoked, unsettledError{fmt.Errorf("reading what is revoked: %q lacks what the signed list beside it has (is it of an older copy?): take that over with \"vpnami-pki crl\"", tsv)}
 	}
-	forgotten, by, err := f.forgotten(number, f.caOf(number), signed, revoked)
+	there := signed.beside(file)
+	forgotten, by, err := f.forgotten(number, f.logOf(f.caOf(number)), there, revoked)
 	switch {
 	case isNotAll(err):
 		err = unsettledError{err}
 	case err == nil && len(forgotten) > 0:
-		err = unsettledError{fmt.Errorf("reading what is revoked: %q lacks what log.jsonl has, which tells of %s (is that folder of another copy, or was a command broken off?): take that over with \"vpnami-pki crl\"%s", tsv, differing(by, signed.head.Number, "the one beside it"), f.giveAgain())}
+		err = unsettledError{fmt.Errorf("reading what is revoked: %q lacks what log.jsonl has, which tells of %s (is that folder of another copy, or was a command broken off?): take that over with \"vpnami-pki crl\"", tsv, differing(*by, there, "the one beside it"))}
 	}
 	return signed, revoked, err
 }
@@ -287,61 +298,6 @@ func (s signedCRL) beyond(revoked []Revocation) (bool, error) {
 		return false, s.damaged(err)
 	}
 	return beyond, nil
-}
-
-// RenewCRL signs the CRL of the issuer's CA anew when half of its life is
-// over, or when it begins in the future: the clock was ahead then, and the list
-// may lack what seemed to have ended. Issuing calls it, because the key is open
-// then; it does not read the list's entries, of which there may be a hundred
-// thousand.
-func (f Folder) RenewCRL(issuer Issuer) error {
-	signed, err := f.signed(issuer.number)
-	if err != nil {
-		return err
-	}
-	if !issuer.now.Before(signed.head.ThisUpdate) && issuer.now.Before(signed.head.NextUpdate.Add(-CRLLife/2)) {
-		return nil
-	}
-	_, err = f.SignCRL(issuer)
-	return err
-}
-
-// SignCRL adds to what is revoked of the issuer's CA, if there is more, and
-// signs its CRL with the next number. What ended long ago falls out of the list;
-// revoked.tsv keeps it: whether something has ended is the clock's word, which
-// may be wrong once, and a revocation is for good. It returns the number.
-func (f Folder) SignCRL(issuer Issuer, more ...Revocation) (*big.Int, error) {
-	g, err := f.gather(issuer.number, issuer.certificate, new(big.Int), more...)
-	if err != nil {
-		return nil, err
-	}
-	return f.SignGathered(issuer, g, more...)
-}
-
-// SignGathered is [Folder.SignCRL] of what was gathered of the issuer's CA.
-func (f Folder) SignGathered(issuer Issuer, g Gathered, more ...Revocation) (*big.Int, error) {
-	if g.lacking && len(more) > 0 { // the log may have had them
-		is := serialsIn(more)
-		g.revoked = slices.DeleteFunc(g.revoked, func(r Revocation) bool { return is[r.Serial.String()] })
-	}
-	g.revoked = append(g.revoked, more...)
-	g.lacking = g.lacking || len(more) > 0
-	number := new(big.Int).Add(g.last, big.NewInt(1))
-	der, err := issuer.crl(number, unexpired(g.revoked, issuer.now))
-	if err != nil {
-		return nil, err
-	}
-	g.found = append([]Entry{signedEntry(issuer.certificate, number, der)}, g.found...)
-	if err := f.Log(issuer.now, g.found...); err != nil {
-		return nil, err
-	}
-	// What is revoked comes first: a list that lacks some of it is noticed.
-	if g.lacking {
-		if err := f.writeRevoked(issuer.number, g.revoked); err != nil {
-			return nil, err
-		}
-	}
-	return number, Replace(f.at(caFile(issuer.number, "crl.pem")), publicFile, crlPEM(der))
 }
 
 // ReasonOf is a reason as it is kept here: a list of another program may have others

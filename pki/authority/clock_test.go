@@ -31,7 +31,7 @@ func TestRevokedWithAClockAhead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.Revoke([]Issuer{unlock(t, folder, ahead)}, KeyCompromise, certificates...); err != nil {
+	if _, err := folder.Revoke([]Issuer{unlock(t, folder, ahead)}, KeyCompromise, certificates...); err != nil {
 		t.Fatal(err)
 	}
 	if standing, err = folder.Standing(now); err != nil || len(standing.Live(p)) > 0 {
@@ -143,7 +143,7 @@ func TestRenewedWithAClockAhead(t *testing.T) {
 	}
 	issuers, err := folder.UnlockThose(Keys{Passphrase: passphrase}, now, folder.Places())
 	if err == nil {
-		err = folder.Revoke(issuers, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate))
+		_, err = folder.Revoke(issuers, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate))
 	}
 	if err != nil {
 		t.Fatal(err)

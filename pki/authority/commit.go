@@ -31,9 +31,7 @@ func (f Folder) commit(now time.Time, changed mark, with named, entries ...Entry
 		return Folder{}, err
 	}
 	if err := f.Log(now, entries...); err != nil {
-		failed := laid.discard()
-		_ = f.Log(now, undone(entries)...) // some lines may be there; what fails now is told
-		return Folder{}, errors.Join(err, failed)
+		return Folder{}, errors.Join(err, laid.discard())
 	}
 	if err := laid.create(); err != nil {
 		return Folder{}, errors.Join(err, f.Log(now, undone(entries)...))
@@ -54,9 +52,7 @@ func (f Folder) replaceLogged(now time.Time, file NewFile, entry Entry) error {
 		return err
 	}
 	if err := f.Log(now, entry); err != nil {
-		failed := prepared.Discard()
-		_ = f.Log(now, undone([]Entry{entry})...)
-		return errors.Join(err, failed)
+		return errors.Join(err, prepared.Discard())
 	}
 	if err := prepared.Replace(); err != nil {
 		if prepared.mayBeThere() {

@@ -61,12 +61,12 @@ func TestWhoHoldsTheLock(t *testing.T) {
 func TestReadBesideAWriter(t *testing.T) {
 	folder := newFolder(t)
 	issuer := unlock(t, folder, now)
-	ann := added(t, folder, "ann").Pair.Certificate
+	ann := revocableOf(t, folder, added(t, folder, "ann").Pair.Certificate)
 	before, err := os.ReadFile(folder.at(caFile(1, "crl.pem")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := folder.SignCRL(issuer, Revocation{Serial: ann.SerialNumber, NotAfter: ann.NotAfter, At: now}); err != nil {
+	if _, err := folder.Revoke([]Issuer{issuer}, Unspecified, ann); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.ReadFile(folder.at(caFile(1, "crl.pem")))

@@ -40,15 +40,15 @@ func TestLostLogIsTold(t *testing.T) {
 // two pieces meet that are read.
 func TestNumberInALongLog(t *testing.T) {
 	folder := newFolder(t)
-	if n, err := folder.lastLogged(folder.CA()); n != nil || err != nil {
-		t.Errorf("none is signed yet: %v, %v", n, err)
+	if files, err := folder.lastTold(folder.CA()); err != nil || files == nil || files.number.Int64() != 1 {
+		t.Errorf("of the first: %v, %v", files, err)
 	}
 	if _, err := folder.SignCRL(unlock(t, folder, now)); err != nil {
 		t.Fatal(err)
 	}
 	other := *folder.CA()
 	other.Raw = []byte("of the same name")
-	if err := folder.Log(now, signedEntry(&other, big.NewInt(77), nil), Entry{Action: "change", Name: "ann", Detail: "note sign-crl number 99"}); err != nil {
+	if err := folder.Log(now, signedEntry(&other, caFiles{number: big.NewInt(77)}), Entry{Action: "change", Name: "ann", Detail: "note sign-crl number 99"}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(folder.Path(), "log.jsonl")
@@ -62,8 +62,8 @@ func TestNumberInALongLog(t *testing.T) {
 		if err := os.WriteFile(path, slices.Concat(fill(logPiece), text, fill(after)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := folder.lastLogged(folder.CA()); err != nil || n == nil || n.number.Int64() != 2 {
-			t.Errorf("with %d bytes after it: %v, %v", after, n, err)
+		if files, err := folder.lastTold(folder.CA()); err != nil || files == nil || files.number.Int64() != 2 {
+			t.Errorf("with %d bytes after it: %v, %v", after, files, err)
 		}
 	}
 }

@@ -11,105 +11,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"math/big"
 	"os"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 )
-
-// signedEntry tells of a list; [Folder.lastLogged] reads it.
-func signedEntry(ca *x509.Certificate, number *big.Int, der []byte) Entry {
-	return Entry{Action: "sign-crl", Name: nameOf(ca), Certificate: ca, Detail: numbered + number.String(), CRL: der}
-}
-
-const numbered = "number "
-
-// signed is the number in a line that [signedEntry] made; nil, if it is another.
-func (line logLine) signed(ca *x509.Certificate) *big.Int {
-	digits, is := strings.CutPrefix(line.Detail, numbered)
-	if line.Action != "sign-crl" || !is || line.Name != nameOf(ca) && line.Name != ca.Subject.CommonName { // as it is, in older lines
-		return nil
-	}
-	if line.SHA256 != "" && line.SHA256 != hashOf(ca.Raw) { // empty in older lines
-		return nil
-	}
-	number, _ := new(big.Int).SetString(digits, 10)
-	return number
-}
-
-// loggedCRL is a list that the log tells of.
-type loggedCRL struct {
-	number *big.Int
-	hash   string // empty in older lines
-}
-
-// logged is a list as the log tells of it.
-func (s signedCRL) logged() loggedCRL { return loggedCRL{s.head.Number, hashOf(s.der)} }
-
-// is tells whether it is the list that is there: another copy of the folder may have
-// signed one of the same number.
-func (l loggedCRL) is(there loggedCRL) bool {
-	if l.hash == "" {
-		return l.number.Cmp(there.number) == 0
-	}
-	return l.hash == there.hash
-}
-
-// Of the log so much is read at once, from its end; what a line has at most overlaps.
-const (
-	logPiece   = 1 << 20
-	logOverlap = 64 << 10
-)
-
-// lastLogged is the list of a CA that was signed last, by the log; nil, if it tells of
-// none. The last such line is near the end, as a rule, and a log of a hundred
-// thousand certificates has 30 MB: no other line is looked into.
-func (f Folder) lastLogged(ca *x509.Certificate) (*loggedCRL, error) {
-	file, err := os.Open(f.at("log.jsonl"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
-	}
-	defer file.Close()
-	size, err := file.Seek(0, io.SeekEnd)
-	if err != nil {
-		return nil, fmt.Errorf("reading the log: %w", err)
-	}
-	piece := make([]byte, logPiece+logOverlap)
-	for end := size; end > 0; end = max(end-logPiece, 0) {
-		start := max(end-logPiece, 0)
-		n, err := file.ReadAt(piece[:min(end+logOverlap, size)-start], start)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("reading the log: %w", err)
-		}
-		var last *loggedCRL
-		for rest := piece[:n]; ; {
-			i := bytes.Index(rest, []byte("sign-crl"))
-			if i < 0 {
-				break
-			}
-			from := bytes.LastIndexByte(rest[:i], '\n') + 1
-			text, after, _ := bytes.Cut(rest[from:], []byte{'\n'})
-			rest = after
-			var line logLine
-			if json.Unmarshal(text, &line) != nil {
-				continue // cut off by a crash, or by the beginning of the piece
-			}
-			if number := line.signed(ca); number != nil {
-				last = &loggedCRL{number, line.CRL}
-			}
-		}
-		if last != nil {
-			return last, nil
-		}
-	}
-	return nil, nil
-}
 
 // errNotAll is that the log does not go back to the beginning.
 var errNotAll = errors.New("what was done before is not in it")
@@ -120,20 +27,30 @@ const longestLine = 16 << 20
 // logged is what the log tells of a CA.
 type logged struct {
 	revoked []Revocation
-	lists   []loggedCRL
+	files   []caFiles // as they were left, one time after the other
 }
 
-// goesBackTo tells whether it has all that was done since a list: it tells of that list,
-// or begins with the next. A list of another copy does not have what was done before.
-func (l logged) goesBackTo(list loggedCRL) bool {
-	next := new(big.Int).Add(list.number, big.NewInt(1))
-	return len(l.lists) > 0 && l.lists[0].number.Cmp(next) == 0 ||
-		slices.ContainsFunc(l.lists, func(told loggedCRL) bool { return told.is(list) })
+// goesBackTo tells whether it has all that was done since files were as they are: it
+// tells of them. Those of another copy do not have what was done before.
+func (l logged) goesBackTo(there caFiles) bool {
+	return slices.ContainsFunc(l.files, func(told caFiles) bool { return told.is(there) })
+}
+
+// logReader reads what the log tells of one CA, where it is asked for, and once.
+type logReader struct {
+	last  func() (*caFiles, error)
+	whole func() (logged, error)
+}
+
+func (f Folder) logOf(ca *x509.Certificate) logReader {
+	return logReader{
+		last:  sync.OnceValues(func() (*caFiles, error) { return f.lastTold(ca) }),
+		whole: sync.OnceValues(func() (logged, error) { return f.revokedByLog(ca) }),
+	}
 }
 
 // revokedByLog is what was taken back of a CA by the log, which has all of it, also
-// what has fallen out of the signed list; beside [errNotAll], what there is. Of a serial
-// that is not kept here it does not know the CA: that counts for each.
+// what has fallen out of the signed list; beside [errNotAll], what there is.
 func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
 	var told logged
 	found, hash := map[string][]Revocation{}, hashOf(ca.Raw) // by serial, one for each time
@@ -141,23 +58,22 @@ func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
 	var lacking error
 	err := f.eachLine(func(text []byte) {
 		begins := first
-		if first = false; !begins && !slices.ContainsFunc([]string{"revoke", "log-lost", "sign-crl"}, func(word string) bool { return bytes.Contains(text, []byte(word)) }) {
+		if first = false; !begins && !slices.ContainsFunc([]string{"revoke", signAction, keepAction, lostAction}, func(word string) bool { return bytes.Contains(text, []byte(word)) }) {
 			return // a tenth of what it takes to parse it
 		}
 		var line logLine
 		if json.Unmarshal(text, &line) != nil && !begins {
 			return // a crash cut it off
 		}
-		if begins && line.Action != "init" && line.Action != "log-lost" {
-			lacking = fmt.Errorf("reading the log: the first line of %q is not that of the beginning (was it emptied, or cut?): %w", f.at("log.jsonl"), errNotAll)
+		if begins && line.Action != "init" && line.Action != lostAction {
+			lacking = fmt.Errorf("reading the log: the first line of %q is not that of the beginning (was it emptied, or cut?): %w", f.at(logFile), errNotAll)
+		}
+		if files := line.files(ca); files != nil {
+			told.files = append(told.files, *files)
 		}
 		switch line.Action {
-		case "sign-crl":
-			if number := line.signed(ca); number != nil {
-				told.lists = append(told.lists, loggedCRL{number, line.CRL})
-			}
-		case "log-lost":
-			lacking = fmt.Errorf("reading the log: %q began anew on %s: %w", f.at("log.jsonl"), line.Time.Format(time.DateOnly), errNotAll)
+		case lostAction:
+			lacking = fmt.Errorf("reading the log: %q began anew on %s: %w", f.at(logFile), line.Time.Format(time.DateOnly), errNotAll)
 		case "revoke", "revoke-foreign", "revoke-found", "import-revoked":
 			if r, is := f.revokedBy(ca, line); is {
 				serial := cmp.Or(line.Serial, line.Name)
@@ -174,7 +90,7 @@ func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
 		return logged{}, err
 	}
 	if first {
-		lacking = fmt.Errorf("reading the log: %q is empty: %w", f.at("log.jsonl"), errNotAll)
+		lacking = fmt.Errorf("reading the log: %q is empty: %w", f.at(logFile), errNotAll)
 	}
 	for _, times := range found {
 		if len(times) > 0 {
@@ -186,7 +102,7 @@ func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
 
 // eachLine goes through the log.
 func (f Folder) eachLine(do func(text []byte)) error {
-	file, err := os.Open(f.at("log.jsonl"))
+	file, err := os.Open(f.at(logFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the log: %w: %w", err, errNotAll)
 	}
@@ -205,7 +121,8 @@ func (f Folder) eachLine(do func(text []byte)) error {
 	return nil
 }
 
-// revokedBy is the revocation of a line; false, if it is of another CA.
+// revokedBy is the revocation of a line; false, if it is of another CA. Older lines do
+// not name it: of a serial that is not kept here they count for each.
 func (f Folder) revokedBy(ca *x509.Certificate, line logLine) (Revocation, bool) {
 	serial, ok := parseSerial(cmp.Or(line.Serial, line.Name))
 	if !ok {
@@ -215,12 +132,18 @@ func (f Folder) revokedBy(ca *x509.Certificate, line logLine) (Revocation, bool)
 	if reason, err := ParseReason(line.Detail); err == nil {
 		r.Reason = reason
 	}
-	if c, err := f.certificate(certificateFileOf(serial)); err == nil {
-		r.NotAfter = c.NotAfter
-		if err := c.CheckSignatureFrom(ca); err != nil {
-			_, weak := errors.AsType[x509.InsecureAlgorithmError](err)
-			return r, weak // no gateway takes it; which CA's it is does not matter
+	if line.CA != "" && line.CA != hashOf(ca.Raw) {
+		return r, false
+	}
+	c, err := f.certificate(certificateFileOf(serial))
+	if err != nil {
+		return r, true
+	}
+	if err := c.CheckSignatureFrom(ca); err != nil {
+		if _, weak := errors.AsType[x509.InsecureAlgorithmError](err); !weak { // no gateway takes that; which CA's it is does not matter
+			return r, line.CA != ""
 		}
 	}
+	r.NotAfter = c.NotAfter
 	return r, true
 }

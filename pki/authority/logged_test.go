@@ -24,21 +24,14 @@ func TestListOfAnotherDesk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			folder := newFolder(t)
 			ann, bob := added(t, folder, "ann"), added(t, folder, "bob")
-			path := filepath.Join(t.TempDir(), "office")
-			if err := os.CopyFS(path, os.DirFS(folder.Path())); err != nil {
-				t.Fatal(err)
-			}
-			other, err := Open(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate)); err != nil {
+			other := copied(t, folder)
+			if _, err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate)); err != nil {
 				t.Fatal(err)
 			}
 			if err := folder.CheckListed(); err != nil {
 				t.Errorf("its own list: %v", err)
 			}
-			if err := other.Revoke([]Issuer{unlock(t, other, now)}, Unspecified, revocableOf(t, other, bob.Pair.Certificate)); err != nil {
+			if _, err := other.Revoke([]Issuer{unlock(t, other, now)}, Unspecified, revocableOf(t, other, bob.Pair.Certificate)); err != nil {
 				t.Fatal(err)
 			}
 			for range more {
@@ -46,21 +39,13 @@ func TestListOfAnotherDesk(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for _, file := range []string{"crl.pem", "revoked.tsv"} {
-				raw, err := os.ReadFile(filepath.Join(path, "ca/1", file))
-				if err == nil {
-					err = os.WriteFile(filepath.Join(folder.Path(), "ca/1", file), raw, 0o600)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
+			readFiles(t, other, 1)(folder)
 			if _, err := folder.CRLs(now); err == nil || !strings.Contains(err.Error(), "lacks what log.jsonl has") {
 				t.Errorf("it is not noticed: %v", err)
 			}
-			number, err := folder.SignCRL(unlock(t, folder, now))
-			if err != nil || number.Int64() != int64(3+more) {
-				t.Fatalf("number %v, %v", number, err)
+			signed, err := folder.SignCRL(unlock(t, folder, now))
+			if err != nil || signed.Number.Int64() != int64(3+more) {
+				t.Fatalf("%+v, %v", signed, err)
 			}
 			lists, err := folder.CRLs(now)
 			if err != nil || len(lists[0].RevokedCertificateEntries) != 2 {
@@ -73,57 +58,73 @@ func TestListOfAnotherDesk(t *testing.T) {
 // TestLogThatBeganAnewAndAnotherDesk: what such a log lacks stands in the list that was
 // there when it began, and not in that of another copy.
 func TestLogThatBeganAnewAndAnotherDesk(t *testing.T) {
-	list := func(number int64, hash string) loggedCRL { return loggedCRL{big.NewInt(number), hash} }
-	since := logged{lists: []loggedCRL{list(6, "a"), list(7, "b"), list(8, "")}}
-	for want, lists := range map[bool][]loggedCRL{
-		true:  {list(5, "x"), list(6, "a"), list(7, "b"), list(8, "x")},
-		false: {list(4, "x"), list(6, "x"), list(7, "x"), list(9, "x")},
+	files := func(number int64, list, revoked string) caFiles {
+		return caFiles{big.NewInt(number), list, revoked}
+	}
+	since := logged{files: []caFiles{files(6, "a", "r"), files(7, "b", ""), files(8, "", "")}}
+	for want, all := range map[bool][]caFiles{
+		true:  {files(6, "a", "r"), files(7, "b", "y"), files(8, "x", "y")},
+		false: {files(5, "x", "r"), files(6, "x", "r"), files(6, "a", "y"), files(6, "a", ""), files(7, "x", "y"), files(9, "x", "y")},
 	} {
-		for _, l := range lists {
-			if got := since.goesBackTo(l); got != want {
-				t.Errorf("to number %s, %q: %v", l.number, l.hash, got)
+		for _, there := range all {
+			if got := since.goesBackTo(there); got != want {
+				t.Errorf("to number %s, %q, %q: %v", there.number, there.list, there.revoked, got)
 			}
 		}
 	}
-	if (logged{}).goesBackTo(list(0, "")) {
+	if (logged{}).goesBackTo(files(0, "", "")) {
 		t.Error("a log that tells of none goes back")
 	}
 }
 
-// hindered is a key that signs, and after which the list of a CA cannot be put in place.
+// hindered is a key that signs, and after which a file of a CA cannot be put in place.
 type hindered struct {
 	crypto.Signer
-	list string
+	file string
 }
 
 func (h hindered) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if err := errors.Join(os.Rename(h.list, h.list+".aside"), os.Mkdir(h.list, 0o700)); err != nil {
+	if err := errors.Join(os.Rename(h.file, h.file+".aside"), os.Mkdir(h.file, 0o700)); err != nil {
 		return nil, err
 	}
 	return h.Signer.Sign(random, digest, opts)
 }
 
 func (h hindered) mend() error {
-	return errors.Join(os.Remove(h.list), os.Rename(h.list+".aside", h.list))
+	return errors.Join(os.Remove(h.file), os.Rename(h.file+".aside", h.file))
+}
+
+// copied is another desk's copy of a folder.
+func copied(t *testing.T, folder Folder) Folder {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "office")
+	if err := os.CopyFS(path, os.DirFS(folder.Path())); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return other
 }
 
 // readFiles reads those in which a CA has what is revoked; putting them back is what a
-// copy of its folder does.
-func readFiles(t *testing.T, folder Folder, number int) (putBack func()) {
+// copy of its folder does, and into another folder, what comes from another desk.
+func readFiles(t *testing.T, from Folder, number int) (put func(into Folder)) {
 	t.Helper()
 	files := map[string][]byte{}
 	for _, name := range []string{"crl.pem", "revoked.tsv"} {
-		path := folder.at(caFile(number, name))
-		raw, err := os.ReadFile(path)
+		name = caFile(number, name)
+		raw, err := os.ReadFile(from.at(name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[path] = raw
+		files[name] = raw
 	}
-	return func() {
+	return func(into Folder) {
 		t.Helper()
-		for path, raw := range files {
-			if err := os.WriteFile(path, raw, 0o600); err != nil {
+		for name, raw := range files {
+			if err := os.WriteFile(into.at(name), raw, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -139,7 +140,7 @@ func TestRevokedWhereTheListIsNotWritten(t *testing.T) {
 	issuer := unlock(t, folder, now)
 	key := hindered{issuer.key, folder.at(caFile(1, "crl.pem"))}
 	issuer.key = key
-	err := folder.Revoke([]Issuer{issuer}, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate))
+	_, err := folder.Revoke([]Issuer{issuer}, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate))
 	if err == nil || !strings.Contains(err.Error(), `when that is mended, with "vpnami-pki crl"`) || strings.Contains(err.Error(), "try again") {
 		t.Errorf("error %v", err)
 	}
@@ -157,16 +158,48 @@ func TestRevokedWhereTheListIsNotWritten(t *testing.T) {
 		if err != nil || len(lists[0].RevokedCertificateEntries) != 1 {
 			t.Errorf("%s: %+v, %v", when, lists, err)
 		}
-		putBack()
+		putBack(folder)
 	}
 }
 
-// TestFailedIsOfOneCAAndOnce: where one of two CAs cannot revoke what both were to, the
-// log does not deny it of the other, nor what was revoked before.
+// TestRevokedWhereNothingIsWritten: revoked.tsv does not have it, so it is not in force,
+// and the log says that it failed.
+func TestRevokedWhereNothingIsWritten(t *testing.T) {
+	folder := newFolder(t)
+	ann := revocableOf(t, folder, added(t, folder, "ann").Pair.Certificate)
+	issuer := unlock(t, folder, now)
+	works := issuer.key
+	key := hindered{works, folder.at(caFile(1, "revoked.tsv"))}
+	issuer.key = key
+	_, err := folder.Revoke([]Issuer{issuer}, KeyCompromise, ann)
+	if err == nil || !strings.Contains(err.Error(), "may be let in still; try again") {
+		t.Errorf("error %v", err)
+	}
+	if err := key.mend(); err != nil {
+		t.Fatal(err)
+	}
+	if lists, err := folder.CRLs(now); err != nil || len(lists[0].RevokedCertificateEntries) != 0 {
+		t.Errorf("%+v, %v", lists, err)
+	}
+	issuer.key = works
+	signed, err := folder.SignCRL(issuer)
+	if err != nil || signed.Listed != 0 || len(signed.TakenOver) != 0 || signed.Number.Int64() != 3 {
+		t.Errorf("%+v, %v", signed, err)
+	}
+	if _, err := folder.Revoke([]Issuer{issuer}, KeyCompromise, ann); err != nil {
+		t.Fatal(err)
+	}
+	if told, err := folder.revokedByLog(folder.CA()); err != nil || len(told.revoked) != 1 {
+		t.Errorf("the log tells %+v, %v", told.revoked, err)
+	}
+}
+
+// TestFailedIsOfOneCAAndOnce: where one of two CAs cannot sign what both are to, neither
+// has revoked anything; where one cannot have it written, the log does not deny it of the
+// other, nor what was revoked before.
 func TestFailedIsOfOneCAAndOnce(t *testing.T) {
 	folder, issuers := rollingOver(t)
-	putBack := readFiles(t, folder, issuers[0].number)
-	works := issuers[1].key
+	works := []crypto.Signer{issuers[0].key, issuers[1].key}
 	serial := big.NewInt(0xABC)
 	told := func(want ...int) {
 		t.Helper()
@@ -176,20 +209,26 @@ func TestFailedIsOfOneCAAndOnce(t *testing.T) {
 			}
 		}
 	}
-	issuers[1].key = refusing{works}
-	if err := folder.RevokeForeign(issuers, Superseded, serial); err == nil || !strings.Contains(err.Error(), "may be let in still; try again") {
+	issuers[1].key = refusing{works[1]}
+	if _, err := folder.RevokeForeign(issuers, Superseded, serial); err == nil || !strings.Contains(err.Error(), "may be let in still; try again") {
 		t.Errorf("error %v", err)
 	}
-	told(1, 0)
-	putBack()
-	if _, err := folder.SignCRL(issuers[0]); err != nil {
-		t.Fatal(err)
+	told(0, 0)
+	if left, err := filepath.Glob(folder.at("ca", "*", ".*.tmp")); err != nil || len(left) > 0 {
+		t.Errorf("%q is left, %v", left, err)
 	}
-	if revoked, err := folder.Revocations(); err != nil || len(revoked[0]) != 1 || len(revoked[1]) != 0 {
-		t.Errorf("%v, %v", revoked, err)
+	issuers[1].key = works[1]
+	key := hindered{works[0], folder.at(caFile(issuers[0].number, "revoked.tsv"))}
+	issuers[0].key = key
+	if _, err := folder.RevokeForeign(issuers, Superseded, serial); err == nil || !strings.Contains(err.Error(), `sign the list with "vpnami-pki crl" and give the revocation again`) {
+		t.Errorf("error %v", err)
 	}
-	issuers[1].key = works
-	if err := folder.RevokeForeign(issuers, Superseded, serial); err != nil {
+	if err := key.mend(); err != nil {
+		t.Error(err)
+	}
+	told(0, 1)
+	issuers[0].key = works[0]
+	if _, err := folder.RevokeForeign(issuers, Superseded, serial); err != nil {
 		t.Fatal(err)
 	}
 	told(1, 1)
@@ -200,28 +239,28 @@ func TestFailedIsOfOneCAAndOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	told(1, 1)
-	// Where the first list alone is hindered, its CA has it, and the other is to be asked again.
-	key := hindered{issuers[0].key, folder.at(caFile(issuers[0].number, "crl.pem"))}
+	// Where a list alone is hindered, both have it.
+	key = hindered{works[0], folder.at(caFile(issuers[0].number, "crl.pem"))}
 	issuers[0].key = key
-	if err := folder.RevokeForeign(issuers, Superseded, big.NewInt(0xDEF)); err == nil || !strings.Contains(err.Error(), `sign the list with "vpnami-pki crl" and give the revocation again`) {
+	if _, err := folder.RevokeForeign(issuers, Superseded, big.NewInt(0xDEF)); err == nil || !strings.Contains(err.Error(), `when that is mended, with "vpnami-pki crl"`) {
 		t.Errorf("error %v", err)
 	}
 	if err := key.mend(); err != nil {
 		t.Error(err)
 	}
-	told(2, 1)
+	told(2, 2)
 }
 
 // TestSignedByAnOddName: the name of a CA of another program is in the log without what
 // turns or hides text; in older lines it is as it is.
 func TestSignedByAnOddName(t *testing.T) {
 	ca := &x509.Certificate{Subject: pkix.Name{CommonName: "A\x1b\u202eB"}, Raw: []byte("ca")}
-	if name := signedEntry(ca, big.NewInt(7), nil).Name; name != `A\x1b\u202eB` {
+	if name := signedEntry(ca, caFiles{number: big.NewInt(7)}).Name; name != `A\x1b\u202eB` {
 		t.Errorf("%q", name)
 	}
 	for name, want := range map[string]bool{`A\x1b\u202eB`: true, "A\x1b\u202eB": true, "AB": false} {
-		if number := (logLine{Action: "sign-crl", Name: name, Detail: "number 7"}).signed(ca); (number != nil) != want {
-			t.Errorf("%q: %v", name, number)
+		if files := (logLine{Action: signAction, Name: name, Detail: "number 7"}).files(ca); (files != nil) != want {
+			t.Errorf("%q: %v", name, files)
 		}
 	}
 }

@@ -196,12 +196,12 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	revoked := encodeRevoked(adopted.Revoked)
 	files = append(files,
 		NewFile{caFile(1, "ca.crt"), publicFile, bundle.CertificatesPEM(issuer.certificate)},
 		NewFile{caFile(1, keyFile), privateFile, kept},
-		NewFile{caFile(1, "revoked.tsv"), privateFile, encodeRevoked(adopted.Revoked)},
+		NewFile{caFile(1, "revoked.tsv"), privateFile, revoked},
 		NewFile{caFile(1, "crl.pem"), publicFile, crlPEM(list)},
-		NewFile{"log.jsonl", privateFile, nil},
 		NewFile{markFile, publicFile, marked})
 	entries := []Entry{{Action: "init", Name: plan.Name, Certificate: issuer.certificate}}
 	for _, c := range certificates {
@@ -216,6 +216,13 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 		return err
 	}
 	files, entries = append(files, more...), append(entries, taken...)
+	// At the end, where the log is looked into.
+	entries = append(entries, signedEntry(issuer.certificate, caFiles{adopted.nextCRL(), hashOf(list), hashOf(revoked)}))
+	log, err := logLines(now, entries...)
+	if err != nil {
+		return err
+	}
+	files = append(files, NewFile{logFile, privateFile, log})
 	for i := range files {
 		files[i].Path = filepath.Join(path, files[i].Path)
 	}
@@ -231,5 +238,5 @@ func fill(path string, plan Plan, keeper Keeper, now time.Time) error {
 			return err
 		}
 	}
-	return Folder{path: path}.Log(now, entries...)
+	return nil
 }

@@ -12,23 +12,21 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
-	"time"
 )
 
 // What is revoked stands in three places: revoked.tsv, the list signed last, and the
 // log. One of them may be lost, or an older copy put in its place: here it is made of
 // the others.
 
-// revocationsAnew is [Folder.revocations] and, where the file is gone, what the log has
-// of it.
-func (f Folder) revocationsAnew(number int, ca *x509.Certificate) (revoked []Revocation, gone bool, err error) {
-	revoked, err = f.revocations(number)
+// revokedAnew is [Folder.revokedFile] and, where the file is gone, what the log has of it.
+func (f Folder) revokedAnew(number int, log logReader) (file revokedFile, gone bool, err error) {
+	file, err = f.revokedFile(number)
 	if gone = errors.Is(err, fs.ErrNotExist); gone {
 		var told logged
-		told, err = f.revokedByLog(ca)
-		revoked = told.revoked
+		told, err = log.whole()
+		file.revoked = told.revoked
 	}
-	return revoked, gone, err
+	return file, gone, err
 }
 
 // Gathered is what is revoked of a CA in force by all that tells of it.
@@ -36,9 +34,12 @@ type Gathered struct {
 	number  int // of the CA, in ca/
 	ca      *x509.Certificate
 	last    *big.Int // of the list signed last, or the one that is to be signed above
+	there   caFiles
 	revoked []Revocation
-	found   []Entry // for the log: what stood on the signed list alone
-	lacking bool    // revoked.tsv does not have all of it
+	lacking bool         // revoked.tsv does not have all of it
+	missed  []Revocation // what it does not have
+	found   []Entry      // for the log: what it does not have
+	told    bool         // the log tells of the files as they are
 }
 
 // Gather reads what is revoked of a CA in force, by its place in [Folder.CAs]. Above is
@@ -58,9 +59,9 @@ func (f Folder) gather(number int, ca *x509.Certificate, above *big.Int, more ..
 	if err != nil {
 		return Gathered{}, err
 	}
-	g := Gathered{number: number, ca: ca, last: last.head.Number}
-	g.revoked, g.lacking, err = f.revocationsAnew(number, ca)
-	if g.lacking && !lost && isNotAll(err) {
+	log := f.logOf(ca)
+	file, gone, err := f.revokedAnew(number, log)
+	if gone && !lost && isNotAll(err) {
 		if above.Sign() > 0 {
 			err = nil // the list lacks only what had ended when it was signed
 		} else {
@@ -70,77 +71,83 @@ func (f Folder) gather(number int, ca *x509.Certificate, above *big.Int, more ..
 	if err != nil {
 		return Gathered{}, err
 	}
-	listed, err := f.lost(ca, last, slices.Concat(g.revoked, more))
+	g := Gathered{number: number, ca: ca, last: last.head.Number, there: last.beside(file)}
+	listed, err := f.lost(ca, last, slices.Concat(file.revoked, more))
 	if err != nil {
 		return Gathered{}, err
 	}
-	forgotten, by, err := f.forgotten(number, ca, last, slices.Concat(g.revoked, listed, more))
+	forgotten, by, err := f.forgotten(number, log, g.there, slices.Concat(file.revoked, listed, more))
 	if above.Sign() > 0 && isNotAll(err) {
 		err = nil // it is said that this is all there is
 	}
 	if err != nil {
 		return Gathered{}, err
 	}
-	for _, n := range []*big.Int{by, above} {
-		if n != nil && n.Cmp(g.last) > 0 {
+	for _, n := range []*big.Int{numberOf(by), above} {
+		if n.Cmp(g.last) > 0 {
 			g.last = n
 		}
 	}
-	g.found = foundEntries(listed)
-	g.lacking = g.lacking || len(listed)+len(forgotten) > 0
-	g.revoked = slices.Concat(g.revoked, listed, forgotten)
-	return g, nil
+	g.revoked = slices.Concat(file.revoked, listed, forgotten)
+	g.missed = slices.Concat(listed, forgotten)
+	if gone {
+		g.missed = slices.Clone(g.revoked)
+	}
+	g.lacking = gone || len(g.missed) > 0
+	unlogged, err := log.lacks(g.there, g.revoked)
+	g.found, g.told = foundEntries(ca, unlogged), by != nil && by.whole() && by.is(g.there)
+	return g, err
+}
+
+func numberOf(told *caFiles) *big.Int {
+	if told == nil {
+		return new(big.Int)
+	}
+	return told.number
 }
 
 func isNotAll(err error) bool { return errors.Is(err, errNotAll) }
 
-// Mend writes what was gathered into revoked.tsv. That takes no key, which may be lost.
-func (f Folder) Mend(now time.Time, g Gathered) error {
-	if !g.lacking {
-		return nil
+// forgotten are revocations that the log has and files of a CA do not, where those that
+// the log told of last are not the ones that are there: a command was broken off, or
+// a copy of them was put in place, which agree with each other. It may be an older one,
+// or that of another desk, with a number that is as high. It returns what the log told of
+// last, too; nil, if that is none.
+func (f Folder) forgotten(number int, log logReader, there caFiles, known []Revocation) ([]Revocation, *caFiles, error) {
+	last, err := log.last()
+	if err != nil || last == nil || last.is(there) {
+		return nil, last, err
 	}
-	if err := f.Log(now, g.found...); err != nil {
-		return err
-	}
-	return f.writeRevoked(g.number, g.revoked)
-}
-
-// forgotten are revocations that the log has and files of a CA do not, where the last
-// list that the log tells of is not the one that is there: a command was broken off, or
-// a copy of that folder was put in place, whose files agree with each other. It may be
-// an older one, or that of another desk, with a number that is as high. It returns the
-// logged number too; nil, if it is the same list.
-func (f Folder) forgotten(number int, ca *x509.Certificate, signed signedCRL, known []Revocation) ([]Revocation, *big.Int, error) {
-	last, err := f.lastLogged(ca)
-	if err != nil || last == nil {
-		return nil, nil, err
-	}
-	there := signed.logged()
-	if last.is(there) {
-		return nil, nil, nil
-	}
-	by := last.number
-	told, err := f.revokedByLog(ca)
+	told, err := log.whole()
 	if isNotAll(err) && told.goesBackTo(there) {
-		err = nil // the list that is there has the rest
+		err = nil // the files that are there have the rest
 	}
 	if err != nil {
-		above := by
+		above := last.number
 		if there.number.Cmp(above) > 0 {
 			above = there.number
 		}
-		err = fmt.Errorf("reading what is revoked: log.jsonl tells of %s: %w: %s; if there is none, revoke once more whom that took out, after \"vpnami-pki crl --above %s\"", differing(by, there.number, fmt.Sprintf("the one in %q", f.at("ca", strconv.Itoa(number)))), err, putBack, above)
+		err = fmt.Errorf("reading what is revoked: log.jsonl tells of %s: %w: %s; if there is none, revoke once more whom that took out, after \"vpnami-pki crl --above %s\"", differing(*last, there, fmt.Sprintf("the one in %q", f.at("ca", strconv.Itoa(number)))), err, putBack, above)
 	}
-	is := serialsIn(known)
-	return slices.DeleteFunc(told.revoked, func(r Revocation) bool { return is[r.Serial.String()] }), by, err
+	return without(told.revoked, known), last, err
 }
 
-// differing says how the list that the log tells of differs from the one in a place.
-func differing(logged, there *big.Int, place string) string {
-	if logged.Cmp(there) == 0 {
-		return fmt.Sprintf("another CRL of number %s than %s", logged, place)
+// lacks are revocations that files of a CA have and the log has not. It is looked
+// through where it did not tell of these files last: they came from another desk, which
+// has a log of its own. Older programs had it tell less.
+func (l logReader) lacks(there caFiles, known []Revocation) ([]Revocation, error) {
+	last, err := l.last()
+	if err != nil || last != nil && last.whole() && last.is(there) {
+		return nil, err
 	}
-	return fmt.Sprintf("CRL number %s, and %s has %s", logged, place, there)
+	told, _ := l.whole() // what of it cannot be read is told once more
+	return without(known, told.revoked), nil
+}
+
+// without are revocations that are not among those that are known.
+func without(revoked, known []Revocation) []Revocation {
+	is := serialsIn(known)
+	return slices.DeleteFunc(slices.Clone(revoked), func(r Revocation) bool { return is[r.Serial.String()] })
 }
 
 func serialsIn(revoked []Revocation) map[string]bool {
@@ -151,20 +158,13 @@ func serialsIn(revoked []Revocation) map[string]bool {
 	return is
 }
 
-// foundEntries tell of revocations that stood on the signed list alone.
-func foundEntries(lost []Revocation) []Entry {
+// foundEntries tell of revocations that stood in the files of a CA alone.
+func foundEntries(ca *x509.Certificate, revoked []Revocation) []Entry {
 	var entries []Entry
-	for _, r := range lost {
-		entries = append(entries, Entry{Action: "revoke-found", Name: r.Serial.String(), Detail: "on the signed list alone"})
+	for _, r := range revoked {
+		entries = append(entries, Entry{Action: "revoke-found", Name: r.Serial.String(), CA: ca, Detail: r.Reason.String()})
 	}
 	return entries
-}
-
-func (f Folder) writeRevoked(number int, revoked []Revocation) error {
-	if err := Replace(f.at(caFile(number, "revoked.tsv")), privateFile, encodeRevoked(revoked)); err != nil {
-		return fmt.Errorf("writing what is revoked: %w", err)
-	}
-	return nil
 }
 
 // lost are revocations that stand on the list last signed of a CA and nowhere else:
@@ -231,7 +231,9 @@ func (f Folder) tookBackBy(number int) ([]Revocation, error) {
 		known, err := f.revocations(number)
 		return known, cmp.Or(err, lacking)
 	}
-	known, gone, err := f.revocationsAnew(number, ca)
+	log := f.logOf(ca)
+	file, gone, err := f.revokedAnew(number, log)
+	known := file.revoked
 	signed, failed := f.signed(number)
 	switch {
 	case failed == nil:
@@ -243,6 +245,6 @@ func (f Folder) tookBackBy(number int) ([]Revocation, error) {
 	default:
 		signed.head.Number = new(big.Int) // the log may have more
 	}
-	forgotten, _, behind := f.forgotten(number, ca, signed, known)
+	forgotten, _, behind := f.forgotten(number, log, signed.beside(file), known)
 	return append(known, forgotten...), cmp.Or(err, failed, behind)
 }

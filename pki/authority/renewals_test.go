@@ -25,7 +25,7 @@ func TestRenewedWithoutTheOldList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate)); err != nil {
+	if _, err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, ann.Pair.Certificate)); err != nil {
 		t.Fatal(err)
 	}
 	if folder, err = folder.StartRollover(unlock(t, folder, now), UnderPassphrase{Passphrase: passphrase}); err != nil {

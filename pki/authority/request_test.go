@@ -60,7 +60,7 @@ func TestKeysThatNobodyMayHave(t *testing.T) {
 		}
 		keys[name] = c.PublicKey
 		for _, reason := range because {
-			if err := folder.Revoke([]Issuer{issuer}, reason, revocableOf(t, folder, c)); err != nil {
+			if _, err := folder.Revoke([]Issuer{issuer}, reason, revocableOf(t, folder, c)); err != nil {
 				t.Fatal(err)
 			}
 		}

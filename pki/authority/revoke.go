@@ -186,123 +186,108 @@ func (f Folder) SignersOf(certificates ...Revocable) ([]int, error) {
 }
 
 // Revoke takes certificates back for good: they are logged, listed, and on the
-// newly signed CRLs. The issuers are at least those of their CAs. The log comes
-// first: where nothing of it can be written, a second line says that it failed, and a
-// command that was killed before has revoked nobody and is to be given again.
-func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...Revocable) error {
-	more := make([][]Revocation, len(issuers))
-	var entries []Entry
+// newly signed CRLs. The issuers are at least those of their CAs. A command that was
+// killed before the log has the list has revoked nobody and is to be given again; what
+// one was to revoke that was killed after that, the next one takes over. What this one
+// took over is returned, also beside an error.
+func (f Folder) Revoke(issuers []Issuer, reason Reason, certificates ...Revocable) ([]TakenOver, error) {
+	all := eachOf(issuers)
 	for _, c := range certificates {
-		entry, err := c.on(more, issuers, reason)
-		if err != nil {
-			return err
+		if err := c.on(all, reason); err != nil {
+			return nil, err
 		}
-		entries = append(entries, entry)
 	}
-	return f.revoke(issuers, entries, more)
+	return f.revoke(all)
 }
 
-// on puts a certificate on the list of its CA, and says what the log is to have.
-func (c Revocable) on(more [][]Revocation, issuers []Issuer, reason Reason) (Entry, error) {
-	i := slices.IndexFunc(issuers, func(issuer Issuer) bool { return issuer.number == c.ca })
-	if i < 0 {
-		return Entry{}, fmt.Errorf("revoking the certificate %s: the key of its CA is not open: try again", c.Serial)
+func eachOf(issuers []Issuer) []turn {
+	var all []turn
+	for _, issuer := range issuers {
+		all = append(all, turn{issuer: issuer})
 	}
-	more[i] = append(more[i], Revocation{Serial: c.Serial, NotAfter: c.NotAfter, At: issuers[i].now.UTC().Truncate(time.Second), Reason: reason})
-	return Entry{Action: "revoke", Name: loggable(c.Name), Certificate: c.certificate, Serial: c.Serial, Detail: reason.String()}, nil
+	return all
+}
+
+// on puts a certificate among what its CA is to take back.
+func (c Revocable) on(all []turn, reason Reason) error {
+	i := slices.IndexFunc(all, func(t turn) bool { return t.issuer.number == c.ca })
+	if i < 0 {
+		return fmt.Errorf("revoking the certificate %s: the key of its CA is not open: try again", c.Serial)
+	}
+	all[i].add(c.NotAfter, reason, Entry{Action: "revoke", Name: loggable(c.Name), Certificate: c.certificate, Serial: c.Serial})
+	return nil
+}
+
+// add has one more certificate taken back, until it ends.
+func (t *turn) add(notAfter time.Time, reason Reason, entry Entry) {
+	entry.Detail, entry.CA = reason.String(), t.issuer.certificate
+	t.more = append(t.more, Revocation{Serial: entry.Serial, NotAfter: notAfter, At: t.issuer.now.UTC().Truncate(time.Second), Reason: reason})
+	t.entries = append(t.entries, entry)
 }
 
 // RevokeForeign is [Folder.Revoke] of serials, of all CAs in force. Of a certificate
 // that is not kept here it cannot be told which CA signed it, nor when it ends: it
 // stays on the lists of all, for as long as those last.
-func (f Folder) RevokeForeign(issuers []Issuer, reason Reason, serials ...*big.Int) error {
+func (f Folder) RevokeForeign(issuers []Issuer, reason Reason, serials ...*big.Int) ([]TakenOver, error) {
 	revoked, err := f.Revocations()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	more := make([][]Revocation, len(issuers))
-	var entries []Entry
+	all := eachOf(issuers)
 	for _, serial := range serials {
 		if c, err := f.Kept(serial); err == nil {
-			entry, err := c.on(more, issuers, reason)
-			if err != nil {
-				return err
+			if err := c.on(all, reason); err != nil {
+				return nil, err
 			}
-			entries = append(entries, entry)
 			continue
 		}
-		for i, issuer := range issuers {
+		for i := range all {
 			if _, is := listed(revoked[i], serial); is {
 				continue
 			}
-			more[i] = append(more[i], Revocation{Serial: serial, NotAfter: f.cas[i].NotAfter, At: issuer.now.UTC().Truncate(time.Second), Reason: reason})
+			all[i].add(f.cas[i].NotAfter, reason, Entry{Action: "revoke-foreign", Name: serial.String(), Serial: serial})
 		}
-		entries = append(entries, Entry{Action: "revoke-foreign", Name: serial.String(), Serial: serial, Detail: reason.String()})
 	}
-	return f.revoke(issuers, entries, more)
+	return f.revoke(all)
 }
 
-// revoke has more revocations for each of the issuers.
-func (f Folder) revoke(issuers []Issuer, entries []Entry, more [][]Revocation) error {
-	if len(entries) == 0 {
-		return nil
+func (f Folder) revoke(all []turn) ([]TakenOver, error) {
+	all = slices.DeleteFunc(all, func(t turn) bool { return len(t.more) == 0 })
+	if len(all) == 0 {
+		return nil, nil
 	}
-	if err := f.Log(issuers[0].now, entries...); err != nil {
-		return err
-	}
-	for i, issuer := range issuers {
-		if len(more[i]) == 0 {
-			continue
-		}
-		if _, err := f.SignCRL(issuer, more[i]...); err != nil {
-			return f.brokenOff(err, issuers[i:], entries, more[i:])
+	for i, t := range all {
+		var err error
+		if all[i].gathered, err = f.gather(t.issuer.number, t.issuer.certificate, new(big.Int), t.more...); err != nil {
+			return nil, f.brokenOff(err, all)
 		}
 	}
-	return nil
+	signed, err := f.sign(all[0].issuer.now, all)
+	var over []TakenOver
+	for _, list := range signed {
+		over = append(over, list.TakenOver...)
+	}
+	if err != nil {
+		return over, f.brokenOff(err, all)
+	}
+	return over, nil
 }
 
-// brokenOff says what became of a revocation where the list of the first of some issuers
-// could not be written, nor those of the others after it.
-func (f Folder) brokenOff(why error, issuers []Issuer, entries []Entry, more [][]Revocation) error {
-	// What revoked.tsv has is revoked, and on the next list: the log must not deny it.
-	var written map[string]bool
-	if revoked, err := f.revocations(issuers[0].number); err == nil {
-		written = serialsIn(revoked)
+// brokenOff says what became of revocations where not all could be written.
+func (f Folder) brokenOff(why error, all []turn) error {
+	asked, left := 0, 0
+	for _, t := range all {
+		asked += len(t.more)
+		left += len(f.left(t))
 	}
-	asked := len(more[0])
-	more[0] = slices.DeleteFunc(more[0], func(r Revocation) bool { return written[r.Serial.String()] })
-	var missed []Entry
-	for i, issuer := range issuers {
-		missed = append(missed, failed(entries, issuer, more[i])...)
-	}
-	way := "who was to be revoked may be let in still; try again when that is mended"
-	switch {
-	case len(more[0]) == asked:
-	case len(missed) == 0:
+	way := "not all who were to be revoked are, and may be let in still: when that is mended, sign the list with \"vpnami-pki crl\" and give the revocation again"
+	switch left {
+	case asked:
+		way = "who was to be revoked may be let in still; try again when that is mended"
+	case 0:
 		way = "who was to be revoked is, and gateways can be told only when the list is signed: when that is mended, with \"vpnami-pki crl\""
-	default:
-		way = "not all who were to be revoked are, and may be let in still: when that is mended, sign the list with \"vpnami-pki crl\" and give the revocation again"
 	}
-	why = fmt.Errorf("revoking: %w: %s", why, way)
-	if len(missed) == 0 {
-		return why
-	}
-	// The log says already that they are revoked, and nobody takes a line out.
-	return errors.Join(why, f.Log(issuers[0].now, missed...))
-}
-
-// failed are entries that tell of what an issuer did not revoke.
-func failed(entries []Entry, issuer Issuer, missed []Revocation) []Entry {
-	is := serialsIn(missed)
-	var out []Entry
-	for _, entry := range entries {
-		if is[entry.Serial.String()] {
-			entry.Action += "-failed"
-			entry.CA = issuer.certificate
-			out = append(out, entry)
-		}
-	}
-	return out
+	return fmt.Errorf("revoking: %w: %s", why, way)
 }
 
 // nameOf is a certificate's name as it may stand in a log.

@@ -73,7 +73,8 @@ func (f Folder) StartRollover(issuer Issuer, keeper Keeper) (Folder, error) {
 		{keyFile, privateFile, kept},
 		{"revoked.tsv", privateFile, encodeRevoked(nil)},
 		{"crl.pem", publicFile, crlPEM(list)},
-	}}, Entry{Action: "rollover-start", Name: f.mark.Name, Certificate: next.certificate})
+	}}, Entry{Action: "rollover-start", Name: f.mark.Name, Certificate: next.certificate},
+		signedEntry(next.certificate, caFiles{big.NewInt(1), hashOf(list), hashOf(encodeRevoked(nil))}))
 	if err != nil {
 		return Folder{}, fmt.Errorf("starting a roll-over: making the second CA: %w", err)
 	}
