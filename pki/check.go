@@ -41,10 +41,11 @@ each with what to do; and what has not begun, because this machine's clock was a
 when it was made.
 
 It also reads what there is to publish as a gateway would, and fails where that
-would refuse it.
+would refuse it; and it tells when log.jsonl is gone, by which alone older files of a
+CA are known that were put back.
 
-Exit codes: 0 nothing ends, 3 something does, 1 the authority could not be read
-or would be refused, 2 the command line is wrong.`,
+Exit codes: 0 nothing ends, 3 something does, or the log is gone, 1 the authority
+could not be read or would be refused, 2 the command line is wrong.`,
 		Example: "  vpnami-pki check --folder office --days 30\n  vpnami-pki check --folder office --json",
 		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,6 +57,10 @@ or would be refused, 2 the command line is wrong.`,
 			if err != nil {
 				return err
 			}
+			unlogged := folder.CheckLogged()
+			if unlogged != nil {
+				d.warn("%v", unlogged)
+			}
 			ends, err := d.check(folder, time.Duration(days)*24*time.Hour)
 			if err != nil {
 				return err
@@ -66,7 +71,7 @@ or would be refused, 2 the command line is wrong.`,
 			} else {
 				d.sayEndings(ends, days)
 			}
-			if err == nil && len(ends) > 0 {
+			if err == nil && (len(ends) > 0 || unlogged != nil) {
 				return errToDo
 			}
 			return err
