@@ -39,7 +39,7 @@ func TestListOfAnotherDesk(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			readFiles(t, other, 1)(folder)
+			readFiles(t, other)(folder)
 			if _, err := folder.CRLs(now); err == nil || !strings.Contains(err.Error(), "lacks what log.jsonl has") {
 				t.Errorf("it is not noticed: %v", err)
 			}
@@ -108,13 +108,13 @@ func copied(t *testing.T, folder Folder) Folder {
 	return other
 }
 
-// readFiles reads those in which a CA has what is revoked; putting them back is what a
+// readFiles reads those in which the first CA has what is revoked; putting them back is what a
 // copy of its folder does, and into another folder, what comes from another desk.
-func readFiles(t *testing.T, from Folder, number int) (put func(into Folder)) {
+func readFiles(t *testing.T, from Folder) (put func(into Folder)) {
 	t.Helper()
 	files := map[string][]byte{}
 	for _, name := range []string{"crl.pem", "revoked.tsv"} {
-		name = caFile(number, name)
+		name = caFile(1, name)
 		raw, err := os.ReadFile(from.at(name))
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +136,7 @@ func readFiles(t *testing.T, from Folder, number int) (put func(into Folder)) {
 func TestRevokedWhereTheListIsNotWritten(t *testing.T) {
 	folder := newFolder(t)
 	ann := added(t, folder, "ann")
-	putBack := readFiles(t, folder, 1)
+	putBack := readFiles(t, folder)
 	issuer := unlock(t, folder, now)
 	key := hindered{issuer.key, folder.at(caFile(1, "crl.pem"))}
 	issuer.key = key

@@ -59,7 +59,7 @@ func TestKilledRevokeIsNone(t *testing.T) {
 	if after, err := os.ReadFile(folder.at(logFile)); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the log has %s, %v", after[len(before):], err)
 	}
-	putBack := readFiles(t, folder, 1)
+	putBack := readFiles(t, folder)
 	if _, err := folder.SignCRL(issuer); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestTakenOverIsTold(t *testing.T) {
 			folder := newFolder(t)
 			ann, bob := kept(t, folder, "ann"), kept(t, folder, "bob")
 			issuer := unlock(t, folder, now)
-			putBack := readFiles(t, folder, 1)
+			putBack := readFiles(t, folder)
 			if _, err := folder.Revoke([]Issuer{issuer}, KeyCompromise, ann); err != nil {
 				t.Fatal(err)
 			}

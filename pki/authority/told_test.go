@@ -56,12 +56,12 @@ func TestTakenOverIsLogged(t *testing.T) {
 			folder := newFolder(t)
 			bob := added(t, folder, "bob").Pair.Certificate
 			older(t, folder, c.before)
-			putBack := readFiles(t, folder, 1)
+			putBack := readFiles(t, folder)
 			other := copied(t, folder)
 			if _, err := other.Revoke([]Issuer{unlock(t, other, now)}, KeyCompromise, revocableOf(t, other, bob)); err != nil {
 				t.Fatal(err)
 			}
-			readFiles(t, other, 1)(folder)
+			readFiles(t, other)(folder)
 			isOut(t, folder, "bob, as they come", bob)
 			for _, cut := range []string{c.after, none} {
 				if _, err := folder.SignCRL(unlock(t, folder, now)); err != nil {
@@ -93,7 +93,7 @@ func TestTakenOverWithoutAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	putBack := readFiles(t, folder, 1)
+	putBack := readFiles(t, folder)
 	other := copied(t, folder)
 	issuers, err := other.UnlockThose(Keys{Passphrase: passphrase}, now, other.Places())
 	if err != nil {
@@ -115,7 +115,7 @@ func TestTakenOverWithoutAKey(t *testing.T) {
 			t.Errorf("%+v, %v", signed, err)
 		}
 	}
-	readFiles(t, other, 1)(folder)
+	readFiles(t, other)(folder)
 	mend(0)
 	isOut(t, folder, "bob", bob)
 	logged, err := os.ReadFile(folder.at(logFile))
@@ -214,7 +214,7 @@ func TestLogLostAndAnotherDesk(t *testing.T) {
 			if err := folder.CheckLogged(); err == nil || !strings.Contains(err.Error(), putBack) {
 				t.Errorf("that it is lost: %v", err)
 			}
-			atLoss := readFiles(t, folder, 1)
+			atLoss := readFiles(t, folder)
 			if _, err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, carol)); err != nil {
 				t.Fatal(err)
 			}
@@ -224,7 +224,7 @@ func TestLogLostAndAnotherDesk(t *testing.T) {
 			if _, err := other.Revoke([]Issuer{unlock(t, other, now)}, KeyCompromise, revocableOf(t, other, bob)); err != nil {
 				t.Fatal(err)
 			}
-			readFiles(t, other, 1)(folder)
+			readFiles(t, other)(folder)
 			if _, err := folder.SignCRL(unlock(t, folder, now)); err == nil || !strings.Contains(err.Error(), "began anew") {
 				t.Errorf("another desk's list of the number is taken: %v", err)
 			}
