@@ -140,7 +140,7 @@ func write(file *os.File, size int64, lines []byte) error {
 		return nil
 	}
 	if info, failed := file.Stat(); failed == nil && info.Size() == size+int64(n) { // else another has added some
-		err = errors.Join(err, file.Truncate(size), file.Sync())
+		err = errors.Join(err, os.Truncate(file.Name(), size), file.Sync()) // Windows cuts nothing that is open to append
 	}
 	return err
 }

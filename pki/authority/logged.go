@@ -28,12 +28,16 @@ const longestLine = 16 << 20
 type logged struct {
 	revoked []Revocation
 	files   []caFiles // as they were left, one time after the other
+	written []string  // hashes of the files revoked.tsv that were made for a list
 }
 
 // goesBackTo tells whether it has all that was done since files were as they are: it
-// tells of them. Those of another copy do not have what was done before.
+// tells of them. Those of another copy do not have what was done before. A revoked.tsv
+// has all that was revoked until it was written, whatever list lies beside it: a kill
+// leaves the one before.
 func (l logged) goesBackTo(there caFiles) bool {
-	return slices.ContainsFunc(l.files, func(told caFiles) bool { return told.is(there) })
+	return there.revoked != "" && slices.Contains(l.written, there.revoked) ||
+		slices.ContainsFunc(l.files, func(told caFiles) bool { return told.is(there) })
 }
 
 // logReader reads what the log tells of one CA, where it is asked for, and once.
@@ -68,14 +72,20 @@ func (f Folder) revokedByLog(ca *x509.Certificate) (logged, error) {
 		if begins && line.Action != "init" && line.Action != lostAction {
 			lacking = fmt.Errorf("reading the log: the first line of %q is not that of the beginning (was it emptied, or cut?): %w", f.at(logFile), errNotAll)
 		}
+		if line.Action == lostAction {
+			told.files, told.written = nil, nil // there is a gap between those and what follows
+		}
 		if files := line.files(ca); files != nil {
 			told.files = append(told.files, *files)
+			if line.Action != lostAction {
+				told.written = append(told.written, files.revoked)
+			}
 		}
 		switch line.Action {
 		case lostAction:
 			lacking = fmt.Errorf("reading the log: %q began anew on %s: %w", f.at(logFile), line.Time.Format(time.DateOnly), errNotAll)
 		case "revoke", "revoke-foreign", "revoke-found", "import-revoked":
-			if r, is := f.revokedBy(ca, line); is {
+			if r, is := f.revokedBy(ca, hash, line); is {
 				serial := cmp.Or(line.Serial, line.Name)
 				found[serial] = append(found[serial], r)
 			}
@@ -123,7 +133,7 @@ func (f Folder) eachLine(do func(text []byte)) error {
 
 // revokedBy is the revocation of a line; false, if it is of another CA. Older lines do
 // not name it: of a serial that is not kept here they count for each.
-func (f Folder) revokedBy(ca *x509.Certificate, line logLine) (Revocation, bool) {
+func (f Folder) revokedBy(ca *x509.Certificate, hash string, line logLine) (Revocation, bool) {
 	serial, ok := parseSerial(cmp.Or(line.Serial, line.Name))
 	if !ok {
 		return Revocation{}, false
@@ -132,8 +142,11 @@ func (f Folder) revokedBy(ca *x509.Certificate, line logLine) (Revocation, bool)
 	if reason, err := ParseReason(line.Detail); err == nil {
 		r.Reason = reason
 	}
-	if line.CA != "" && line.CA != hashOf(ca.Raw) {
-		return r, false
+	if line.CA != "" {
+		if line.NotAfter != nil {
+			r.NotAfter = *line.NotAfter
+		}
+		return r, line.CA == hash
 	}
 	c, err := f.certificate(certificateFileOf(serial))
 	if err != nil {
@@ -141,7 +154,7 @@ func (f Folder) revokedBy(ca *x509.Certificate, line logLine) (Revocation, bool)
 	}
 	if err := c.CheckSignatureFrom(ca); err != nil {
 		if _, weak := errors.AsType[x509.InsecureAlgorithmError](err); !weak { // no gateway takes that; which CA's it is does not matter
-			return r, line.CA != ""
+			return r, false
 		}
 	}
 	r.NotAfter = c.NotAfter

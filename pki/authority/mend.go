@@ -115,14 +115,19 @@ func isNotAll(err error) bool { return errors.Is(err, errNotAll) }
 // last, too; nil, if that is none.
 func (f Folder) forgotten(number int, log logReader, there caFiles, known []Revocation) ([]Revocation, *caFiles, error) {
 	last, err := log.last()
-	if err != nil || last == nil || last.is(there) {
+	if err != nil || last != nil && last.whole() && last.is(there) {
 		return nil, last, err
 	}
 	told, err := log.whole()
-	if isNotAll(err) && told.goesBackTo(there) {
-		err = nil // the files that are there have the rest
+	if isNotAll(err) && (last == nil || last.is(there) || told.goesBackTo(there)) {
+		err = nil // the files that are there have the rest, by all that is known
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case last == nil: // it cannot be read
+	case !slices.Contains(f.mark.numbers(), number): // nothing more is signed by it
+		err = fmt.Errorf("reading what is revoked: log.jsonl tells of %s: %w: %s", differing(*last, there, fmt.Sprintf("the one in %q", f.at("ca", strconv.Itoa(number)))), err, putBack)
+	default:
 		above := last.number
 		if there.number.Cmp(above) > 0 {
 			above = there.number

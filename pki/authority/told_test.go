@@ -239,6 +239,75 @@ func TestLogLostAndAnotherDesk(t *testing.T) {
 	}
 }
 
+// TestLogThatBeganAnewKnowsWhatItWrote: a kill between revoked.tsv and the list leaves
+// two that were never there together, and the first has all.
+func TestLogThatBeganAnewKnowsWhatItWrote(t *testing.T) {
+	folder := newFolder(t)
+	ann, bob := added(t, folder, "ann").Pair.Certificate, added(t, folder, "bob").Pair.Certificate
+	if _, err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, bob)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(folder.at(logFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := folder.SignCRL(unlock(t, folder, now)); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(folder.at(caFile(1, "crl.pem")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, ann)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(folder.at(caFile(1, "crl.pem")), before, publicFile); err != nil {
+		t.Fatal(err)
+	}
+	if signed, err := folder.SignCRL(unlock(t, folder, now)); err != nil || signed.Listed != 2 {
+		t.Errorf("signed %+v, %v", signed, err)
+	}
+	isOut(t, folder, "ann", ann)
+	isOut(t, folder, "bob", bob)
+}
+
+// TestLogWithAGap: an older log before one that began anew tells of files, and what was
+// revoked between the two is in neither.
+func TestLogWithAGap(t *testing.T) {
+	folder := newFolder(t)
+	ann, bob := added(t, folder, "ann").Pair.Certificate, added(t, folder, "bob").Pair.Certificate
+	if _, err := folder.SignCRL(unlock(t, folder, now)); err != nil {
+		t.Fatal(err)
+	}
+	older, err := os.ReadFile(folder.at(logFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	putBack := readFiles(t, folder)
+	if _, err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, bob)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(folder.at(logFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.Log(now, Entry{Action: "issue", Name: "dave"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := folder.Revoke([]Issuer{unlock(t, folder, now)}, KeyCompromise, revocableOf(t, folder, ann)); err != nil {
+		t.Fatal(err)
+	}
+	newer, err := os.ReadFile(folder.at(logFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(folder.at(logFile), append(older, newer...), privateFile); err != nil {
+		t.Fatal(err)
+	}
+	putBack(folder)
+	if _, err := folder.SignCRL(unlock(t, folder, now)); err == nil || !strings.Contains(err.Error(), "began anew") {
+		t.Errorf("files of before the gap are taken: %v", err)
+	}
+}
+
 // TestLogIsNotReadForNothing has a log whose lines cannot all be read: what is known by
 // the last that tells of a list needs no other.
 func TestLogIsNotReadForNothing(t *testing.T) {
