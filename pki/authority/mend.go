@@ -237,18 +237,18 @@ func (f Folder) tookBackBy(number int) ([]Revocation, error) {
 		return known, cmp.Or(err, lacking)
 	}
 	log := f.logOf(ca)
-	file, gone, err := f.revokedAnew(number, log)
+	file, _, err := f.revokedAnew(number, log)
 	known := file.revoked
 	signed, failed := f.signed(number)
-	switch {
-	case failed == nil:
+	if failed == nil {
 		var lost []Revocation
 		lost, failed = f.lost(ca, signed, known)
 		known = append(known, lost...)
-	case gone && err == nil && errors.Is(failed, fs.ErrNotExist):
-		return known, nil // the whole log has told
-	default:
+	} else {
 		signed.head.Number = new(big.Int) // the log may have more
+		if _, lacking := log.whole(); lacking == nil {
+			failed = nil // it has all that was ever on the list
+		}
 	}
 	forgotten, _, behind := f.forgotten(number, log, signed.beside(file), known)
 	return append(known, forgotten...), cmp.Or(err, failed, behind)

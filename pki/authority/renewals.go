@@ -7,9 +7,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -35,46 +33,19 @@ func (f Folder) Renewals(now time.Time) (Renewals, error) {
 	if err != nil {
 		return Renewals{}, err
 	}
-	for number := range standing.unread {
-		f.byLog(standing, number)
-	}
 	// The list may know more than revoked.tsv, in whose place an older copy was put.
 	if err := f.CheckListed(); err != nil {
 		// Who depends on a CA that is being replaced, and of which the list is lost, is to
-		// be renewed before it ends.
+		// be renewed before it ends, where the log has told of it all.
 		_, signing := settled(f, func() (signedCRL, error) { s, _, err := f.listOf(f.mark.Signing); return s, err })
-		if signing != nil || !f.byLog(standing, f.mark.Previous) {
+		_, lost := f.signed(f.mark.Previous)
+		told, unread := f.tookBackBy(f.mark.Previous)
+		if signing != nil || lost == nil || unread != nil {
 			return Renewals{}, err
 		}
+		standing.add(told)
 	}
 	return Renewals{f, standing, sync.OnceValue(func() []*x509.Certificate { return f.takenBack(standing) }), sync.OnceValue(f.others)}, nil
-}
-
-// byLog adds to what is known of a CA that is being replaced, or was, what the log has:
-// all that was ever revoked, where it goes back to the beginning. It is false where it
-// does not, or where the signed list is not what is lost.
-func (f Folder) byLog(s Standing, number int) bool {
-	if _, err := f.signed(number); err == nil {
-		return false
-	}
-	if _, err := f.revocations(number); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	ca, err := f.certificate(caFile(number, "ca.crt"))
-	if err != nil {
-		return false
-	}
-	told, err := f.revokedByLog(ca)
-	if err != nil {
-		return false
-	}
-	for _, r := range told.revoked {
-		if _, known := s.revoked[r.Serial.String()]; !known {
-			s.revoked[r.Serial.String()] = r
-		}
-	}
-	delete(s.unread, number)
-	return true
 }
 
 // Check refuses somebody who was revoked: who renews everybody must not let them in

@@ -58,6 +58,13 @@ func TestRenewedWithoutTheOldList(t *testing.T) {
 		}
 	}
 	for range 2 { // while it is being replaced, and once it is
+		bob, _, err := folder.Person("bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if standing, err := folder.Standing(now); err != nil || standing.Unread(bob) != nil {
+			t.Errorf("what the log has told is in doubt: %v, %v", standing.Unread(bob), err)
+		}
 		check("bob", "")
 		check("ann", out)
 		write(tsv, older)

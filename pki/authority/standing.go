@@ -47,11 +47,15 @@ func (f Folder) Standing(now time.Time) (Standing, error) {
 	all = append(all, old)
 	s := Standing{now: now, cas: f.mark.numbers(), dropped: f.mark.Abandoned, revoked: map[string]Revocation{}, unread: unread}
 	for _, list := range all {
-		for _, r := range list {
-			s.revoked[r.Serial.String()] = r
-		}
+		s.add(list)
 	}
 	return s, nil
+}
+
+func (s Standing) add(revoked []Revocation) {
+	for _, r := range revoked {
+		s.revoked[r.Serial.String()] = r
+	}
 }
 
 // Abandoned tells whether a certificate is of a CA in whose place another was made
