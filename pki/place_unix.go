@@ -21,8 +21,8 @@ func mayMakeFilesIn(folder string) error { return unix.Access(folder, unix.W_OK|
 // openToOthers tells whether others than the owner may do something with a file.
 func openToOthers(mode fs.FileMode) bool { return mode.Perm()&0o077 != 0 }
 
-// shellWord is a word of a command line that can be given to a shell as it is. What
-// turns or hides text is spelt as bash, zsh and the shell of POSIX 2024 read it.
+// shellWord is a word of a command line that can be given to a shell as it is; one with
+// what turns or hides text is spelt as bash and zsh read it.
 func shellWord(s string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_"
 	if s != "" && strings.Trim(s, plain) == "" {

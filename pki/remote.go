@@ -7,9 +7,7 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/vpnami/packer-plugin-vpnami/pki/bundle"
@@ -103,7 +101,7 @@ func readRemote(ctx context.Context, v vault, prefix string) (remote, error) {
 // not to be had.
 func overwritten(ctx context.Context, v vault, prefix string, head bundle.Head, values [][]byte) (access bundle.Access, lost, err error) {
 	for i, shard := range head.Shards {
-		if sumOf(values[i]) == shard.SHA256 {
+		if shard.Holds(values[i]) {
 			continue
 		}
 		id := bundle.ShardID(prefix, i)
@@ -114,7 +112,7 @@ func overwritten(ctx context.Context, v vault, prefix string, head bundle.Head, 
 		if denied != nil {
 			return bundle.Access{}, denied, nil
 		}
-		if sumOf(before.Reveal()) != shard.SHA256 {
+		if !shard.Holds(before.Reveal()) {
 			return bundle.Access{}, fmt.Errorf("secret %q does not have it, nor had it before", id), nil
 		}
 		values[i] = before.Reveal()
@@ -138,21 +136,15 @@ func guess(ctx context.Context, v vault, prefix string, named bundle.Head) (acce
 			break
 		}
 		value := shard.value.Reveal()
-		sum := sumOf(value)
-		if stray == nil && (i >= len(named.Shards) || sum != named.Shards[i].SHA256) {
+		if stray == nil && (i >= len(named.Shards) || !named.Shards[i].Holds(value)) {
 			stray = fmt.Errorf("secret %q has what alone cannot be read, as of a publish that broke off", id)
 		}
 		values = append(values, value)
-		head.Shards = append(head.Shards, bundle.Shard{ID: id, SHA256: sum, Bytes: len(value)})
+		head.Shards = append(head.Shards, bundle.ShardOf(id, value))
 		// What follows may be of an older publish, which took more.
 		if access, err := bundle.OpenAccess(head, values); err == nil {
 			return access, nil, nil
 		}
 	}
 	return bundle.Access{}, stray, nil
-}
-
-func sumOf(value []byte) string {
-	sum := sha256.Sum256(value)
-	return hex.EncodeToString(sum[:])
 }

@@ -68,6 +68,14 @@ func openHead(raw []byte) (Head, error) {
 	return h, nil
 }
 
+// ShardOf is how a head names a shard.
+func ShardOf(id string, value []byte) Shard {
+	return Shard{ID: id, SHA256: hash(value), Bytes: len(value)}
+}
+
+// Holds tells whether a value is the shard that is named.
+func (s Shard) Holds(value []byte) bool { return len(value) == s.Bytes && hash(value) == s.SHA256 }
+
 func openShard(path string, raw json.RawMessage) (Shard, error) {
 	doc, err := readObject(path, raw, "id", "sha256", "bytes")
 	if err != nil {
@@ -119,7 +127,7 @@ func openAccess(head Head, shards [][]byte) (Access, error) {
 	}
 	for i, shard := range shards {
 		want := head.Shards[i]
-		if len(shard) != want.Bytes || hash(shard) != want.SHA256 {
+		if !want.Holds(shard) {
 			return Access{}, fmt.Errorf("shard %q is not the one that the head names (%d bytes, sha256 %.12s...; it has %d, %.12s...): a publish is under way or broke off, publish again if this stays",
 				want.ID, want.Bytes, want.SHA256, len(shard), hash(shard))
 		}

@@ -143,7 +143,7 @@ func seal(server Server, access Access, prefix string, generation uint64) (Seale
 	out.Unpacked = unpacked
 	head := headDocument{Schema: Schema, Generation: generation, ServerSHA256: hash(out.Server)}
 	for chunk := range slices.Chunk(packed, MaxSecretBytes) {
-		head.Shards = append(head.Shards, shardDocument{ID: ShardID(prefix, len(out.Shards)), SHA256: hash(chunk), Bytes: len(chunk)})
+		head.Shards = append(head.Shards, shardDocument(ShardOf(ShardID(prefix, len(out.Shards)), chunk)))
 		out.Shards = append(out.Shards, chunk)
 	}
 	if len(out.Shards) > MaxShards {
